@@ -1,0 +1,1 @@
+//! `#[ktest]`: unit tests that run inside the booted kernel.
