@@ -1,0 +1,33 @@
+//! The lock order of the kernel, in one place (told in prose in `docs/locks.md`).
+//!
+//! A lock may be taken only while every lock held has a *smaller* rank. Debug and test builds check it at
+//! every acquisition and panic with both names. Ranks below [`SPIN`] belong to sleeping locks; from there on
+//! locks spin and nothing may sleep while one is held. ostd's own locks start at 800, so that any kernel lock
+//! may be held while memory is mapped, allocated or freed.
+
+use ostd::sync::LockRank;
+
+// Sleeping locks.
+pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
+pub const RENAME: LockRank = LockRank::new(110, "rename");
+pub const FILE_POS: LockRank = LockRank::new(120, "file offset");
+pub const INODE: LockRank = LockRank::new(150, "inode");
+pub const PIPE: LockRank = LockRank::new(160, "pipe");
+pub const VM: LockRank = LockRank::new(200, "vm");
+pub const PAGE_CACHE: LockRank = LockRank::new(220, "page cache");
+
+/// Ranks from here on are spin locks.
+pub const SPIN: u16 = 240;
+
+pub const DENTRY: LockRank = LockRank::new(245, "dentry");
+pub const FILES: LockRank = LockRank::new(250, "fd table");
+pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
+pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
+pub const TTY: LockRank = LockRank::new(350, "tty");
+pub const TABLE: LockRank = LockRank::new(400, "process table");
+pub const PID_SHARD: LockRank = LockRank::new(450, "pid hash shard");
+pub const SIGNAL: LockRank = LockRank::new(500, "signal state");
+pub const SIGHAND: LockRank = LockRank::new(510, "signal dispositions");
+pub const PROCESS_MISC: LockRank = LockRank::new(550, "rlimits and names");
+pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
+pub const RUN_QUEUE: LockRank = LockRank::new(700, "run queue");

@@ -1,0 +1,14 @@
+//! What nearly every module of the kernel uses.
+
+pub use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    sync::{Arc, Weak},
+    vec,
+    vec::Vec,
+};
+
+pub use log::{debug, error, info, trace, warn};
+pub use ostd::mm::{PAGE_SIZE, Vaddr};
+
+pub use crate::error::{Errno, Errno::*, Result};

@@ -1,0 +1,89 @@
+//! Sleeping in a syscall until something happens: the only ways to block on behalf of user mode.
+//!
+//! A waiter registers with the queue, then tests its condition, then parks; whoever makes the condition true
+//! changes the state first and wakes the queue after. So a change between the test and the park finds the
+//! waiter registered, and the park token makes the park return at once (rule 4.33). A condition is always
+//! tested before a pending signal is: what is already there wins over the signal (rule 4.27).
+
+use ostd::{
+    sync::WaitQueue,
+    task,
+};
+
+use crate::{
+    prelude::*,
+    process::{Thread, signal},
+};
+
+/// What may end a wait early.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Breaker {
+    AnySignal,
+    FatalSignal,
+}
+
+impl Breaker {
+    fn fires(self, thread: &Thread) -> bool {
+        match self {
+            Breaker::AnySignal => signal::signal_pending(thread),
+            Breaker::FatalSignal => signal::fatal_signal_pending(thread),
+        }
+    }
+}
+
+fn wait<R>(
+    queue: &WaitQueue,
+    deadline: Option<u64>,
+    breaker: Breaker,
+    mut cond: impl FnMut() -> Option<R>,
+) -> Result<Option<R>> {
+    if let Some(result) = cond() {
+        return Ok(Some(result));
+    }
+    let thread = Thread::current();
+    let _entry = queue.enqueue();
+    loop {
+        if let Some(result) = cond() {
+            return Ok(Some(result));
+        }
+        if breaker.fires(&thread) {
+            return Err(ERESTARTSYS);
+        }
+        match deadline {
+            None => task::park(),
+            Some(deadline) => {
+                if task::park_until(deadline) {
+                    return Ok(cond());
+                }
+            }
+        }
+    }
+}
+
+/// Sleeps until `cond` gives a value.
+///
+/// # Errors
+/// `ERESTARTSYS` when a signal is pending for the calling thread and `cond` gives none.
+pub fn wait_interruptible<R>(queue: &WaitQueue, cond: impl FnMut() -> Option<R>) -> Result<R> {
+    match wait(queue, None, Breaker::AnySignal, cond)? {
+        Some(result) => Ok(result),
+        None => Err(ERESTARTSYS),
+    }
+}
+
+/// As [`wait_interruptible`], until `deadline` (ns of the monotonic clock) at the latest; `Ok(None)` then.
+pub fn wait_interruptible_until<R>(
+    queue: &WaitQueue,
+    deadline: Option<u64>,
+    cond: impl FnMut() -> Option<R>,
+) -> Result<Option<R>> {
+    wait(queue, deadline, Breaker::AnySignal, cond)
+}
+
+/// Sleeps until `cond` gives a value or the thread is being killed (`ERESTARTSYS`, which user mode never sees).
+pub fn wait_killable<R>(queue: &WaitQueue, cond: impl FnMut() -> Option<R>) -> Result<R> {
+    match wait(queue, None, Breaker::FatalSignal, cond)? {
+        Some(result) => Ok(result),
+        None => Err(ERESTARTSYS),
+    }
+}

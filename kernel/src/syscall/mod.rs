@@ -1,0 +1,67 @@
+//! System calls: decode the arguments, call the subsystem, encode the result.
+//!
+//! One thin file per family; [`table`] maps numbers to handlers. A handler gets its six raw arguments and
+//! returns the value for `rax` or an error number. Nothing on the way from the entry to the handler takes a
+//! lock, changes a reference count or allocates: the null syscall is the first row of the benchmarks.
+
+use ostd::user::UserContext;
+
+use crate::{
+    prelude::*,
+    process::{Process, Thread},
+};
+
+pub mod table;
+
+/// What a handler works on: the calling thread and its user registers.
+pub struct Context<'a> {
+    pub thread: &'a Arc<Thread>,
+    pub user: &'a mut UserContext,
+}
+
+impl Context<'_> {
+    pub fn process(&self) -> &Arc<Process> {
+        &self.thread.process
+    }
+}
+
+/// Raw arguments, in the order rdi, rsi, rdx, r10, r8, r9.
+pub type Args = [usize; 6];
+
+pub type Handler = fn(&mut Context, Args) -> Result<usize>;
+
+/// Runs the syscall that the user registers name and stores its result in `rax`.
+pub fn dispatch(ctx: &mut Context) {
+    let regs = &ctx.user.regs;
+    let number = regs.rax as usize;
+    let args = [
+        regs.rdi as usize,
+        regs.rsi as usize,
+        regs.rdx as usize,
+        regs.r10 as usize,
+        regs.r8 as usize,
+        regs.r9 as usize,
+    ];
+    let handler = table::TABLE.get(number).copied().unwrap_or(unknown);
+    let rax = match handler(ctx, args) {
+        Ok(value) => value as u64,
+        Err(errno) => -(errno as i64) as u64,
+    };
+    ctx.user.regs.rax = rax;
+}
+
+/// ENOSYS for a number that has no handler; each number is logged once, at debug level.
+pub fn unknown(ctx: &mut Context, _: Args) -> Result<usize> {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    static SEEN: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+    let number = ctx.user.orig_rax as usize;
+    let bit = 1u64 << (number % 64);
+    let first = SEEN
+        .get(number / 64)
+        .is_some_and(|word| word.fetch_or(bit, Relaxed) & bit == 0);
+    if first {
+        debug!("syscall {number} is not implemented (pid {})", ctx.process().pid());
+    }
+    Err(ENOSYS)
+}
