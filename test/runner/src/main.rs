@@ -1,1 +1,44 @@
-fn main() {}
+//! The host side of Foster: builds the kernel, packs initramfs images, boots QEMU, and judges what comes out of the serial
+//! port. `make` and `cargo ktest` are thin doors to the subcommands here.
+//!
+//! `workspace` knows where things are; `toolchain` builds the kernel; `cpio` and `image` pack what it boots into; `qemu`
+//! runs and listens to a guest. The rest is one file per subcommand.
+
+mod cpio;
+mod image;
+mod ktest;
+mod qemu;
+mod run;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// What a step of the work gives: a value, or the sentence that tells the user why there is none.
+pub type Outcome<T> = Result<T, String>;
+
+const USAGE: &str = "usage: runner kernel | run | debug | ktest [FILTER]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["kernel"] => toolchain::kernel().map(|elf| {
+            println!("{}", elf.display());
+            true
+        }),
+        ["run"] => run::shell(),
+        ["debug"] => run::debug(),
+        ["ktest"] => ktest::command(""),
+        ["ktest", filter] => ktest::command(filter),
+        _ => Err(USAGE.into()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("foster: {why}");
+            ExitCode::from(2)
+        }
+    }
+}

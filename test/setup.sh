@@ -1,0 +1,115 @@
+#!/bin/sh
+# setup.sh COMMAND [ARGUMENT...]: makes sure that the tools COMMAND needs are there, then runs the runner with it.
+#
+# This is the only part of the build that may find a machine with nothing but make on it, so it is plain POSIX sh. All that
+# is missing is installed in one apt-get run when we are root on Debian; otherwise the script names it and stops, before
+# anything has been changed. `setup.sh check COMMAND` stops after the check.
+set -eu
+cd "$(dirname "$0")/.."
+
+only_check=
+if [ "${1:-}" = check ]; then only_check=1; shift; fi
+command=${1:?usage: setup.sh COMMAND [ARGUMENT...]}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The oldest release that knows edition 2024 and every library function used here.
+minor_needed=88
+
+# recent RUSTC: is it new enough?
+recent() {
+    minor=$("$1" --version 2>/dev/null | sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p')
+    [ "${minor:-0}" -ge $minor_needed ]
+}
+
+# Which cargo builds what runs here: the first in PATH, else Debian's.
+host_cargo() {
+    for c in cargo "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo" /usr/bin/cargo; do
+        r=$(dirname "$c")/rustc
+        [ "$c" = cargo ] && r=rustc
+        if has "$c" && has "$r" && recent "$r"; then echo "$c"; return; fi
+    done
+}
+
+# Can anything here build for bare metal? (The runner chooses in the same order.)
+bare_metal() {
+    if has rustc && recent rustc && [ -d "$(rustc --print sysroot)/lib/rustlib/x86_64-unknown-none/lib" ]; then return 0; fi
+    has /usr/bin/cargo && has /usr/bin/rustc && recent /usr/bin/rustc &&
+        [ -f "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/core/src/lib.rs" ]
+}
+
+missing=
+need() { case " $missing " in *" $1 "*) ;; *) missing="$missing${missing:+ }$1" ;; esac; }
+
+missing_packages() {
+    missing=
+    has gcc || need gcc
+    [ -f /usr/include/stdio.h ] || need libc6-dev
+    [ -n "$(host_cargo)" ] || { need cargo-web; need rustc-web; }
+    bare_metal || { need cargo-web; need rustc-web; need rust-web-src; }
+    has ld.lld || need lld
+    case $command in
+    lint)
+        if [ -n "$missing" ] || ! has cargo || ! cargo clippy --version >/dev/null 2>&1; then
+            has /usr/bin/cargo-clippy || need rust-web-clippy
+        fi
+        if ! has rustfmt || ! rustfmt --version >/dev/null 2>&1; then has /usr/bin/rustfmt || need rustfmt-web; fi
+        ;;
+    kernel) ;;
+    *)
+        has qemu-system-x86_64 || { need qemu-system-x86; need seabios; }
+        ;;
+    esac
+    case $command in
+    run | debug | test) has busybox && busybox --list >/dev/null 2>&1 || need busybox-static ;;
+    bench) has xz || need xz-utils ;;
+    esac
+}
+
+# Prints what stops us and how to go on; nothing has been installed.
+give_up() {
+    cat >&2 <<EOF
+
+foster: $1
+foster: \`make $command\` needs these Debian packages: $missing
+
+  On Debian 12, as root:      apt-get update && apt-get install -y --no-install-recommends $missing
+EOF
+    case " $missing " in
+    *" rust-web-src "* | *" cargo-web "*)
+        cat >&2 <<EOF
+  Elsewhere:                  the same tools under your system's names, and Rust 1.$minor_needed or newer from https://rustup.rs
+                              with \`rustup target add x86_64-unknown-none\`
+EOF
+        ;;
+    *) echo "  Elsewhere:                  the same tools under your system's names" >&2 ;;
+    esac
+    echo "Nothing was changed." >&2
+    exit 1
+}
+
+missing_packages
+if [ -n "$missing" ]; then
+    has apt-get && [ -f /etc/debian_version ] || give_up "some tools are missing, and this is not a Debian system"
+    [ "$(id -u)" = 0 ] || give_up "some tools are missing, and only root can install them"
+    echo "foster: installing $missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update </dev/null >&2 || give_up "apt-get update failed: is there a network?"
+    # Everything is fetched before anything is unpacked, so a failed download leaves the machine as it was.
+    # shellcheck disable=SC2086
+    apt-get install -y --no-install-recommends --download-only $missing </dev/null >&2 ||
+        give_up "apt-get could not fetch the packages"
+    # shellcheck disable=SC2086
+    apt-get install -y --no-install-recommends $missing </dev/null >&2 ||
+        { echo "foster: apt-get install failed; its own message is above" >&2; exit 1; }
+    wanted=$missing
+    missing_packages
+    [ -z "$missing" ] || {
+        echo "foster: installed $wanted, but these are still missing or too old: $missing" >&2
+        echo "foster: Rust 1.$minor_needed or newer comes with Debian's security archive (bookworm-security)" >&2
+        exit 1
+    }
+fi
+
+[ -z "$only_check" ] || exit 0
+exec "$(host_cargo)" run --quiet --package runner -- "$@"
