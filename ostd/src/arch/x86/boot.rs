@@ -1,0 +1,1 @@
+//! Entry from the boot loader.

@@ -1,0 +1,3 @@
+//! User mode: its memory, and the way in and out.
+
+pub mod mem;
