@@ -4,6 +4,7 @@
 //! `workspace` knows where things are; `toolchain` builds the kernel; `cpio` and `image` pack what it boots into; `qemu`
 //! runs and listens to a guest. The rest is one file per subcommand.
 
+mod bench;
 mod cpio;
 mod image;
 mod ktest;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 /// What a step of the work gives: a value, or the sentence that tells the user why there is none.
 pub type Outcome<T> = Result<T, String>;
 
-const USAGE: &str = "usage: runner kernel | run | debug | ktest [FILTER]";
+const USAGE: &str = "usage: runner kernel | run | debug | ktest [FILTER] | bench [linux | foster]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         ["debug"] => run::debug(),
         ["ktest"] => ktest::command(""),
         ["ktest", filter] => ktest::command(filter),
+        ["bench"] => bench::command(None),
+        ["bench", only] => bench::command(Some(only)),
         _ => Err(USAGE.into()),
     };
     match outcome {

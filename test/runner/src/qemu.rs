@@ -1,7 +1,7 @@
 //! Runs QEMU: what machine it emulates, and a listener on the guest's serial port that knows time-outs.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -247,6 +247,30 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// One line on the terminal that says what goes on, written over by the next; silent when no person is watching.
+pub struct Progress {
+    terminal: bool,
+}
+
+impl Progress {
+    pub fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    pub fn show(&self, text: &str) {
+        if self.terminal {
+            let text: String = text.chars().take(100).collect();
+            eprint!("\r\x1b[K{text}");
+        }
+    }
+
+    pub fn clear(&self) {
+        self.show("");
     }
 }
 
