@@ -8,6 +8,9 @@ pub fn set_thread_name_hook(_hook: fn(&mut dyn fmt::Write)) {
 }
 
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    let mut line = crate::console::LineWriter::new(crate::console::write_in_panic);
+    let _ = fmt::Write::write_fmt(&mut line, format_args!("{info}\n"));
+    drop(line);
     crate::arch::x86::io::halt_forever()
 }

@@ -17,6 +17,32 @@ pub const PAGE_SIZE: usize = 4096;
 /// The first address that user mappings can not use; Linux's `TASK_SIZE` on x86_64.
 pub const USER_END: usize = 0x7fff_ffff_f000;
 
+/// Where all physical memory is mapped.
+pub(crate) const DIRECT_MAP: Vaddr = 0xffff_8000_0000_0000;
+
+/// The address of physical memory in the direct map.
+#[inline]
+pub(crate) const fn paddr_to_vaddr(paddr: Paddr) -> Vaddr {
+    DIRECT_MAP + paddr
+}
+
+/// Brings up the final kernel page tables, the frame allocator and the heap.
+///
+/// # Safety
+/// Called once, on the boot CPU, before anything is allocated. `map` is the machine's, and nothing in its usable
+/// regions is in use but the kernel image and `initramfs`.
+pub(crate) unsafe fn init(
+    _map: crate::boot::MemoryMap,
+    _initramfs: Option<core::ops::Range<Paddr>>,
+) {
+}
+
+/// Gives memory that was kept from the frame allocator at boot to it.
+///
+/// # Safety
+/// The pages that `range` touches were reserved by [`init`] and nobody uses them any more.
+pub(crate) unsafe fn free_boot_memory(_range: core::ops::Range<Paddr>) {}
+
 /// No frame is free (or only those of the kernel's reserve).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
