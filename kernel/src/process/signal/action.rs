@@ -1,0 +1,144 @@
+//! Dispositions: what a process does on each signal (sigaction(2)).
+//!
+//! A [`SigHand`] is shared by the threads of a process, and by processes cloned with `CLONE_SIGHAND`.
+
+use bitflags::bitflags;
+use ostd::sync::SpinLock;
+
+use super::set::{DEFAULT_IGNORED, NSIG, SIGCHLD, SigSet, Signo};
+use crate::{lock_order, prelude::*};
+
+bitflags! {
+    /// `sa_flags`. Unknown bits are kept, as Linux keeps them, but `SA_UNSUPPORTED` reads back clear.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct SaFlags: u64 {
+        const NOCLDSTOP = 0x1;
+        const NOCLDWAIT = 0x2;
+        const SIGINFO = 0x4;
+        const UNSUPPORTED = 0x400;
+        const EXPOSE_TAGBITS = 0x800;
+        const RESTORER = 0x0400_0000;
+        const ONSTACK = 0x0800_0000;
+        const RESTART = 0x1000_0000;
+        const NODEFER = 0x4000_0000;
+        const RESETHAND = 0x8000_0000;
+    }
+}
+
+pub const SIG_DFL: u64 = 0;
+pub const SIG_IGN: u64 = 1;
+
+/// `struct kernel_sigaction`, in its ABI's order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SigAction {
+    pub handler: u64,
+    pub flags: SaFlags,
+    pub restorer: u64,
+    pub mask: SigSet,
+}
+
+impl SigAction {
+    /// Whether the disposition throws `signo` away.
+    pub fn ignores(&self, signo: Signo) -> bool {
+        self.handler == SIG_IGN || (self.handler == SIG_DFL && DEFAULT_IGNORED.contains(signo))
+    }
+
+    pub fn is_default(&self) -> bool {
+        self.handler == SIG_DFL
+    }
+
+    pub fn is_caught(&self) -> bool {
+        self.handler > SIG_IGN
+    }
+}
+
+/// The dispositions of all signals. The lock nests inside that of the signal state.
+pub struct SigHand {
+    actions: SpinLock<[SigAction; NSIG as usize]>,
+}
+
+/// How a parent has said that it takes its children's deaths (rules 4.23, 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigchldDisposition {
+    /// Zombies wait for the parent, SIGCHLD is sent.
+    Normal,
+    /// `SA_NOCLDWAIT` with a handler or the default: no zombie, SIGCHLD is sent.
+    NoCldWait,
+    /// `SIG_IGN`: no zombie, no signal.
+    Ignored,
+}
+
+impl SigHand {
+    fn with(actions: [SigAction; NSIG as usize]) -> Arc<SigHand> {
+        Arc::new(SigHand { actions: SpinLock::new(lock_order::SIGHAND, actions) })
+    }
+
+    /// Every signal at its default.
+    pub fn new_default() -> Arc<SigHand> {
+        SigHand::with([SigAction::default(); NSIG as usize])
+    }
+
+    /// The dispositions of a forked child; with `CLONE_CLEAR_SIGHAND` handlers fall back to the default while
+    /// ignored signals stay ignored (rule 6.21).
+    pub fn fork_copy(&self, clear_handlers: bool) -> Arc<SigHand> {
+        let mut actions = *self.actions.lock();
+        if clear_handlers {
+            drop_handlers(&mut actions);
+        }
+        SigHand::with(actions)
+    }
+
+    /// execve: handlers are gone with the old program, ignored signals stay ignored (rules 10.9, 10.10).
+    pub fn reset_handlers(&self) {
+        drop_handlers(&mut self.actions.lock());
+    }
+
+    pub fn get(&self, signo: Signo) -> SigAction {
+        self.actions.lock()[index(signo)]
+    }
+
+    pub fn set(&self, signo: Signo, action: SigAction) -> SigAction {
+        core::mem::replace(&mut self.actions.lock()[index(signo)], action)
+    }
+
+    /// `SA_RESETHAND`: back to the default, flags and mask kept.
+    pub fn reset(&self, signo: Signo) {
+        self.actions.lock()[index(signo)].handler = SIG_DFL;
+    }
+
+    pub fn sigchld(&self) -> SigchldDisposition {
+        let action = self.get(SIGCHLD);
+        if action.handler == SIG_IGN {
+            SigchldDisposition::Ignored
+        } else if action.flags.contains(SaFlags::NOCLDWAIT) {
+            SigchldDisposition::NoCldWait
+        } else {
+            SigchldDisposition::Normal
+        }
+    }
+
+    /// Which signals are ignored by choice, and which have a handler: SigIgn and SigCgt of /proc/PID/status.
+    pub fn ignored_and_caught(&self) -> (SigSet, SigSet) {
+        let (mut ignored, mut caught) = (SigSet::EMPTY, SigSet::EMPTY);
+        for (i, action) in self.actions.lock().iter().enumerate() {
+            let signo = i as Signo + 1;
+            if action.handler == SIG_IGN {
+                ignored.insert(signo);
+            } else if action.is_caught() {
+                caught.insert(signo);
+            }
+        }
+        (ignored, caught)
+    }
+}
+
+fn index(signo: Signo) -> usize {
+    signo as usize - 1
+}
+
+fn drop_handlers(actions: &mut [SigAction]) {
+    for action in actions {
+        let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
+        *action = SigAction { handler, ..SigAction::default() };
+    }
+}

@@ -1,0 +1,156 @@
+//! What a signal carries: `siginfo_t` (sigaction(2)), kept compact and encoded to its 128 bytes at delivery.
+
+use super::set::{SIGCHLD, Signo};
+use crate::prelude::*;
+
+/// Sent by kill(2).
+pub const SI_USER: i32 = 0;
+/// Sent by the kernel.
+pub const SI_KERNEL: i32 = 0x80;
+/// Sent by tgkill(2) or tkill(2).
+pub const SI_TKILL: i32 = -6;
+/// A POSIX timer expired.
+pub const SI_TIMER: i32 = -2;
+
+pub const CLD_EXITED: i32 = 1;
+pub const CLD_KILLED: i32 = 2;
+pub const CLD_DUMPED: i32 = 3;
+pub const CLD_TRAPPED: i32 = 4;
+pub const CLD_STOPPED: i32 = 5;
+pub const CLD_CONTINUED: i32 = 6;
+
+pub const SEGV_MAPERR: i32 = 1;
+pub const SEGV_ACCERR: i32 = 2;
+pub const BUS_ADRALN: i32 = 1;
+pub const BUS_ADRERR: i32 = 2;
+pub const ILL_ILLOPN: i32 = 2;
+pub const FPE_INTDIV: i32 = 1;
+pub const FPE_FLTINV: i32 = 7;
+pub const TRAP_BRKPT: i32 = 1;
+pub const TRAP_TRACE: i32 = 2;
+
+/// Bytes of a `siginfo_t`.
+pub const SIGINFO_SIZE: usize = 128;
+
+/// A signal on its way, with what `siginfo_t` will say of it.
+#[derive(Clone, Debug)]
+pub struct SigInfo {
+    pub signo: Signo,
+    pub code: i32,
+    pub fields: Fields,
+}
+
+/// The part of `siginfo_t` that depends on the signal's origin.
+#[derive(Clone, Debug)]
+pub enum Fields {
+    /// Nothing: all zero.
+    None,
+    /// `si_pid`, `si_uid`.
+    Sender { pid: u32, uid: u32 },
+    /// `si_addr`, `si_trapno` is not used on x86_64.
+    Fault { addr: u64 },
+    /// SIGCHLD: times are in clock ticks (1/100 s).
+    Child {
+        pid: u32,
+        uid: u32,
+        status: i32,
+        utime: i64,
+        stime: i64,
+    },
+    /// A POSIX timer: `si_timerid`, `si_overrun`, `si_value`.
+    Timer { id: i32, overrun: i32, value: u64 },
+    /// As rt_sigqueueinfo(2) gave it: everything behind the three leading ints and their padding.
+    Raw(Box<[u8; SIGINFO_SIZE - 16]>),
+}
+
+impl SigInfo {
+    /// By kill(2): `pid` and real `uid` of the sender.
+    pub fn kill(signo: Signo, pid: u32, uid: u32) -> SigInfo {
+        let fields = Fields::Sender { pid, uid };
+        SigInfo { signo, code: SI_USER, fields }
+    }
+
+    /// By tkill(2) or tgkill(2).
+    pub fn tkill(signo: Signo, pid: u32, uid: u32) -> SigInfo {
+        let fields = Fields::Sender { pid, uid };
+        SigInfo { signo, code: SI_TKILL, fields }
+    }
+
+    /// By the kernel, about nobody (terminal signals, timers, orphaned process groups).
+    pub fn kernel(signo: Signo) -> SigInfo {
+        SigInfo { signo, code: SI_KERNEL, fields: Fields::None }
+    }
+
+    /// By the instruction at hand, about `addr`.
+    pub fn fault(signo: Signo, code: i32, addr: u64) -> SigInfo {
+        SigInfo { signo, code, fields: Fields::Fault { addr } }
+    }
+
+    /// About a child: `signo` is its exit signal, `code` one of `CLD_*`, times in clock ticks (rule 5.1).
+    pub fn child(signo: Signo, code: i32, pid: u32, uid: u32, status: i32, times: (i64, i64)) -> SigInfo {
+        let (utime, stime) = times;
+        let fields = Fields::Child { pid, uid, status, utime, stime };
+        SigInfo { signo, code, fields }
+    }
+
+    /// What is left of a signal whose information could not be queued (rule 7.8).
+    pub fn lost(signo: Signo) -> SigInfo {
+        let fields = Fields::Sender { pid: 0, uid: 0 };
+        SigInfo { signo, code: SI_USER, fields }
+    }
+
+    /// As a program passed it to rt_sigqueueinfo(2); `signo` overrides its `si_signo` (rule 7.7).
+    pub fn from_user(signo: Signo, raw: &[u8; SIGINFO_SIZE]) -> SigInfo {
+        let mut rest = Box::new([0; SIGINFO_SIZE - 16]);
+        rest.copy_from_slice(&raw[16..]);
+        let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
+        SigInfo { signo, code, fields: Fields::Raw(rest) }
+    }
+
+    /// The `siginfo_t` that user mode sees.
+    pub fn encode(&self) -> [u8; SIGINFO_SIZE] {
+        let mut out = [0; SIGINFO_SIZE];
+        let mut put = |offset: usize, bytes: &[u8]| out[offset..offset + bytes.len()].copy_from_slice(bytes);
+        put(0, &(self.signo as i32).to_ne_bytes());
+        put(8, &self.code.to_ne_bytes());
+        match &self.fields {
+            Fields::None => {}
+            Fields::Sender { pid, uid } => {
+                put(16, &pid.to_ne_bytes());
+                put(20, &uid.to_ne_bytes());
+            }
+            Fields::Fault { addr } => put(16, &addr.to_ne_bytes()),
+            Fields::Child { pid, uid, status, utime, stime } => {
+                put(16, &pid.to_ne_bytes());
+                put(20, &uid.to_ne_bytes());
+                put(24, &status.to_ne_bytes());
+                put(32, &utime.to_ne_bytes());
+                put(40, &stime.to_ne_bytes());
+            }
+            Fields::Timer { id, overrun, value } => {
+                put(16, &id.to_ne_bytes());
+                put(20, &overrun.to_ne_bytes());
+                put(24, &value.to_ne_bytes());
+            }
+            Fields::Raw(rest) => put(16, &rest[..]),
+        }
+        out
+    }
+
+    /// Whether the kernel itself made this signal.
+    pub fn is_from_kernel(&self) -> bool {
+        self.code > 0
+    }
+
+    /// Splits a raw wait status of a dead child into `si_code` and `si_status` (rules 3.1, 4.22).
+    pub fn child_code(wait_status: i32) -> (i32, i32) {
+        match wait_status & 0x7f {
+            0 => (CLD_EXITED, (wait_status >> 8) & 0xff),
+            signo if wait_status & 0x80 != 0 => (CLD_DUMPED, signo),
+            signo => (CLD_KILLED, signo),
+        }
+    }
+}
+
+/// The signal that tells a parent of a stop or continue is always SIGCHLD (rule 5.3).
+pub const STOP_NOTICE: Signo = SIGCHLD;

@@ -1,0 +1,227 @@
+//! Sending: whether a signal is queued, to which queue, and who is woken (rules 7.8-7.14, 7.18-7.24).
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::{
+    Group,
+    action::SIG_DFL,
+    info::SigInfo,
+    set::*,
+    stop, work,
+};
+use crate::{
+    prelude::*,
+    process::{Process, Thread, tree},
+};
+
+/// Whose queue a signal goes to.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// The process's; the thread named is asked first (the leader if none is).
+    Process(Option<&'a Arc<Thread>>),
+    Thread(&'a Arc<Thread>),
+}
+
+/// What the sender still has to tell the process table.
+#[derive(Default)]
+struct Outcome {
+    /// A stop, complete or under way, has ended by SIGCONT.
+    continued: bool,
+    /// A stopped process is dying: its stop can no longer be reported.
+    stop_cancelled: bool,
+}
+
+/// Sends to a whole process. `prefer` is asked first (rules 5.10, 7.11).
+pub fn send_process(process: &Arc<Process>, prefer: Option<&Arc<Thread>>, info: SigInfo) {
+    send(process, Target::Process(prefer), info);
+}
+
+/// Sends to one thread.
+pub fn send_thread(thread: &Arc<Thread>, info: SigInfo) {
+    send(&thread.process, Target::Thread(thread), info);
+}
+
+/// As [`send_process`], with the process table locked by the caller.
+pub fn send_process_in_table(
+    table: &mut tree::Table,
+    process: &Arc<Process>,
+    prefer: Option<&Arc<Thread>>,
+    info: SigInfo,
+) {
+    let outcome = process.signals.lock().send(Target::Process(prefer), info);
+    outcome.tell(table, process);
+}
+
+/// As [`send_process_in_table`] where the table itself is being changed and can't be told now: true if the
+/// caller has to mark the process continued afterwards.
+pub fn send_process_deferred(process: &Arc<Process>, prefer: Option<&Arc<Thread>>, info: SigInfo) -> bool {
+    process.signals.lock().send(Target::Process(prefer), info).continued
+}
+
+/// A signal that the calling thread's own instruction raised: it can't be ignored or blocked. If it is, the
+/// disposition falls back to the default and the process dies (rule 3.21), the init of a namespace too.
+pub fn force(thread: &Arc<Thread>, info: SigInfo) {
+    let signo = info.signo;
+    let mut group = thread.process.signals.lock();
+    let action = group.sighand.get(signo);
+    let blocked = thread.signals.blocked();
+    if blocked.contains(signo) || action.handler == super::action::SIG_IGN {
+        let action = super::SigAction { handler: SIG_DFL, ..action };
+        group.sighand.set(signo, action);
+        thread.signals.blocked.store((blocked & !SigSet::of(&[signo])).0, Relaxed);
+    }
+    if group.sighand.get(signo).is_default() {
+        group.unkillable = false;
+    }
+    group.send(Target::Thread(thread), info);
+}
+
+fn send(process: &Arc<Process>, target: Target, info: SigInfo) {
+    if matches!(info.signo, SIGCONT | SIGKILL) {
+        let mut table = tree::lock();
+        let outcome = process.signals.lock().send(target, info);
+        outcome.tell(&mut table, process);
+    } else {
+        process.signals.lock().send(target, info);
+    }
+}
+
+impl Outcome {
+    fn tell(self, table: &mut tree::Table, process: &Process) {
+        if self.continued {
+            tree::mark_continued(table, process);
+        } else if self.stop_cancelled {
+            tree::cancel_stop_report(table, process);
+        }
+    }
+}
+
+impl Group {
+    fn send(&mut self, target: Target, info: SigInfo) -> Outcome {
+        let mut outcome = Outcome::default();
+        let signo = info.signo;
+        // A process on its way out takes nothing more.
+        if self.exit_status.is_some() || self.threads.is_empty() {
+            return outcome;
+        }
+        if STOP_SIGNALS.contains(signo) {
+            self.flush_everywhere(SigSet::of(&[SIGCONT]));
+        } else if signo == SIGCONT {
+            self.flush_everywhere(STOP_SIGNALS);
+            outcome.continued = self.end_stop();
+        }
+
+        let first = match target {
+            Target::Thread(thread) | Target::Process(Some(thread)) => thread.clone(),
+            Target::Process(None) => self.threads[0].clone(),
+        };
+        if self.drops(&first, signo, info.is_forced_on_init()) {
+            return outcome;
+        }
+        let queued = match target {
+            Target::Process(_) => self.shared.push(info),
+            Target::Thread(thread) => thread.signals.pending.lock().push(info),
+        };
+        if !queued {
+            return outcome;
+        }
+        if self.kills_at_once(&first, signo) {
+            outcome.stop_cancelled = self.stop.is_stopped();
+            self.start_exit(signo as i32);
+            return outcome;
+        }
+        let willing = match target {
+            Target::Thread(thread) => self.wants(thread, signo).then(|| thread.clone()),
+            Target::Process(_) => self.choose(&first, signo),
+        };
+        if let Some(thread) = willing {
+            thread.work.fetch_or(work::SIGNAL, Relaxed);
+            thread.wake_for_signal();
+        }
+        outcome
+    }
+
+    /// Whether a signal vanishes at once: ignored and not blocked (rule 7.9), or a default action on an init
+    /// (rule 7.24).
+    fn drops(&self, thread: &Thread, signo: Signo, forced: bool) -> bool {
+        if thread.signals.blocked().contains(signo) {
+            return false;
+        }
+        let action = self.sighand.get(signo);
+        if self.unkillable && action.is_default() && !(forced && UNBLOCKABLE.contains(signo)) {
+            return true;
+        }
+        action.ignores(signo)
+    }
+
+    /// Whether `thread` would take `signo` now (rule 7.12).
+    fn wants(&self, thread: &Thread, signo: Signo) -> bool {
+        if thread.signals.blocked().contains(signo) {
+            return false;
+        }
+        signo == SIGKILL || thread.signals.stop.load(Relaxed) & stop::STOPPED == 0
+    }
+
+    /// The thread that a process-directed signal wakes: the one addressed, else the next willing one in turn,
+    /// with a preference for one that has nothing to do yet.
+    fn choose(&mut self, first: &Arc<Thread>, signo: Signo) -> Option<Arc<Thread>> {
+        if self.wants(first, signo) {
+            return Some(first.clone());
+        }
+        let count = self.threads.len();
+        let start = self.next_target;
+        let found = (0..count)
+            .map(|i| (start + i) % count)
+            .filter(|&i| self.wants(&self.threads[i], signo))
+            .min_by_key(|&i| self.threads[i].work.load(Relaxed) & work::SIGNAL != 0)?;
+        self.next_target = found;
+        Some(self.threads[found].clone())
+    }
+
+    /// Whether the signal is certain to kill: default action, no core dump to write first, not blocked
+    /// (rule 7.14). Then the whole group starts to die at the moment of sending.
+    fn kills_at_once(&self, thread: &Thread, signo: Signo) -> bool {
+        let fatal = default_action(signo) == DefaultAction::Terminate && self.sighand.get(signo).is_default();
+        let taken = self.wants(thread, signo) || self.threads.iter().any(|other| self.wants(other, signo));
+        fatal && taken && !self.unkillable_by(signo)
+    }
+
+    fn unkillable_by(&self, signo: Signo) -> bool {
+        self.unkillable && signo != SIGKILL
+    }
+
+    /// Fixes the exit status and makes every thread die. The first status wins (rule 3.4).
+    pub(super) fn start_exit(&mut self, status: i32) -> i32 {
+        if let Some(first) = self.exit_status {
+            return first;
+        }
+        self.exit_status = Some(status);
+        self.clear_stop();
+        for thread in &self.threads {
+            thread.work.fetch_or(work::SIGNAL | work::KILL, Relaxed);
+            thread.wake_for_signal();
+        }
+        status
+    }
+
+    /// Hands shared signals that `thread` would have taken to siblings, since it now blocks them or exits.
+    pub(super) fn retarget_shared(&mut self, thread: &Thread, which: SigSet) {
+        let mut left = self.shared.set() & which;
+        while let Some(signo) = left.lowest() {
+            left.remove(signo);
+            let sibling = self.threads.iter().find(|t| t.tid() != thread.tid() && self.wants(t, signo));
+            if let Some(sibling) = sibling {
+                sibling.work.fetch_or(work::SIGNAL, Relaxed);
+                sibling.wake_for_signal();
+            }
+        }
+    }
+}
+
+impl SigInfo {
+    /// Whether SIGKILL or SIGSTOP with this origin gets through to an init: only from an ancestor namespace
+    /// or from the kernel (rule 7.25).
+    fn is_forced_on_init(&self) -> bool {
+        self.code == super::info::SI_KERNEL
+    }
+}

@@ -1,0 +1,131 @@
+//! The live threads of a process as signals see them: joining, leaving, dying together.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::{
+    AltStack, SigHand, SigSet, Signo, signal_pending,
+    work,
+};
+use crate::{
+    prelude::*,
+    process::{Process, Thread},
+};
+
+/// A thread that left, and what its leaving means.
+pub struct Detached {
+    /// Threads that have not begun to exit.
+    pub remaining: usize,
+    /// Its leaving completed a group stop of the others: report it.
+    pub completed_stop: Option<Signo>,
+    /// The exit status of the group, if a group exit is on.
+    pub group_status: Option<i32>,
+}
+
+/// Makes a new thread a target of signals. The first one is the leader.
+///
+/// # Errors
+/// `ERESTARTNOINTR` if the group has begun to die or one of its threads is in execve: the caller is among the
+/// dying and never sees it.
+pub fn attach_thread(thread: &Arc<Thread>) -> Result<()> {
+    let signals = &thread.process.signals;
+    let mut group = signals.lock();
+    if group.exit_status.is_some() || group.exec_survivor.is_some() {
+        return Err(ERESTARTNOINTR);
+    }
+    group.join_stop(thread);
+    group.threads.push(thread.clone());
+    signals.thread_count.store(group.threads.len() as u32, Relaxed);
+    Ok(())
+}
+
+/// Begins the exit of `thread`: it is no target any more; shared signals that it would have taken go to its
+/// siblings; it no longer counts in a group stop (rule 3.9).
+pub fn detach_thread(thread: &Thread) -> Detached {
+    let signals = &thread.process.signals;
+    let mut group = signals.lock();
+    let completed_stop = group.take_part(thread);
+    if let Some(position) = group.threads.iter().position(|t| core::ptr::eq(&**t, thread)) {
+        group.threads.remove(position);
+        if group.next_target >= group.threads.len() {
+            group.next_target = 0;
+        }
+    }
+    let remaining = group.threads.len();
+    signals.thread_count.store(remaining as u32, Relaxed);
+    if remaining > 0 {
+        let would_take = !thread.signals.blocked();
+        group.retarget_shared(thread, would_take);
+    }
+    // A stop of nobody is none.
+    let completed_stop = completed_stop.filter(|_| remaining > 0);
+    Detached { remaining, completed_stop, group_status: group.exit_status }
+}
+
+/// The live threads, the leader first.
+pub fn threads(process: &Process) -> Vec<Arc<Thread>> {
+    process.signals.lock().threads.clone()
+}
+
+/// Starts the death of the whole process with the raw wait status `status`, and returns the status that
+/// counts: that of whoever came first (rule 3.4).
+pub fn begin_group_exit(process: &Process, status: i32) -> i32 {
+    process.signals.lock().start_exit(status)
+}
+
+pub fn group_exit_status(process: &Process) -> Option<i32> {
+    process.signals.lock().exit_status
+}
+
+/// Kills every other thread of the caller's process, without an exit status: execve(2) by one of many threads.
+///
+/// # Errors
+/// `EAGAIN` if the group is dying already or another thread's execve is ahead: the caller is to die.
+pub fn begin_exec_kill(survivor: &Thread) -> Result<()> {
+    let mut group = survivor.process.signals.lock();
+    if group.exit_status.is_some() || group.exec_survivor.is_some() {
+        return Err(EAGAIN);
+    }
+    group.exec_survivor = Some(survivor.tid());
+    group.clear_stop();
+    for thread in &group.threads {
+        if thread.tid() != survivor.tid() {
+            thread.work.fetch_or(work::SIGNAL | work::KILL, Relaxed);
+            thread.wake_for_signal();
+        }
+    }
+    Ok(())
+}
+
+/// The other threads are gone: the survivor is an ordinary single thread again.
+pub fn end_exec_kill(process: &Process) {
+    process.signals.lock().exec_survivor = None;
+}
+
+/// What execve does to signals once there is no way back: handlers to the default in a table of its own,
+/// no alternate stack. Masks, both pending queues and ignored signals stay (rules 10.9, 10.10).
+pub fn exec_reset(thread: &Thread) {
+    let mut group = thread.process.signals.lock();
+    if Arc::strong_count(&group.sighand) > 1 {
+        group.sighand = group.sighand.fork_copy(true);
+    } else {
+        group.sighand.reset_handlers();
+    }
+    drop(group);
+    thread.signals.set_altstack(AltStack::DISABLED);
+}
+
+/// The dispositions for a forked child.
+pub fn fork_sighand(parent: &Process, share: bool, clear_handlers: bool) -> Arc<SigHand> {
+    let sighand = parent.signals.sighand();
+    if share { sighand } else { sighand.fork_copy(clear_handlers) }
+}
+
+/// Whether fork has to be restarted because a signal came first (rule 6.16).
+pub fn fork_must_restart(thread: &Thread) -> bool {
+    signal_pending(thread)
+}
+
+/// SigPnd, SigBlk of one thread for /proc.
+pub fn thread_sets(thread: &Thread) -> (SigSet, SigSet) {
+    (thread.signals.pending(), thread.signals.blocked())
+}
