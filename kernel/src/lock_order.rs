@@ -30,4 +30,6 @@ pub const SIGNAL: LockRank = LockRank::new(500, "signal state");
 pub const SIGHAND: LockRank = LockRank::new(510, "signal dispositions");
 pub const PROCESS_MISC: LockRank = LockRank::new(550, "rlimits and names");
 pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
+/// Taken with interrupts off: timer callbacks queue here.
+pub const DEFERRED: LockRank = LockRank::new(650, "deferred work");
 pub const RUN_QUEUE: LockRank = LockRank::new(700, "run queue");

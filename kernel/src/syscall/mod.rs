@@ -4,14 +4,18 @@
 //! returns the value for `rax` or an error number. Nothing on the way from the entry to the handler takes a
 //! lock, changes a reference count or allocates: the null syscall is the first row of the benchmarks.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use ostd::user::UserContext;
 
 use crate::{
     prelude::*,
-    process::{Process, Thread},
+    process::{Process, Thread, signal::work},
 };
 
+pub mod signal;
 pub mod table;
+pub mod time;
 
 /// What a handler works on: the calling thread and its user registers.
 pub struct Context<'a> {
@@ -45,7 +49,13 @@ pub fn dispatch(ctx: &mut Context) {
     let handler = table::TABLE.get(number).copied().unwrap_or(unknown);
     let rax = match handler(ctx, args) {
         Ok(value) => value as u64,
-        Err(errno) => -(errno as i64) as u64,
+        Err(errno) => {
+            if errno.is_restart() {
+                // Delivery replaces the code, even if the signal itself is gone by then.
+                ctx.thread.work.fetch_or(work::SIGNAL, Relaxed);
+            }
+            -(errno as i64) as u64
+        }
     };
     ctx.user.regs.rax = rax;
 }

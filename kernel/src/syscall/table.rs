@@ -1,6 +1,6 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
-use super::{Handler, unknown};
+use super::{Handler, signal, time, unknown};
 
 /// One more than the highest number that has a handler.
 const SIZE: usize = 470;
@@ -14,4 +14,29 @@ macro_rules! table {
 }
 
 pub static TABLE: [Handler; SIZE] = table! {
+    13 => signal::sys_rt_sigaction,
+    14 => signal::sys_rt_sigprocmask,
+    15 => signal::sys_rt_sigreturn,
+    34 => signal::sys_pause,
+    35 => time::sys_nanosleep,
+    36 => time::sys_getitimer,
+    37 => time::sys_alarm,
+    38 => time::sys_setitimer,
+    62 => signal::sys_kill,
+    96 => time::sys_gettimeofday,
+    127 => signal::sys_rt_sigpending,
+    128 => signal::sys_rt_sigtimedwait,
+    129 => signal::sys_rt_sigqueueinfo,
+    130 => signal::sys_rt_sigsuspend,
+    131 => signal::sys_sigaltstack,
+    164 => time::sys_settimeofday,
+    200 => signal::sys_tkill,
+    201 => time::sys_time,
+    219 => signal::sys_restart_syscall,
+    227 => time::sys_clock_settime,
+    228 => time::sys_clock_gettime,
+    229 => time::sys_clock_getres,
+    230 => time::sys_clock_nanosleep,
+    234 => signal::sys_tgkill,
+    297 => signal::sys_rt_tgsigqueueinfo,
 };

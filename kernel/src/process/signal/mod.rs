@@ -27,6 +27,7 @@ use crate::{
     lock_order,
     prelude::*,
     process::{Process, Thread},
+    syscall::Context,
 };
 
 mod action;
@@ -39,6 +40,7 @@ mod send;
 mod set;
 mod stop;
 mod threads;
+mod timedwait;
 
 pub use action::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigHand, SigchldDisposition};
 pub use altstack::AltStack;
@@ -46,10 +48,12 @@ pub use deliver::handle_work;
 pub use frame::sigreturn;
 pub use info::*;
 pub use queue::{Pending, valid_signo};
-pub use send::{force, send_process, send_process_in_table, send_thread};
+pub use send::{force, send_process, send_process_in_sink, send_process_in_table, send_thread};
 pub use set::*;
+pub use timedwait::wait_for;
 pub use threads::{
-    attach_thread, begin_exec_kill, begin_group_exit, detach_thread, exec_reset, group_exit_status, threads,
+    Detached, attach_thread, begin_exec_kill, begin_group_exit, detach_thread, end_exec_kill, exec_reset,
+    fork_sighand, group_exit_status, thread_sets, threads,
 };
 
 /// Flags of `Thread::work`.
@@ -140,9 +144,16 @@ pub struct ThreadSignals {
     blocked: AtomicU64,
     /// The mask to go back to when [`work::RESTORE_MASK`] is set.
     saved_mask: AtomicU64,
+    /// The mask as it was before sigtimedwait(2) opened it: what it holds is neither dropped as ignored nor
+    /// fatal at once, since the waiter is about to take it.
+    real_blocked: AtomicU64,
     stop: AtomicU32,
     altstack: SpinLock<AltStack>,
+    restart: SpinLock<Option<RestartBlock>>,
 }
+
+/// How restart_syscall(2) goes on with an interrupted sleep.
+pub type RestartBlock = Box<dyn FnOnce(&mut Context) -> Result<usize> + Send>;
 
 impl ThreadSignals {
     /// A new thread starts without pending signals (rule 6.18), with its creator's mask (6.19).
@@ -151,13 +162,33 @@ impl ThreadSignals {
             pending: SpinLock::new(THREAD_QUEUE, Pending::new()),
             blocked: AtomicU64::new(blocked.0),
             saved_mask: AtomicU64::new(0),
+            real_blocked: AtomicU64::new(0),
             stop: AtomicU32::new(0),
+            restart: SpinLock::new(THREAD_QUEUE, None),
             altstack: SpinLock::new(THREAD_QUEUE, altstack),
         }
     }
 
     pub fn blocked(&self) -> SigSet {
         SigSet(self.blocked.load(Relaxed))
+    }
+
+    fn real_blocked(&self) -> SigSet {
+        SigSet(self.real_blocked.load(Relaxed))
+    }
+
+    fn set_real_blocked(&self, mask: SigSet) {
+        self.real_blocked.store(mask.0, Relaxed);
+    }
+
+    /// Remembers how to go on with a sleep after a stop; returns the code that asks for it.
+    pub fn set_restart(&self, block: RestartBlock) -> Errno {
+        *self.restart.lock() = Some(block);
+        ERESTART_RESTARTBLOCK
+    }
+
+    pub fn take_restart(&self) -> Option<RestartBlock> {
+        self.restart.lock().take()
     }
 
     /// The private pending set.
@@ -242,9 +273,8 @@ pub fn set_action(process: &Process, signo: Signo, action: SigAction) -> Result<
     let action = SigAction { mask: action.mask.maskable(), ..action };
     let old = group.sighand.set(signo, action);
     if action.ignores(signo) {
-        let flush = SigSet::of(&[signo]);
-        group.flush_everywhere(flush);
-        group.recalculate_all();
+        // A thread woken for what is gone now finds nothing to do, and goes on.
+        group.flush_everywhere(SigSet::of(&[signo]));
     }
     Ok(old)
 }
@@ -262,18 +292,6 @@ impl Group {
             thread.work.fetch_or(work::SIGNAL, Relaxed);
         } else {
             thread.work.fetch_and(!work::SIGNAL, Relaxed);
-        }
-    }
-
-    /// After a flush: a thread that lost its last signal may still be woken for nothing, which is harmless;
-    /// `handle_work` clears the flag. Nothing to do but kept as the one place that says so.
-    fn recalculate_all(&mut self) {
-        for i in 0..self.threads.len() {
-            let thread = self.threads[i].clone();
-            // A flag raised by a restart code must survive, so flags are only ever raised here.
-            if !(self.shared.set() & !thread.signals.blocked()).is_empty() {
-                thread.work.fetch_or(work::SIGNAL, Relaxed);
-            }
         }
     }
 

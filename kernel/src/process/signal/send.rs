@@ -2,6 +2,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use proctree::Effect;
+
 use super::{
     Group,
     action::SIG_DFL,
@@ -22,15 +24,6 @@ enum Target<'a> {
     Thread(&'a Arc<Thread>),
 }
 
-/// What the sender still has to tell the process table.
-#[derive(Default)]
-struct Outcome {
-    /// A stop, complete or under way, has ended by SIGCONT.
-    continued: bool,
-    /// A stopped process is dying: its stop can no longer be reported.
-    stop_cancelled: bool,
-}
-
 /// Sends to a whole process. `prefer` is asked first (rules 5.10, 7.11).
 pub fn send_process(process: &Arc<Process>, prefer: Option<&Arc<Thread>>, info: SigInfo) {
     send(process, Target::Process(prefer), info);
@@ -41,6 +34,12 @@ pub fn send_thread(thread: &Arc<Thread>, info: SigInfo) {
     send(&thread.process, Target::Thread(thread), info);
 }
 
+/// As [`send_process`], from within an operation of the process table: the table updates what a waiting parent
+/// sees by the effect that it gets back.
+pub fn send_process_in_sink(process: &Arc<Process>, prefer: Option<&Arc<Thread>>, info: SigInfo) -> Effect {
+    process.signals.lock().send(Target::Process(prefer), info)
+}
+
 /// As [`send_process`], with the process table locked by the caller.
 pub fn send_process_in_table(
     table: &mut tree::Table,
@@ -48,14 +47,8 @@ pub fn send_process_in_table(
     prefer: Option<&Arc<Thread>>,
     info: SigInfo,
 ) {
-    let outcome = process.signals.lock().send(Target::Process(prefer), info);
-    outcome.tell(table, process);
-}
-
-/// As [`send_process_in_table`] where the table itself is being changed and can't be told now: true if the
-/// caller has to mark the process continued afterwards.
-pub fn send_process_deferred(process: &Arc<Process>, prefer: Option<&Arc<Thread>>, info: SigInfo) -> bool {
-    process.signals.lock().send(Target::Process(prefer), info).continued
+    let effect = process.signals.lock().send(Target::Process(prefer), info);
+    tell(effect, table, process);
 }
 
 /// A signal that the calling thread's own instruction raised: it can't be ignored or blocked. If it is, the
@@ -79,36 +72,37 @@ pub fn force(thread: &Arc<Thread>, info: SigInfo) {
 fn send(process: &Arc<Process>, target: Target, info: SigInfo) {
     if matches!(info.signo, SIGCONT | SIGKILL) {
         let mut table = tree::lock();
-        let outcome = process.signals.lock().send(target, info);
-        outcome.tell(&mut table, process);
+        let effect = process.signals.lock().send(target, info);
+        tell(effect, &mut table, process);
     } else {
         process.signals.lock().send(target, info);
     }
 }
 
-impl Outcome {
-    fn tell(self, table: &mut tree::Table, process: &Process) {
-        if self.continued {
-            tree::mark_continued(table, process);
-        } else if self.stop_cancelled {
-            tree::cancel_stop_report(table, process);
-        }
+/// Tells the process table what a signal did to a stop.
+fn tell(effect: Effect, table: &mut tree::Table, process: &Process) {
+    match effect {
+        Effect::None => {}
+        Effect::Continued => tree::mark_continued(table, process),
+        Effect::Killed => tree::void_stop(table, process),
     }
 }
 
 impl Group {
-    fn send(&mut self, target: Target, info: SigInfo) -> Outcome {
-        let mut outcome = Outcome::default();
+    fn send(&mut self, target: Target, info: SigInfo) -> Effect {
+        let mut effect = Effect::None;
         let signo = info.signo;
         // A process on its way out takes nothing more.
         if self.exit_status.is_some() || self.threads.is_empty() {
-            return outcome;
+            return effect;
         }
         if STOP_SIGNALS.contains(signo) {
             self.flush_everywhere(SigSet::of(&[SIGCONT]));
         } else if signo == SIGCONT {
             self.flush_everywhere(STOP_SIGNALS);
-            outcome.continued = self.end_stop();
+            if self.end_stop() {
+                effect = Effect::Continued;
+            }
         }
 
         let first = match target {
@@ -116,19 +110,18 @@ impl Group {
             Target::Process(None) => self.threads[0].clone(),
         };
         if self.drops(&first, signo, info.is_forced_on_init()) {
-            return outcome;
+            return effect;
         }
         let queued = match target {
             Target::Process(_) => self.shared.push(info),
             Target::Thread(thread) => thread.signals.pending.lock().push(info),
         };
         if !queued {
-            return outcome;
+            return effect;
         }
         if self.kills_at_once(&first, signo) {
-            outcome.stop_cancelled = self.stop.is_stopped();
             self.start_exit(signo as i32);
-            return outcome;
+            return Effect::Killed;
         }
         let willing = match target {
             Target::Thread(thread) => self.wants(thread, signo).then(|| thread.clone()),
@@ -138,13 +131,13 @@ impl Group {
             thread.work.fetch_or(work::SIGNAL, Relaxed);
             thread.wake_for_signal();
         }
-        outcome
+        effect
     }
 
     /// Whether a signal vanishes at once: ignored and not blocked (rule 7.9), or a default action on an init
     /// (rule 7.24).
     fn drops(&self, thread: &Thread, signo: Signo, forced: bool) -> bool {
-        if thread.signals.blocked().contains(signo) {
+        if (thread.signals.blocked() | thread.signals.real_blocked()).contains(signo) {
             return false;
         }
         let action = self.sighand.get(signo);
@@ -183,7 +176,8 @@ impl Group {
     fn kills_at_once(&self, thread: &Thread, signo: Signo) -> bool {
         let fatal = default_action(signo) == DefaultAction::Terminate && self.sighand.get(signo).is_default();
         let taken = self.wants(thread, signo) || self.threads.iter().any(|other| self.wants(other, signo));
-        fatal && taken && !self.unkillable_by(signo)
+        let waited_for = thread.signals.real_blocked().contains(signo);
+        fatal && taken && !waited_for && !self.unkillable_by(signo)
     }
 
     fn unkillable_by(&self, signo: Signo) -> bool {

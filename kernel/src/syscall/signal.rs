@@ -1,0 +1,322 @@
+//! Signal system calls: kill(2), tgkill(2), sigaction(2), sigprocmask(2), sigpending(2), sigsuspend(2),
+//! sigtimedwait(2), sigqueue(3), sigaltstack(2), pause(2), rt_sigreturn(2), signalfd comes with epoll.
+
+use ostd::{sync::WaitQueue, time, user::mem};
+
+use super::{Args, Context};
+use crate::{
+    prelude::*,
+    process::{
+        Process, Thread, pid,
+        signal::{self, *},
+        tree, wait_event,
+    },
+    time::{read_timespec, timespec_to_ns},
+};
+
+/// Every `sigset_t` of the kernel ABI has this size (rule 7.16).
+const SIGSET_SIZE: usize = 8;
+
+fn check_size(size: usize) -> Result<()> {
+    if size == SIGSET_SIZE { Ok(()) } else { Err(EINVAL) }
+}
+
+fn read_set(addr: usize) -> Result<SigSet> {
+    Ok(SigSet(mem::read::<u64>(addr)?))
+}
+
+/// A signal number for sending: 0 only checks permission.
+fn sendable(raw: usize) -> Result<Option<Signo>> {
+    if raw as u32 == 0 { Ok(None) } else { valid_signo(raw).map(Some) }
+}
+
+/// The sender's part of `siginfo_t`.
+fn sender(ctx: &Context) -> (u32, u32) {
+    (ctx.process().pid(), ctx.thread.creds().ruid)
+}
+
+/// Whether the caller may send `signo` to `target` (rule 7.5).
+fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<()> {
+    if core::ptr::eq(target, &**ctx.process()) {
+        return Ok(());
+    }
+    let same_session = || signo == Some(SIGCONT) && tree::same_session(ctx.process(), target);
+    if ctx.thread.creds().may_signal(&target.creds()) || same_session() {
+        Ok(())
+    } else {
+        Err(EPERM)
+    }
+}
+
+fn signal_process(ctx: &Context, target: &Arc<Process>, prefer: Option<&Arc<Thread>>, raw: usize) -> Result<()> {
+    let signo = sendable(raw)?;
+    may_signal(ctx, target, signo)?;
+    if let Some(signo) = signo {
+        let (pid, uid) = sender(ctx);
+        signal::send_process(target, prefer, SigInfo::kill(signo, pid, uid));
+    }
+    Ok(())
+}
+
+pub fn sys_kill(ctx: &mut Context, args: Args) -> Result<usize> {
+    let (pid, raw) = (args[0] as i32, args[1]);
+    match pid {
+        1.. => kill_one(ctx, pid as u32, raw)?,
+        0 => kill_group(ctx, tree::Group::Own, raw)?,
+        -1 => kill_all(ctx, raw)?,
+        i32::MIN => return Err(ESRCH),
+        _ => kill_group(ctx, tree::Group::Number(-pid as u32), raw)?,
+    }
+    Ok(0)
+}
+
+fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
+    match pid::find(pid) {
+        Some(pid::Target::Thread(thread)) => signal_process(ctx, &thread.process, Some(&thread), raw),
+        // A zombie takes any signal, and nothing happens (rule 3.12).
+        Some(pid::Target::Zombie(uid)) => {
+            sendable(raw)?;
+            if ctx.thread.creds().may_signal_uid(uid) { Ok(()) } else { Err(EPERM) }
+        }
+        None => Err(ESRCH),
+    }
+}
+
+/// Success if one member could be signalled, else the last error (rule 7.3).
+fn kill_group(ctx: &Context, group: tree::Group, raw: usize) -> Result<()> {
+    let (members, zombies) = tree::group_members(ctx.process(), group);
+    let mut result = if zombies > 0 { Ok(()) } else { Err(ESRCH) };
+    if zombies > 0 {
+        sendable(raw)?;
+    }
+    let mut delivered = zombies > 0;
+    for member in members {
+        let sent = signal_process(ctx, &member, None, raw);
+        delivered |= sent.is_ok();
+        result = sent;
+    }
+    if delivered { Ok(()) } else { result }
+}
+
+/// Everybody but init and the caller's own process (rule 7.4).
+fn kill_all(ctx: &Context, raw: usize) -> Result<()> {
+    let mut found = false;
+    for target in tree::all_processes() {
+        if target.is_init() || Arc::ptr_eq(&target, ctx.process()) {
+            continue;
+        }
+        found = true;
+        match signal_process(ctx, &target, None, raw) {
+            Err(EPERM) | Ok(()) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    if found { Ok(()) } else { Err(ESRCH) }
+}
+
+pub fn sys_tkill(ctx: &mut Context, args: Args) -> Result<usize> {
+    let tid = args[0] as i32;
+    if tid <= 0 {
+        return Err(EINVAL);
+    }
+    thread_kill(ctx, None, tid as u32, args[1])
+}
+
+pub fn sys_tgkill(ctx: &mut Context, args: Args) -> Result<usize> {
+    let (tgid, tid) = (args[0] as i32, args[1] as i32);
+    if tgid <= 0 || tid <= 0 {
+        return Err(EINVAL);
+    }
+    thread_kill(ctx, Some(tgid as u32), tid as u32, args[2])
+}
+
+fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result<usize> {
+    let thread = match pid::find(tid) {
+        Some(pid::Target::Thread(thread)) if tgid.is_none_or(|tgid| thread.process.pid() == tgid) => thread,
+        Some(pid::Target::Zombie(uid)) if tgid.is_none_or(|tgid| tgid == tid) => {
+            sendable(raw)?;
+            return if ctx.thread.creds().may_signal_uid(uid) { Ok(0) } else { Err(EPERM) };
+        }
+        _ => return Err(ESRCH),
+    };
+    let signo = sendable(raw)?;
+    may_signal(ctx, &thread.process, signo)?;
+    if let Some(signo) = signo {
+        let (pid, uid) = sender(ctx);
+        signal::send_thread(&thread, SigInfo::tkill(signo, pid, uid));
+    }
+    Ok(0)
+}
+
+/// A `siginfo_t` from user mode; only to itself may a process claim to be the kernel or kill(2) (rule 7.7).
+fn read_siginfo(addr: usize, signo: Option<Signo>, to_self: bool) -> Result<Option<SigInfo>> {
+    let mut raw = [0; SIGINFO_SIZE];
+    mem::copy_from_user(&mut raw, addr)?;
+    let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
+    if (code >= 0 || code == SI_TKILL) && !to_self {
+        return Err(EPERM);
+    }
+    Ok(signo.map(|signo| SigInfo::from_user(signo, &raw)))
+}
+
+pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
+    let pid = args[0] as i32;
+    let to_self = pid == ctx.process().pid() as i32;
+    // The copy comes first; a bad number is found only where there is a target.
+    let signo = sendable(args[1]);
+    let info = read_siginfo(args[2], signo.unwrap_or(None), to_self)?;
+    if pid <= 0 {
+        return Err(ESRCH);
+    }
+    match pid::find(pid as u32).ok_or(ESRCH)? {
+        pid::Target::Thread(thread) => {
+            may_signal(ctx, &thread.process, signo?)?;
+            if let Some(info) = info {
+                signal::send_process(&thread.process, Some(&thread), info);
+            }
+        }
+        pid::Target::Zombie(_) => {
+            signo?;
+        }
+    }
+    Ok(0)
+}
+
+pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
+    let (tgid, tid) = (args[0] as i32, args[1] as i32);
+    let to_self = tgid == ctx.process().pid() as i32;
+    let signo = sendable(args[2]);
+    let info = read_siginfo(args[3], signo.unwrap_or(None), to_self)?;
+    if tgid <= 0 || tid <= 0 {
+        return Err(EINVAL);
+    }
+    match pid::find(tid as u32).ok_or(ESRCH)? {
+        pid::Target::Thread(thread) if thread.process.pid() == tgid as u32 => {
+            may_signal(ctx, &thread.process, signo?)?;
+            if let Some(info) = info {
+                signal::send_thread(&thread, info);
+            }
+            Ok(0)
+        }
+        _ => Err(ESRCH),
+    }
+}
+
+pub fn sys_rt_sigaction(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [raw, new, old, size, ..] = args;
+    check_size(size)?;
+    let signo = valid_signo(raw)?;
+    let previous = if new == 0 {
+        ctx.process().signals.sighand().get(signo)
+    } else {
+        let words = mem::read::<[u64; 4]>(new)?;
+        let action = SigAction {
+            handler: words[0],
+            flags: SaFlags::from_bits_retain(words[1]) & !SaFlags::UNSUPPORTED,
+            restorer: words[2],
+            mask: SigSet(words[3]),
+        };
+        signal::set_action(ctx.process(), signo, action)?
+    };
+    if old != 0 {
+        let words = [previous.handler, previous.flags.bits(), previous.restorer, previous.mask.0];
+        mem::write(old, &words)?;
+    }
+    Ok(0)
+}
+
+pub fn sys_rt_sigprocmask(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [how, new, old, size, ..] = args;
+    check_size(size)?;
+    let current = ctx.thread.signals.blocked();
+    if new != 0 {
+        let set = read_set(new)?;
+        let mask = match how as u32 {
+            0 => current | set,
+            1 => current & !set,
+            2 => set,
+            _ => return Err(EINVAL),
+        };
+        signal::set_blocked(ctx.thread, mask);
+    }
+    if old != 0 {
+        mem::write(old, &current.0)?;
+    }
+    Ok(0)
+}
+
+pub fn sys_rt_sigpending(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [set, size, ..] = args;
+    if size > SIGSET_SIZE {
+        return Err(EINVAL);
+    }
+    let pending = signal::pending_set(ctx.thread).0.to_ne_bytes();
+    mem::copy_to_user(set, &pending[..size])?;
+    Ok(0)
+}
+
+/// Sleeps until a signal with a handler came or the thread dies.
+fn sleep_until_signal() -> Result<usize> {
+    let nobody = WaitQueue::new();
+    let woken: Result<()> = wait_event::wait_interruptible(&nobody, || None);
+    woken.map_err(|_| ERESTARTNOHAND)?;
+    Err(ERESTARTNOHAND)
+}
+
+pub fn sys_pause(_: &mut Context, _: Args) -> Result<usize> {
+    sleep_until_signal()
+}
+
+pub fn sys_rt_sigsuspend(ctx: &mut Context, args: Args) -> Result<usize> {
+    check_size(args[1])?;
+    let mask = read_set(args[0])?;
+    signal::set_temporary_mask(ctx.thread, mask);
+    sleep_until_signal()
+}
+
+pub fn sys_rt_sigtimedwait(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [set, info, timeout, size, ..] = args;
+    check_size(size)?;
+    let wanted = read_set(set)?.maskable();
+    let deadline = match timeout {
+        0 => None,
+        addr => Some(time::now_ns().saturating_add(timespec_to_ns(read_timespec(addr)?)?)),
+    };
+    let taken = signal::wait_for(ctx.thread, wanted, deadline)?;
+    if info != 0 {
+        mem::copy_to_user(info, &taken.encode())?;
+    }
+    Ok(taken.signo as usize)
+}
+
+pub fn sys_sigaltstack(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [new, old, ..] = args;
+    let sp = ctx.user.regs.rsp;
+    let current = ctx.thread.signals.altstack();
+    let wanted = match new {
+        0 => None,
+        addr => Some(mem::read::<[u64; 3]>(addr)?),
+    };
+    if let Some([base, flags, size]) = wanted {
+        if current.contains(sp) {
+            return Err(EPERM);
+        }
+        ctx.thread.signals.set_altstack(AltStack::from_user(base, flags as u32, size)?);
+    }
+    if old != 0 {
+        mem::write(old, &[current.base, current.flags_at(sp) as u64, current.size])?;
+    }
+    Ok(0)
+}
+
+pub fn sys_rt_sigreturn(ctx: &mut Context, _: Args) -> Result<usize> {
+    Ok(signal::sigreturn(ctx))
+}
+
+/// restart_syscall(2): goes on with a sleep that a stop interrupted.
+pub fn sys_restart_syscall(ctx: &mut Context, _: Args) -> Result<usize> {
+    match ctx.thread.signals.take_restart() {
+        Some(block) => block(ctx),
+        None => Err(EINTR),
+    }
+}

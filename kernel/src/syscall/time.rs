@@ -1,0 +1,145 @@
+//! Clock system calls: clock_gettime(2), nanosleep(2), setitimer(2), alarm(2), gettimeofday(2), time(2).
+
+use ostd::{time, user::mem};
+
+use super::{Args, Context};
+use crate::{
+    prelude::*,
+    process::credentials::Capability,
+    time::{
+        self as clocks, Clock, NSEC_PER_SEC, Timespec,
+        itimer::{self, Setting, Which},
+        read_timespec, read_timeval_ns, timespec_to_ns, write_timespec,
+    },
+};
+
+pub fn sys_clock_gettime(ctx: &mut Context, args: Args) -> Result<usize> {
+    let clock = Clock::from_raw(args[0], ctx.thread)?;
+    write_timespec(args[1], Timespec::from_ns(clock.now_ns()))?;
+    Ok(0)
+}
+
+pub fn sys_clock_getres(ctx: &mut Context, args: Args) -> Result<usize> {
+    Clock::from_raw(args[0], ctx.thread)?;
+    if args[1] != 0 {
+        write_timespec(args[1], Timespec::from_ns(Clock::resolution_ns(args[0])))?;
+    }
+    Ok(0)
+}
+
+pub fn sys_clock_settime(ctx: &mut Context, args: Args) -> Result<usize> {
+    let clock = Clock::from_raw(args[0], ctx.thread)?;
+    let value = timespec_to_ns(read_timespec(args[1])?)?;
+    match clock {
+        Clock::Realtime => set_time(ctx, value),
+        _ => Err(EINVAL),
+    }
+}
+
+fn set_time(ctx: &Context, realtime_ns: u64) -> Result<usize> {
+    if !ctx.thread.creds().has_cap(Capability::SysTime) {
+        return Err(EPERM);
+    }
+    clocks::set_realtime_ns(realtime_ns);
+    Ok(0)
+}
+
+pub fn sys_settimeofday(ctx: &mut Context, args: Args) -> Result<usize> {
+    match args[0] {
+        0 if args[1] == 0 => Ok(0),
+        0 => Err(EINVAL),
+        addr => set_time(ctx, read_timeval_ns(addr)?),
+    }
+}
+
+const TIMER_ABSTIME: u32 = 1;
+
+pub fn sys_clock_nanosleep(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [which, flags, request, remaining, ..] = args;
+    let clock = match which as i32 {
+        // A thread can't wait for its own CPU time to pass: it would pass none (clock_nanosleep(2)).
+        3 => return Err(EINVAL),
+        4..=6 => return Err(EOPNOTSUPP),
+        _ => Clock::from_raw(which, ctx.thread)?,
+    };
+    let value = timespec_to_ns(read_timespec(request)?)?;
+    if flags as u32 & TIMER_ABSTIME != 0 {
+        return clocks::sleep_absolute(&clock, value);
+    }
+    // A relative sleep on the settable clock is not moved by setting it.
+    let clock = match clock {
+        Clock::Realtime => Clock::Monotonic,
+        other => other,
+    };
+    let target = clock.now_ns().saturating_add(value);
+    clocks::sleep_relative(ctx, clock, target, remaining)
+}
+
+pub fn sys_nanosleep(ctx: &mut Context, args: Args) -> Result<usize> {
+    let value = timespec_to_ns(read_timespec(args[0])?)?;
+    let target = time::now_ns().saturating_add(value);
+    clocks::sleep_relative(ctx, Clock::Monotonic, target, args[1])
+}
+
+pub fn sys_gettimeofday(_: &mut Context, args: Args) -> Result<usize> {
+    let now = clocks::realtime_ns();
+    if args[0] != 0 {
+        mem::write(args[0], &[now / NSEC_PER_SEC, now % NSEC_PER_SEC / 1000])?;
+    }
+    if args[1] != 0 {
+        mem::write(args[1], &[0u32; 2])?;
+    }
+    Ok(0)
+}
+
+pub fn sys_time(_: &mut Context, args: Args) -> Result<usize> {
+    let now = clocks::realtime_ns() / NSEC_PER_SEC;
+    if args[0] != 0 {
+        mem::write(args[0], &now)?;
+    }
+    Ok(now as usize)
+}
+
+fn write_setting(addr: usize, setting: Setting) -> Result<()> {
+    let timeval = |ns: u64| [ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / 1000];
+    let ([isec, iusec], [sec, usec]) = (timeval(setting.interval_ns), timeval(round_up(setting.value_ns)));
+    Ok(mem::write(addr, &[isec, iusec, sec, usec])?)
+}
+
+/// A timer that is armed never reads as 0.
+fn round_up(ns: u64) -> u64 {
+    ns.div_ceil(1000).saturating_mul(1000)
+}
+
+pub fn sys_getitimer(ctx: &mut Context, args: Args) -> Result<usize> {
+    let which = Which::try_from(args[0] as i32).map_err(|_| EINVAL)?;
+    write_setting(args[1], itimer::get(ctx.process(), which))?;
+    Ok(0)
+}
+
+pub fn sys_setitimer(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [raw, new, old, ..] = args;
+    let setting = match new {
+        // Linux takes a missing value as "off".
+        0 => Setting::default(),
+        addr => {
+            let interval_ns = read_timeval_ns(addr)?;
+            let value_ns = read_timeval_ns(addr.wrapping_add(16))?;
+            Setting { value_ns, interval_ns }
+        }
+    };
+    let which = Which::try_from(raw as i32).map_err(|_| EINVAL)?;
+    let previous = itimer::set(ctx.process(), which, setting);
+    if old != 0 {
+        write_setting(old, previous)?;
+    }
+    Ok(0)
+}
+
+/// alarm(2): whole seconds; what was left is rounded, but never to 0.
+pub fn sys_alarm(ctx: &mut Context, args: Args) -> Result<usize> {
+    let value_ns = (args[0] as u32 as u64) * NSEC_PER_SEC;
+    let old = itimer::set(ctx.process(), Which::Real, Setting { value_ns, interval_ns: 0 });
+    let rounded = (old.value_ns + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
+    Ok(if old.value_ns == 0 { 0 } else { rounded.max(1) as usize })
+}

@@ -1,0 +1,45 @@
+//! Work that a timer interrupt asks for but must not do itself.
+//!
+//! Timer callbacks run in interrupt context, where the locks of the signal code can't be taken. They put a
+//! job here, and a kernel task carries it out.
+
+use alloc::collections::VecDeque;
+
+use ostd::{
+    sync::{IrqSpinLock, WaitQueue},
+    task::TaskBuilder,
+};
+
+use crate::{lock_order, prelude::*};
+
+/// What a job does; it runs in a kernel task, and may sleep.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// A job that can be queued again and again without allocating: called by the worker each time.
+pub trait Repeated: Send + Sync {
+    fn run(self: Arc<Self>);
+}
+
+static QUEUE: IrqSpinLock<VecDeque<Arc<dyn Repeated>>> = IrqSpinLock::new(lock_order::DEFERRED, VecDeque::new());
+static WORKER: WaitQueue = WaitQueue::new();
+
+/// Queues `job` for the worker. Callable from interrupt context.
+pub fn queue(job: Arc<dyn Repeated>) {
+    QUEUE.lock().push_back(job);
+    WORKER.wake_one();
+}
+
+/// Starts the worker.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn start() -> Result<()> {
+    let worker = TaskBuilder::new(|| {
+        loop {
+            let job = WORKER.wait_until(|| QUEUE.lock().pop_front());
+            job.run();
+        }
+    });
+    worker.spawn().map_err(|_| ENOMEM)?;
+    Ok(())
+}
