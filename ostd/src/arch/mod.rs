@@ -1,3 +1,3 @@
 //! What depends on the processor. Only x86_64 is there.
 
-pub mod x86;
+pub(crate) mod x86;

@@ -1,3 +1,7 @@
 //! User mode: its memory, and the way in and out.
 
+pub mod context;
+pub mod fpu;
 pub mod mem;
+
+pub use context::{ExceptionInfo, GeneralRegs, UserContext, UserExit};

@@ -1,4 +1,5 @@
-//! x86_64: entry from the boot loader, port I/O, page-table formats.
+//! x86_64: entry from the boot loader, port I/O, page-table formats, per-CPU data, traps, interrupt controllers.
 
 pub(crate) mod boot;
+pub(crate) mod cpu_local;
 pub(crate) mod io;

@@ -1,0 +1,111 @@
+//! The scheduler hook: ostd switches tasks, the policy decides which.
+
+use super::Task;
+use crate::cpu::CpuId;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use spin::Once;
+
+/// Why a task is given to [`Scheduler::enqueue`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EnqueueReason {
+    /// Its first time.
+    New,
+    /// It slept and was woken.
+    Wake,
+    /// It gave way of its own will.
+    Yield,
+    /// It had to give way.
+    Preempted,
+}
+
+/// A scheduling policy. Its functions are called with interrupts off, often in interrupt handlers, and take only
+/// interrupt-safe locks.
+///
+/// A task is in exactly one place: running, parked, or in the policy's queues (which own it: between `enqueue` and
+/// `pick_next` the `Arc` is the policy's). A task in the queues is never running at the same time, on any CPU.
+pub trait Scheduler: Sync + 'static {
+    /// Takes a task that can run. Returns the CPU that should look at its queue at once because the task should run
+    /// there soon (an idle CPU, or one whose task should be preempted); ostd notifies it.
+    fn enqueue(&self, task: Arc<Task>, reason: EnqueueReason) -> Option<CpuId>;
+
+    /// Gives the task that `cpu` (the caller) should run next; `None` if there is none, then the current task goes on
+    /// if it can and else the CPU idles.
+    fn pick_next(&self, cpu: CpuId) -> Option<Arc<Task>>;
+
+    /// `task` is about to run on `cpu`.
+    fn started(&self, _cpu: CpuId, _task: &Task) {}
+
+    /// `task` has run on `cpu` for `ran_ns` since `started` or the last call, and goes on or stops.
+    fn account(&self, cpu: CpuId, task: &Task, ran_ns: u64);
+
+    /// The tick while `task` runs on `cpu`, after `account`. Returns whether it should give way.
+    fn tick(&self, cpu: CpuId, task: &Task) -> bool;
+
+    /// How long from now until the next tick while a task runs on `cpu`.
+    fn tick_ns(&self, cpu: CpuId) -> u64;
+}
+
+/// What the scheduling policy keeps for each task.
+#[derive(Debug)]
+pub struct SchedEntity {
+    /// The weighted CPU time: free for the policy.
+    pub vruntime: AtomicU64,
+    /// The weight: free for the policy. 1024 at first.
+    pub weight: AtomicU32,
+    /// The CPU that the task ran on last (written by ostd), and runs on while it is running.
+    pub last_cpu: AtomicU32,
+    /// The CPUs that the task may run on. All at first.
+    pub affinity: AtomicU64,
+    /// CPU time used, in ns (written by ostd at each switch and tick).
+    pub sum_exec: AtomicU64,
+    /// When the part that is not in `sum_exec` yet began.
+    pub exec_start: AtomicU64,
+    /// Ticks that met the task in user mode.
+    pub user_ticks: AtomicU64,
+    /// Ticks that met the task in the kernel.
+    pub system_ticks: AtomicU64,
+    /// Voluntary context switches: it slept.
+    pub voluntary_switches: AtomicU64,
+    /// Involuntary context switches: it had to give way.
+    pub involuntary_switches: AtomicU64,
+    /// Free for the policy.
+    pub policy: AtomicU64,
+}
+
+impl SchedEntity {
+    /// A fresh one.
+    pub const fn new() -> Self {
+        Self {
+            vruntime: AtomicU64::new(0),
+            weight: AtomicU32::new(1024),
+            last_cpu: AtomicU32::new(0),
+            affinity: AtomicU64::new(u64::MAX),
+            sum_exec: AtomicU64::new(0),
+            exec_start: AtomicU64::new(0),
+            user_ticks: AtomicU64::new(0),
+            system_ticks: AtomicU64::new(0),
+            voluntary_switches: AtomicU64::new(0),
+            involuntary_switches: AtomicU64::new(0),
+            policy: AtomicU64::new(0),
+        }
+    }
+
+    /// The CPU that the task runs on or ran on last.
+    pub fn last_cpu(&self) -> CpuId {
+        CpuId::new(self.last_cpu.load(Ordering::Relaxed) as usize).unwrap_or(CpuId::BOOT)
+    }
+}
+
+impl Default for SchedEntity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+static SCHEDULER: Once<&'static dyn Scheduler> = Once::new();
+
+/// Installs the policy. Once, before [`start_aps`](crate::cpu::start_aps); until then tasks run first come, first served.
+pub fn register_scheduler(scheduler: &'static dyn Scheduler) {
+    SCHEDULER.call_once(|| scheduler);
+}
