@@ -26,7 +26,7 @@ static void story(bool with_flag)
 	pid_t self = getpid(), above = getppid();
 	int flag = -1, st = -1;
 
-	tap_note("");
+	tap_note(" ");
 	tap_note("%s", with_flag ? "A subreaper adopts its grandchild" : "The same without the flag");
 	tell("I am process %d, my parent is %d.", self, above);
 	CHECK_OK(prctl(PR_SET_CHILD_SUBREAPER, with_flag, 0, 0, 0), "[1.3] PR_SET_CHILD_SUBREAPER");
@@ -66,7 +66,7 @@ static void story(bool with_flag)
 	}
 	CHECK_ERR(waitpid(-1, &st, 0), ECHILD, "[4.6] at the end there is no child left: ECHILD");
 	tell("wait() says: no child left.");
-	tap_note("");
+	tap_note(" ");
 }
 
 CASE(subreaper) { story(true); }
