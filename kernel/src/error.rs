@@ -299,3 +299,15 @@ impl fmt::Display for Errno {
 
 /// What a fallible kernel operation returns.
 pub type Result<T, E = Errno> = core::result::Result<T, E>;
+
+impl From<ostd::user::mem::UserFault> for Errno {
+    fn from(_: ostd::user::mem::UserFault) -> Errno {
+        Errno::EFAULT
+    }
+}
+
+impl From<ostd::mm::OutOfMemory> for Errno {
+    fn from(_: ostd::mm::OutOfMemory) -> Errno {
+        Errno::ENOMEM
+    }
+}

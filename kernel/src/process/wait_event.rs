@@ -5,10 +5,7 @@
 //! waiter registered, and the park token makes the park return at once (rule 4.33). A condition is always
 //! tested before a pending signal is: what is already there wins over the signal (rule 4.27).
 
-use ostd::{
-    sync::WaitQueue,
-    task,
-};
+use ostd::sync::WaitQueue;
 
 use crate::{
     prelude::*,
@@ -41,18 +38,20 @@ fn wait<R>(
         return Ok(Some(result));
     }
     let thread = Thread::current();
-    let _entry = queue.enqueue();
+    let place = queue.enqueue();
     loop {
         if let Some(result) = cond() {
             return Ok(Some(result));
         }
         if breaker.fires(&thread) {
+            place.pass_on();
             return Err(ERESTARTSYS);
         }
         match deadline {
-            None => task::park(),
+            None => place.sleep(),
             Some(deadline) => {
-                if task::park_until(deadline) {
+                if place.sleep_until(deadline) {
+                    place.pass_on();
                     return Ok(cond());
                 }
             }

@@ -65,7 +65,7 @@ pub fn unknown(ctx: &mut Context, _: Args) -> Result<usize> {
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     static SEEN: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
-    let number = ctx.user.orig_rax as usize;
+    let number = ctx.user.orig_rax() as usize;
     let bit = 1u64 << (number % 64);
     let first = SEEN
         .get(number / 64)

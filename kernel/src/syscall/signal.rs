@@ -291,7 +291,7 @@ pub fn sys_rt_sigtimedwait(ctx: &mut Context, args: Args) -> Result<usize> {
 
 pub fn sys_sigaltstack(ctx: &mut Context, args: Args) -> Result<usize> {
     let [new, old, ..] = args;
-    let sp = ctx.user.regs.rsp;
+    let sp = ctx.user.rsp() as u64;
     let current = ctx.thread.signals.altstack();
     let wanted = match new {
         0 => None,

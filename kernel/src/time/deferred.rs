@@ -12,10 +12,7 @@ use ostd::{
 
 use crate::{lock_order, prelude::*};
 
-/// What a job does; it runs in a kernel task, and may sleep.
-pub type Job = Box<dyn FnOnce() + Send>;
-
-/// A job that can be queued again and again without allocating: called by the worker each time.
+/// A job: called by the worker each time that it was queued. It may sleep.
 pub trait Repeated: Send + Sync {
     fn run(self: Arc<Self>);
 }

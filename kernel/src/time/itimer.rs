@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use ostd::{
     sync::SpinLock,
     time,
-    timer::{Timer, TimerCallback},
+    timer::Timer,
 };
 
 use super::deferred::{self, Repeated};
@@ -174,7 +174,12 @@ impl Alarm {
     fn new(process: &Arc<Process>) -> Arc<Alarm> {
         let process = Arc::downgrade(process);
         Arc::new_cyclic(|this: &Weak<Alarm>| {
-            let timer = Timer::new(Expiry { alarm: this.clone() });
+            let alarm = this.clone();
+            let timer = Timer::new(move || {
+                if let Some(alarm) = alarm.upgrade() {
+                    deferred::queue(alarm);
+                }
+            });
             Alarm { process, timer }
         })
     }
@@ -185,19 +190,6 @@ impl Alarm {
                 self.timer.cancel();
             }
             deadline => self.timer.arm(deadline),
-        }
-    }
-}
-
-/// What the timer interrupt calls.
-struct Expiry {
-    alarm: Weak<Alarm>,
-}
-
-impl TimerCallback for Expiry {
-    fn expired(&self) {
-        if let Some(alarm) = self.alarm.upgrade() {
-            deferred::queue(alarm);
         }
     }
 }

@@ -126,7 +126,7 @@ impl Group {
 /// Turns a restart code in `rax` into a restart or EINTR, depending on the handler about to run (rule 7.38).
 /// Safe to call again: once done there is no code left.
 fn finish_syscall(ctx: &mut Context, handler: Option<&SigAction>) {
-    if !ctx.user.in_syscall() {
+    if ctx.user.orig_rax() < 0 {
         return;
     }
     let Some(code) = restart_code(ctx.user.regs.rax) else {
@@ -143,10 +143,10 @@ fn finish_syscall(ctx: &mut Context, handler: Option<&SigAction>) {
     }
     const RESTART_SYSCALL: u64 = 219;
     let resume = code == ERESTART_RESTARTBLOCK && handler.is_none();
-    ctx.user.regs.rax = if resume { RESTART_SYSCALL } else { ctx.user.orig_rax };
+    ctx.user.regs.rax = if resume { RESTART_SYSCALL } else { ctx.user.orig_rax() as u64 };
     // Back over the two bytes of `syscall`.
-    ctx.user.regs.rip -= 2;
-    ctx.user.leave_syscall();
+    ctx.user.set_rip(ctx.user.rip().wrapping_sub(2));
+    ctx.user.set_orig_rax(-1);
 }
 
 fn restart_code(rax: u64) -> Option<Errno> {

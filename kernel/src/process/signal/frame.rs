@@ -20,7 +20,7 @@ use super::{
     info::{SI_KERNEL, SIGINFO_SIZE, Fields},
     send,
     set::SIGSEGV,
-    set_blocked,
+    set_blocked, xsave,
 };
 use crate::{prelude::*, process::Thread, syscall::Context};
 
@@ -37,6 +37,8 @@ const FRAME_SIZE: usize = SIGINFO + SIGINFO_SIZE;
 
 /// Words of `struct sigcontext`, by index.
 mod word {
+    pub const RSP: usize = 15;
+    pub const RIP: usize = 16;
     pub const EFLAGS: usize = 17;
     pub const SEGMENTS: usize = 18;
     pub const ERR: usize = 19;
@@ -46,8 +48,6 @@ mod word {
     pub const FPSTATE: usize = 23;
 }
 
-/// Arithmetic, direction, trap, alignment and resume flags: what sigreturn may change.
-const FLAGS_SETTABLE: u64 = 0x0005_0dd5;
 const RF: u64 = 1 << 16;
 const TF: u64 = 1 << 8;
 const DF: u64 = 1 << 10;
@@ -61,9 +61,9 @@ pub(super) fn push(ctx: &mut Context, info: &SigInfo, action: &SigAction, saved_
         return Err(EFAULT);
     }
     let altstack = ctx.thread.signals.altstack();
-    let sp = ctx.user.regs.rsp;
+    let sp = ctx.user.rsp() as u64;
     let top = choose_stack(&altstack, sp, action);
-    let fp_size = fpu::signal_frame_size();
+    let fp_size = xsave::frame_size();
     let fp = top.checked_sub(fp_size as u64).ok_or(EFAULT)? & !63;
     let base = (fp.checked_sub(FRAME_SIZE as u64).ok_or(EFAULT)? & !15).checked_sub(8).ok_or(EFAULT)?;
     // An alternate stack that is too small must not be run over at its lower end (rule 7.41).
@@ -81,21 +81,22 @@ pub(super) fn push(ctx: &mut Context, info: &SigInfo, action: &SigAction, saved_
     put(&mut frame, SIGMASK, saved_mask.0);
     frame[SIGINFO..].copy_from_slice(&info.encode());
 
-    fpu::save_signal_frame(fp as usize)?;
+    xsave::save(fp as usize)?;
     mem::copy_to_user(base as usize, &frame)?;
 
     if altstack.flags & SS_AUTODISARM != 0 {
         ctx.thread.signals.set_altstack(AltStack::DISABLED);
     }
     let regs = &mut ctx.user.regs;
-    regs.rsp = base;
-    regs.rip = action.handler;
     regs.rdi = info.signo as u64;
     regs.rsi = base + SIGINFO as u64;
     regs.rdx = base + UCONTEXT as u64;
     regs.rax = 0;
-    regs.rflags &= !(DF | RF | TF);
-    ctx.user.leave_syscall();
+    ctx.user.set_rsp(base as usize);
+    ctx.user.set_rip(action.handler as usize);
+    ctx.user.set_rflags(ctx.user.rflags() & !(DF | RF | TF));
+    ctx.user.set_orig_rax(-1);
+    ctx.user.restore_all();
     Ok(())
 }
 
@@ -116,12 +117,12 @@ fn encode_registers(ctx: &Context, frame: &mut [u8], fp: u64, saved_mask: SigSet
     let r = &ctx.user.regs;
     let general = [
         r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx, r.rax, r.rcx,
-        r.rsp, r.rip, r.rflags,
+        ctx.user.rsp() as u64, ctx.user.rip() as u64, ctx.user.rflags(),
     ];
     for (i, value) in general.iter().enumerate() {
         put(frame, SIGCONTEXT + i * 8, *value);
     }
-    let segments = ctx.user.user_cs() as u64 | (ctx.user.user_ss() as u64) << 48;
+    let segments = ctx.user.cs() | ctx.user.ss() << 48;
     put(frame, SIGCONTEXT + word::SEGMENTS * 8, segments);
     let fault = ctx.thread.last_fault();
     put(frame, SIGCONTEXT + word::ERR * 8, fault.error_code);
@@ -145,7 +146,7 @@ pub fn sigreturn(ctx: &mut Context) -> usize {
 
 fn restore(ctx: &mut Context) -> Result<u64> {
     // The restorer has popped the return address.
-    let base = ctx.user.regs.rsp.wrapping_sub(8);
+    let base = (ctx.user.rsp() as u64).wrapping_sub(8);
     let mut frame = [0u8; SIGINFO];
     mem::copy_from_user(&mut frame, base as usize)?;
     let get = |offset: usize| {
@@ -158,12 +159,13 @@ fn restore(ctx: &mut Context) -> Result<u64> {
     set_blocked(ctx.thread, SigSet(get(SIGMASK)));
     match register(word::FPSTATE) {
         0 => fpu::reset(),
-        fp if fp < USER_END as u64 => fpu::restore_signal_frame(fp as usize)?,
+        fp if fp < USER_END as u64 => xsave::restore(fp as usize)?,
         _ => return Err(EFAULT),
     }
     restore_registers(ctx.user, register);
     restore_altstack(ctx, get(STACK), get(STACK + 8) as u32, get(STACK + 16));
-    ctx.user.leave_syscall();
+    ctx.user.set_orig_rax(-1);
+    ctx.user.restore_all();
     Ok(ctx.user.regs.rax)
 }
 
@@ -171,18 +173,20 @@ fn restore_registers(user: &mut UserContext, register: impl Fn(usize) -> u64) {
     let r = &mut user.regs;
     let general = [
         &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13, &mut r.r14, &mut r.r15, &mut r.rdi,
-        &mut r.rsi, &mut r.rbp, &mut r.rbx, &mut r.rdx, &mut r.rax, &mut r.rcx, &mut r.rsp, &mut r.rip,
+        &mut r.rsi, &mut r.rbp, &mut r.rbx, &mut r.rdx, &mut r.rax, &mut r.rcx,
     ];
     for (i, place) in general.into_iter().enumerate() {
         *place = register(i);
     }
-    r.rflags = (r.rflags & !FLAGS_SETTABLE) | (register(word::EFLAGS) & FLAGS_SETTABLE);
+    user.set_rsp(register(word::RSP) as usize);
+    user.set_rip(register(word::RIP) as usize);
+    user.set_rflags(register(word::EFLAGS));
 }
 
 /// The handler may have changed `uc_stack`; nonsense there is passed over, as Linux passes it over.
 fn restore_altstack(ctx: &Context, base: u64, flags: u32, size: u64) {
     let current = ctx.thread.signals.altstack();
-    if current.contains(ctx.user.regs.rsp) {
+    if current.contains(ctx.user.rsp() as u64) {
         return;
     }
     if let Ok(stack) = AltStack::from_user(base, flags, size) {

@@ -41,6 +41,7 @@ mod set;
 mod stop;
 mod threads;
 mod timedwait;
+mod xsave;
 
 pub use action::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigHand, SigchldDisposition};
 pub use altstack::AltStack;

@@ -1,0 +1,54 @@
+//! The FPU part of a signal frame: an XSAVE image and the words by which software tells its length.
+//!
+//! Bytes 464..512 of the legacy area belong to software: a magic number, the length with and without the second
+//! magic number that ends the image, and the features in it (sigcontext.h, `_fpx_sw_bytes`).
+
+use ostd::user::{fpu, mem};
+
+use crate::prelude::*;
+
+const SW_RESERVED: usize = 464;
+const LEGACY_SIZE: usize = 512;
+const MAGIC1: u32 = 0x4650_5853;
+const MAGIC2: u32 = 0x4650_5845;
+const MAGIC2_SIZE: usize = 4;
+
+/// Bytes that the image takes on the stack.
+pub(super) fn frame_size() -> usize {
+    fpu::size() + MAGIC2_SIZE
+}
+
+/// Writes the calling thread's FPU state to `addr`, which is 64-byte aligned.
+///
+/// # Errors
+/// `EFAULT`.
+pub(super) fn save(addr: usize) -> Result<()> {
+    let size = fpu::size();
+    fpu::with_saved(|image| mem::copy_to_user(addr, image))?;
+    let features = fpu::features();
+    let words = [
+        MAGIC1,
+        frame_size() as u32,
+        features as u32,
+        (features >> 32) as u32,
+        size as u32,
+    ];
+    mem::write(addr + SW_RESERVED, &words)?;
+    Ok(mem::write(addr + size, &MAGIC2)?)
+}
+
+/// Loads the FPU state from `addr`: the whole image if its software words are those that [`save`] writes, else
+/// the legacy part alone.
+///
+/// # Errors
+/// `EFAULT`, also for a state that the processor refuses.
+pub(super) fn restore(addr: usize) -> Result<()> {
+    let words = mem::read::<[u32; 5]>(addr.checked_add(SW_RESERVED).ok_or(EFAULT)?)?;
+    let size = fpu::size();
+    let extended = words[0] == MAGIC1
+        && words[4] as usize == size
+        && mem::read::<u32>(addr.checked_add(size).ok_or(EFAULT)?)? == MAGIC2;
+    let mut image = vec![0; if extended { size } else { LEGACY_SIZE }];
+    mem::copy_from_user(&mut image, addr)?;
+    fpu::restore(&image).map_err(|_| EFAULT)
+}
