@@ -65,11 +65,8 @@ impl Archive {
         let name_size = u32::try_from(name.len() + 1).expect("a path is short");
         let (major, minor) = device;
         self.bytes.extend_from_slice(b"070701");
-        for field in [
-            inode, mode, 0, 0, links, 0, size, 0, 0, major, minor, name_size, 0,
-        ] {
-            self.bytes
-                .extend_from_slice(format!("{field:08X}").as_bytes());
+        for field in [inode, mode, 0, 0, links, 0, size, 0, 0, major, minor, name_size, 0] {
+            self.bytes.extend_from_slice(format!("{field:08X}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
@@ -94,9 +91,7 @@ mod tests {
         archive.symlink("bin/b", "a");
         let bytes = archive.finish();
         assert_eq!(bytes.len() % 4, 0);
-        let headers: Vec<usize> = (0..bytes.len() - 5)
-            .filter(|&i| &bytes[i..i + 6] == b"070701")
-            .collect();
+        let headers: Vec<usize> = (0..bytes.len() - 5).filter(|&i| &bytes[i..i + 6] == b"070701").collect();
         assert_eq!(headers.len(), 4, "bin, bin/a, bin/b and the trailer");
         assert!(headers.iter().all(|at| at % 4 == 0));
         assert!(String::from_utf8_lossy(&bytes[headers[3]..]).contains("TRAILER!!!\0"));

@@ -16,14 +16,11 @@ pub fn save(archive: Archive, name: &str) -> Outcome<PathBuf> {
 /// A root file system with Debian's static busybox and a link for each of its applets.
 pub fn busybox_root() -> Outcome<Archive> {
     let busybox = which_busybox()?;
-    let listing = Command::new(&busybox)
-        .arg("--list-full")
-        .output()
-        .map_err(|e| format!("cannot run busybox: {e}"))?;
+    let listing =
+        Command::new(&busybox).arg("--list-full").output().map_err(|e| format!("cannot run busybox: {e}"))?;
     let mut archive = Archive::new();
-    for directory in [
-        "dev", "proc", "sys", "tmp", "root", "etc", "run", "bin", "sbin", "usr/bin", "usr/sbin",
-    ] {
+    for directory in ["dev", "proc", "sys", "tmp", "root", "etc", "run", "bin", "sbin", "usr/bin", "usr/sbin"]
+    {
         archive.directory(directory);
     }
     // A kernel opens this one for PID 1 before anything could mount a file system over /dev.
@@ -54,15 +51,10 @@ fn is_static(path: &Path) -> bool {
     };
     let word = |at: usize, size: usize| -> Option<usize> {
         let bytes = elf.get(at..at + size)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |value, &byte| value << 8 | usize::from(byte)),
-        )
+        Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
     };
-    let Some((table, size, count)) = (|| Some((word(32, 8)?, word(54, 2)?, word(56, 2)?)))()
-        .filter(|_| elf.starts_with(b"\x7fELF\x02"))
+    let Some((table, size, count)) =
+        (|| Some((word(32, 8)?, word(54, 2)?, word(56, 2)?)))().filter(|_| elf.starts_with(b"\x7fELF\x02"))
     else {
         return false;
     };
@@ -84,21 +76,16 @@ pub fn c_suite() -> Outcome<PathBuf> {
         .output()
         .map_err(|e| format!("cannot run make: {e}"))?;
     if !output.status.success() {
-        return Err(format!(
-            "the C suite does not build:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        ));
+        return Err(format!("the C suite does not build:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
     Ok(out)
 }
 
 /// Adds every program in `directory` under `/tests`.
 pub fn add_programs(archive: &mut Archive, directory: &Path) -> Outcome<()> {
-    let listing = std::fs::read_dir(directory)
-        .map_err(|e| format!("cannot list {}: {e}", directory.display()))?;
-    let mut paths: Vec<PathBuf> = listing
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
+    let listing =
+        std::fs::read_dir(directory).map_err(|e| format!("cannot list {}: {e}", directory.display()))?;
+    let mut paths: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     for path in paths {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {

@@ -14,7 +14,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::qemu::{Heard, Machine};
+use crate::listen::Heard;
+use crate::qemu::Machine;
 use crate::{Outcome, toolchain};
 
 /// The longest that a kernel may take to its first line, and a test to its end.
@@ -52,16 +53,8 @@ fn parse(line: &str) -> Option<Event<'_>> {
         });
     }
     let mut parts = said.split(", ");
-    parts
-        .next()?
-        .strip_suffix(" passed")?
-        .parse::<usize>()
-        .ok()?;
-    parts
-        .next()?
-        .strip_suffix(" failed")?
-        .parse::<usize>()
-        .ok()?;
+    parts.next()?.strip_suffix(" passed")?.parse::<usize>().ok()?;
+    parts.next()?.strip_suffix(" failed")?.parse::<usize>().ok()?;
     let filtered_out = parts.next()?.strip_suffix(" filtered out")?.parse().ok()?;
     Some(Event::Summary { filtered_out })
 }
@@ -71,11 +64,7 @@ pub fn command(filter: &str) -> Outcome<bool> {
     let tally = run(filter, true)?;
     println!(
         "\nktest result: {}. {} passed, {} failed, {} filtered out",
-        if tally.failed.is_empty() {
-            "ok"
-        } else {
-            "FAILED"
-        },
+        if tally.failed.is_empty() { "ok" } else { "FAILED" },
         tally.passed,
         tally.failed.len(),
         tally.filtered_out
@@ -85,10 +74,7 @@ pub fn command(filter: &str) -> Outcome<bool> {
 
 /// Runs the tests whose names contain `filter`. With `verbose`, every line of the guest is shown as it comes.
 pub fn run(filter: &str, verbose: bool) -> Outcome<Tally> {
-    if !filter
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
-    {
+    if !filter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':') {
         return Err(format!("'{filter}' cannot be part of a test's name"));
     }
     let kernel = toolchain::ktest_kernel()?;
@@ -99,24 +85,14 @@ pub fn run(filter: &str, verbose: bool) -> Outcome<Tally> {
             .memory("256M")
             .command_line(&format!("ktest.filter={filter} ktest.skip={begun}"))
             .extra(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-        let name = if boot == 1 {
-            "ktest".into()
-        } else {
-            format!("ktest-{boot}")
-        };
+        let name = if boot == 1 { "ktest".into() } else { format!("ktest-{boot}") };
         let before = begun;
         if one_boot(&machine, &name, verbose, &mut begun, &mut tally)? {
             return Ok(tally);
         }
         if begun == before {
-            let last = tally
-                .failed
-                .last()
-                .map(|(_, why)| why.clone())
-                .unwrap_or_default();
-            return Err(format!(
-                "the ktest kernel never got to a test: {last} (see build/logs/{name}.log)"
-            ));
+            let last = tally.failed.last().map(|(_, why)| why.clone()).unwrap_or_default();
+            return Err(format!("the ktest kernel never got to a test: {last} (see build/logs/{name}.log)"));
         }
     }
     unreachable!("the loop ends by return: each boot begins at least one more test")
@@ -175,50 +151,30 @@ fn one_boot(
     };
     let status = guest.wait(Instant::now() + Duration::from_secs(5));
     if let Some(test) = running {
-        let reason = if panic.is_empty() {
-            end.to_string()
-        } else {
-            panic.clone()
-        };
+        let reason = if panic.is_empty() { end.to_string() } else { panic.clone() };
         if verbose {
             println!("test {test} ... FAILED: {reason}");
         }
         tally.failed.push((test, reason));
     }
-    if summary
-        && tally.failed.is_empty()
-        && status.and_then(|status| status.code()) != Some(ALL_PASSED)
-    {
-        tally.failed.push((
-            "exit status".into(),
-            format!("every test passed, yet QEMU ended with {status:?}"),
-        ));
+    if summary && tally.failed.is_empty() && status.and_then(|status| status.code()) != Some(ALL_PASSED) {
+        tally
+            .failed
+            .push(("exit status".into(), format!("every test passed, yet QEMU ended with {status:?}")));
     }
     if !summary && !panic.is_empty() && verbose {
-        println!(
-            "kernel panic; the whole report is in {}",
-            guest.log.display()
-        );
+        println!("kernel panic; the whole report is in {}", guest.log.display());
     }
     if !summary && *begun == 0 {
-        let why = if panic.is_empty() {
-            "no line of the test protocol".into()
-        } else {
-            panic
-        };
-        return Err(format!(
-            "the ktest kernel never got to a test: {why} (see {})",
-            guest.log.display()
-        ));
+        let why = if panic.is_empty() { "no line of the test protocol".into() } else { panic };
+        return Err(format!("the ktest kernel never got to a test: {why} (see {})", guest.log.display()));
     }
     Ok(summary)
 }
 
 /// Does this line open a report of a kernel panic?
 pub fn is_panic(line: &str) -> bool {
-    ["PANIC", "panicked at", "Kernel panic", "kernel panic"]
-        .iter()
-        .any(|mark| line.contains(mark))
+    ["PANIC", "panicked at", "Kernel panic", "kernel panic"].iter().any(|mark| line.contains(mark))
 }
 
 #[cfg(test)]
@@ -228,14 +184,8 @@ mod tests {
     #[test]
     fn reads_each_kind_of_line() {
         assert_eq!(parse("ktest: test a::b ..."), Some(Event::Begun("a::b")));
-        assert_eq!(
-            parse("ktest: test a::b ... ok"),
-            Some(Event::Passed("a::b"))
-        );
-        assert_eq!(
-            parse("ktest: test a::b ... FAILED: 1 != 2"),
-            Some(Event::Failed("a::b", "1 != 2"))
-        );
+        assert_eq!(parse("ktest: test a::b ... ok"), Some(Event::Passed("a::b")));
+        assert_eq!(parse("ktest: test a::b ... FAILED: 1 != 2"), Some(Event::Failed("a::b", "1 != 2")));
         assert_eq!(
             parse("ktest: 3 passed, 0 failed, 12 filtered out"),
             Some(Event::Summary { filtered_out: 12 })
@@ -251,9 +201,6 @@ mod tests {
 
     #[test]
     fn a_log_prefix_does_not_hide_an_event() {
-        assert_eq!(
-            parse("[1.000] ktest: test x ... ok"),
-            Some(Event::Passed("x"))
-        );
+        assert_eq!(parse("[1.000] ktest: test x ... ok"), Some(Event::Passed("x")));
     }
 }

@@ -8,8 +8,15 @@ mod bench;
 mod cpio;
 mod image;
 mod ktest;
+mod lint;
+mod listen;
 mod qemu;
+mod results;
 mod run;
+mod session;
+mod suite;
+mod tap;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -18,7 +25,15 @@ use std::process::ExitCode;
 /// What a step of the work gives: a value, or the sentence that tells the user why there is none.
 pub type Outcome<T> = Result<T, String>;
 
-const USAGE: &str = "usage: runner kernel | run | debug | ktest [FILTER] | bench [linux | foster]";
+const USAGE: &str = "usage: runner COMMAND
+  kernel                                    build/foster
+  run | debug                               boot to a shell; with a debugger
+  test [host | ktest | linux | guest1 | guest2 | session]...
+  ktest [FILTER]                            the in-kernel unit tests whose name contains FILTER
+  suite [foster | linux | host] [PROGRAM]... the C suite in a guest, or here
+  session [foster | linux] [NAME]...        the shell sessions in a guest
+  bench [foster | linux]                    the figures; of one kernel alone
+  lint";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +47,10 @@ fn main() -> ExitCode {
         ["debug"] => run::debug(),
         ["ktest"] => ktest::command(""),
         ["ktest", filter] => ktest::command(filter),
+        ["test", layers @ ..] => test::command(layers),
+        ["lint"] => lint::command(),
+        ["suite", arguments @ ..] => suite::command(arguments),
+        ["session", arguments @ ..] => session::command(arguments),
         ["bench"] => bench::command(None),
         ["bench", only] => bench::command(Some(only)),
         _ => Err(USAGE.into()),

@@ -8,27 +8,21 @@ use crate::qemu::Machine;
 use crate::{Outcome, image, toolchain, workspace};
 
 /// A root file system with busybox, the C suite's programs if they build, and the start-up script of an interactive guest.
-fn interactive_root() -> Outcome<Archive> {
+pub fn interactive_root() -> Outcome<Archive> {
     let mut archive = image::busybox_root()?;
     if workspace::root().join("test/c/Makefile").exists() {
         image::add_programs(&mut archive, &image::c_suite()?)?;
     }
     let scripts = workspace::root().join("test/guest");
     archive.file("init", 0o755, &workspace::read(&scripts.join("init.sh"))?);
-    archive.file(
-        "etc/profile",
-        0o644,
-        &workspace::read(&scripts.join("profile.sh"))?,
-    );
+    archive.file("etc/profile", 0o644, &workspace::read(&scripts.join("profile.sh"))?);
     Ok(archive)
 }
 
 fn interactive_machine() -> Outcome<Machine> {
     let kernel = toolchain::kernel()?;
     let initrd = image::save(interactive_root()?, "shell.cpio")?;
-    Ok(Machine::new(&kernel)
-        .initrd(&initrd)
-        .command_line("loglevel=3"))
+    Ok(Machine::new(&kernel).initrd(&initrd).command_line("loglevel=3"))
 }
 
 /// Boots to a shell; true if the guest powered itself off.
@@ -47,22 +41,15 @@ pub fn debug() -> Outcome<bool> {
     // Hardware virtualization has no single-stepping of the first instructions worth the name.
     machine.accelerator = "tcg";
     let kernel = Path::new("build/foster");
-    eprintln!(
-        "foster: QEMU waits for a debugger; from the top of the workspace, in another terminal:"
-    );
+    eprintln!("foster: QEMU waits for a debugger; from the top of the workspace, in another terminal:");
     eprintln!();
-    eprintln!(
-        "    gdb {} -ex 'target remote :1234' -ex 'hbreak kernel_main' -ex continue",
-        kernel.display()
-    );
+    eprintln!("    gdb {} -ex 'target remote :1234' -ex 'hbreak kernel_main' -ex continue", kernel.display());
     eprintln!();
     foreground(machine.command().args(["-nographic", "-s", "-S"]))
 }
 
 /// Runs QEMU on this terminal. It puts the terminal into raw mode (so that ^C reaches the guest) and restores it.
 fn foreground(command: &mut Command) -> Outcome<bool> {
-    let status = command
-        .status()
-        .map_err(|e| format!("cannot start QEMU: {e}"))?;
+    let status = command.status().map_err(|e| format!("cannot start QEMU: {e}"))?;
     Ok(status.success())
 }

@@ -26,11 +26,7 @@ impl Toolchain {
         // Under `cargo run`, CARGO names the cargo that compiled this program; the proxy in PATH would serve as well.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         if let Some(sysroot) = sysroot("rustc")
-            && sysroot
-                .join("lib/rustlib")
-                .join(TARGET)
-                .join("lib")
-                .is_dir()
+            && sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir()
         {
             return Ok(Self::Rustup { cargo, sysroot });
         }
@@ -58,9 +54,7 @@ impl Toolchain {
             }
             Self::Debian => Command::new(DEBIAN_CARGO),
         };
-        command
-            .arg(subcommand)
-            .args(["--target", TARGET, "--package", "foster"]);
+        command.arg(subcommand).args(["--target", TARGET, "--package", "foster"]);
         if let Self::Debian = self {
             command
                 .args([
@@ -75,10 +69,7 @@ impl Toolchain {
         command
             .current_dir(root)
             .env("CARGO_TARGET_DIR", root.join("target/kernel"))
-            .env(
-                "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
-                self.rustflags().join(" "),
-            );
+            .env("CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS", self.rustflags().join(" "));
         command
     }
 
@@ -105,14 +96,8 @@ impl Toolchain {
 }
 
 fn sysroot(rustc: &str) -> Option<PathBuf> {
-    let output = Command::new(rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+    let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
+    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// Builds the kernel that boots to user space and leaves it at `build/foster`.
@@ -129,16 +114,11 @@ fn build(options: &[&str], name: &str) -> Outcome<PathBuf> {
     let mut command = Toolchain::find()?.cargo("build");
     command.args(["--release", "--quiet"]).args(options);
     eprintln!("foster: building the kernel ({name})");
-    let status = command
-        .status()
-        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    let status = command.status().map_err(|e| format!("cannot run cargo: {e}"))?;
     if !status.success() {
         return Err("the kernel does not build; cargo's message is above".into());
     }
-    let elf = workspace::root()
-        .join("target/kernel")
-        .join(TARGET)
-        .join("release/foster");
+    let elf = workspace::root().join("target/kernel").join(TARGET).join("release/foster");
     let copy = workspace::build(name)?;
     std::fs::copy(&elf, &copy)
         .map_err(|e| format!("cannot copy {} to {}: {e}", elf.display(), copy.display()))?;

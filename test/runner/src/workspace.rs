@@ -8,10 +8,7 @@ use crate::Outcome;
 /// The top of the workspace that this program was compiled from.
 pub fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest
-        .ancestors()
-        .nth(2)
-        .expect("the runner lives two directories below the top")
+    manifest.ancestors().nth(2).expect("the runner lives two directories below the top")
 }
 
 /// `build/NAME`, with the directories above it made.

@@ -38,28 +38,20 @@ pub fn kernel() -> Outcome<Linux> {
 fn newest() -> Outcome<String> {
     let ask = || run(Command::new("apt-cache").args(["depends", "linux-image-amd64"]));
     let find = |text: String| {
-        text.lines().find_map(|line| {
-            Some(
-                line.trim()
-                    .strip_prefix("Depends: linux-image-")?
-                    .to_string(),
-            )
-        })
+        text.lines().find_map(|line| Some(line.trim().strip_prefix("Depends: linux-image-")?.to_string()))
     };
     if let Some(version) = ask().ok().and_then(find) {
         return Ok(version);
     }
     // A machine that never ran it has no package lists; only root can fetch them.
     run(Command::new("apt-get").arg("update"))?;
-    find(ask()?).ok_or_else(|| {
-        "apt knows no package linux-image-amd64; it is in Debian's main archive".into()
-    })
+    find(ask()?)
+        .ok_or_else(|| "apt knows no package linux-image-amd64; it is in Debian's main archive".into())
 }
 
 fn download(version: &str) -> Outcome<PathBuf> {
     let directory = workspace::build("linux/package")?;
-    std::fs::create_dir_all(&directory)
-        .map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
+    std::fs::create_dir_all(&directory).map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
     run(Command::new("apt-get")
         .current_dir(&directory)
         .args(["download", &format!("linux-image-{version}")]))?;
@@ -68,25 +60,17 @@ fn download(version: &str) -> Outcome<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .ok_or("apt-get download left no package")?;
-    run(Command::new("dpkg-deb")
-        .arg("--extract")
-        .arg(&package)
-        .arg(&directory))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&directory))?;
     Ok(directory.join("boot").join(format!("vmlinuz-{version}")))
 }
 
 fn run(command: &mut Command) -> Outcome<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|e| {
-        format!(
-            "cannot run {name}: {e}; Debian's kernel is taken with apt-get, so this needs Debian"
-        )
+        format!("cannot run {name}: {e}; Debian's kernel is taken with apt-get, so this needs Debian")
     })?;
     if !output.status.success() {
-        return Err(format!(
-            "{name} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
+        return Err(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into())
 }
@@ -101,22 +85,13 @@ fn unpack(image: &[u8]) -> Outcome<Vec<u8>> {
         _ => return Err("the kernel is packed in an unknown way".into()),
     };
     // gzip's format ends with the size of the content; the kernel's build appends it to the others.
-    let stream = if packer == "gzip" {
-        payload
-    } else {
-        &payload[..payload.len() - 4]
-    };
+    let stream = if packer == "gzip" { payload } else { &payload[..payload.len() - 4] };
     let elf = pipe_through(packer, stream)?;
-    if elf.starts_with(b"\x7fELF") {
-        Ok(elf)
-    } else {
-        Err("what the bzImage holds is not an ELF".into())
-    }
+    if elf.starts_with(b"\x7fELF") { Ok(elf) } else { Err("what the bzImage holds is not an ELF".into()) }
 }
 
 fn payload(image: &[u8]) -> Option<&[u8]> {
-    let word =
-        |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?) as usize);
+    let word = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?) as usize);
     if image.get(0x202..0x206)? != b"HdrS" {
         return None;
     }
@@ -140,10 +115,7 @@ fn pipe_through(program: &str, input: &[u8]) -> Outcome<Vec<u8>> {
         // Both ends of the pipes have to move at the same time.
         let writer = scope.spawn(move || stdin.write_all(input));
         let output = child.wait_with_output();
-        writer
-            .join()
-            .map_err(|_| "the writer failed".to_string())?
-            .map_err(|e| e.to_string())?;
+        writer.join().map_err(|_| "the writer failed".to_string())?.map_err(|e| e.to_string())?;
         output.map_err(|e| e.to_string())
     })?;
     if output.status.success() {

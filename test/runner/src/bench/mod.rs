@@ -4,7 +4,7 @@
 //! the figures repeat to the digit, and without, for wall time. `linux` gets the kernel to compare with; `report` draws.
 //! The protocol of the program's output is at the head of `test/bench/bench.c`.
 
-mod linux;
+pub mod linux;
 mod report;
 
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cpio::Archive;
-use crate::qemu::{self, Heard, Machine};
+use crate::listen::{Heard, Progress};
+use crate::qemu::Machine;
 use crate::{Outcome, image, toolchain, workspace};
 
 /// The longest that the program may be silent: ten thousand forks without a line.
@@ -46,8 +47,7 @@ impl Figures {
     fn take(&mut self, line: &str) {
         if let Some(clock) = line.strip_prefix("bench-clock: ") {
             let mut numbers = clock.split(' ').map(str::parse::<f64>);
-            if let (Some(Ok(instruction)), Some(Ok(nanosecond))) = (numbers.next(), numbers.next())
-            {
+            if let (Some(Ok(instruction)), Some(Ok(nanosecond))) = (numbers.next(), numbers.next()) {
                 self.clock = Some((instruction, nanosecond));
             }
         } else if let Some(error) = line.strip_prefix("bench-error: ") {
@@ -60,10 +60,7 @@ impl Figures {
     }
 
     pub fn value(&self, name: &str) -> Option<f64> {
-        self.rows
-            .iter()
-            .find(|row| row.name == name)
-            .map(|row| row.value)
+        self.rows.iter().find(|row| row.name == name).map(|row| row.value)
     }
 }
 
@@ -75,11 +72,7 @@ fn parse_row(text: &str) -> Option<Row> {
         "bytes" => Unit::Bytes,
         _ => return None,
     };
-    Some(Row {
-        name: name.into(),
-        unit,
-        value: value.parse().ok()?,
-    })
+    Some(Row { name: name.into(), unit, value: value.parse().ok()? })
 }
 
 /// The figures of one kernel.
@@ -109,19 +102,12 @@ pub fn command(only: Option<&str>) -> Outcome<bool> {
 
 fn show(figures: &Figures) {
     for row in &figures.rows {
-        println!(
-            "{:>16}  {}",
-            report::quantity(row.value, row.unit),
-            row.name
-        );
+        println!("{:>16}  {}", report::quantity(row.value, row.unit), row.name);
     }
 }
 
 fn both(elf: &Path, name: &str, initrd: &Path) -> Outcome<Kernel> {
-    Ok(Kernel {
-        instructions: measure(elf, name, initrd, true)?,
-        wall: measure(elf, name, initrd, false)?,
-    })
+    Ok(Kernel { instructions: measure(elf, name, initrd, true)?, wall: measure(elf, name, initrd, false)? })
 }
 
 /// Builds the programs and packs them; the benchmark itself is PID 1.
@@ -170,12 +156,9 @@ fn measure(elf: &Path, name: &str, initrd: &Path, counted: bool) -> Outcome<Figu
     let how = if counted { "instructions" } else { "wall time" };
     let machine = machine(elf, initrd, counted);
     eprintln!("foster: measuring {name}, {how} ({})", machine.accelerator);
-    let mut guest = machine.boot(&format!(
-        "bench-{name}-{}",
-        if counted { "icount" } else { "wall" }
-    ))?;
+    let mut guest = machine.boot(&format!("bench-{name}-{}", if counted { "icount" } else { "wall" }))?;
     let mut figures = Figures::default();
-    let progress = qemu::Progress::new();
+    let progress = Progress::new();
     while !figures.done {
         match guest.line(Instant::now() + PATIENCE) {
             Heard::Line(line) => {
@@ -190,17 +173,10 @@ fn measure(elf: &Path, name: &str, initrd: &Path, counted: bool) -> Outcome<Figu
     }
     progress.clear();
     if !figures.errors.is_empty() || !figures.done {
-        let last = figures
-            .rows
-            .last()
-            .map_or("the start", |row| row.name.as_str());
+        let last = figures.rows.last().map_or("the start", |row| row.name.as_str());
         return Err(format!(
             "the benchmark on {name} stopped after '{last}': {} (see {})",
-            if figures.errors.is_empty() {
-                "no end".into()
-            } else {
-                figures.errors.join("; ")
-            },
+            if figures.errors.is_empty() { "no end".into() } else { figures.errors.join("; ") },
             guest.log.display()
         ));
     }
@@ -228,11 +204,7 @@ mod tests {
 
     #[test]
     fn a_row_has_unit_value_and_name() {
-        let row = Row {
-            name: "fork + exit + wait".into(),
-            unit: Unit::Time,
-            value: 154000.5,
-        };
+        let row = Row { name: "fork + exit + wait".into(), unit: Unit::Time, value: 154000.5 };
         assert_eq!(parse_row("time 154000.5 fork + exit + wait"), Some(row));
         assert_eq!(parse_row("furlongs 1 x"), None);
         assert_eq!(parse_row("time many x"), None);
@@ -241,26 +213,12 @@ mod tests {
     #[test]
     fn wall_time_is_scaled_and_memory_is_not() {
         let mut figures = Figures::default();
-        for line in [
-            "bench-clock: 0.9 2.0",
-            "bench: time 100 a",
-            "bench: bytes 100 b",
-            "noise",
-            "bench-done",
-        ] {
+        for line in ["bench-clock: 0.9 2.0", "bench: time 100 a", "bench: bytes 100 b", "noise", "bench-done"]
+        {
             figures.take(line);
         }
         assert!(figures.done);
-        assert!(
-            scale(
-                Figures {
-                    clock: Some((0.9, 2.0)),
-                    ..Figures::default()
-                },
-                true
-            )
-            .is_err()
-        );
+        assert!(scale(Figures { clock: Some((0.9, 2.0)), ..Figures::default() }, true).is_err());
         let figures = scale(figures, false).unwrap();
         assert_eq!(figures.value("a"), Some(50.0));
         assert_eq!(figures.value("b"), Some(100.0));

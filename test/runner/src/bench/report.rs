@@ -29,18 +29,11 @@ fn ratio(linux: f64, foster: f64) -> f64 {
 pub fn write(version: &str, linux: &Kernel, foster: &Kernel) -> Outcome<()> {
     let rows = compare(linux, foster)?;
     let mean = geometric_mean(rows.iter().map(Compared::ratio));
-    let wall_mean = geometric_mean(
-        rows.iter()
-            .filter_map(|row| row.wall)
-            .map(|(l, f)| ratio(l, f)),
-    );
+    let wall_mean = geometric_mean(rows.iter().filter_map(|row| row.wall).map(|(l, f)| ratio(l, f)));
     print!("{}", terminal(&rows, mean, wall_mean));
     let docs = workspace::root().join("docs");
     std::fs::create_dir_all(&docs).map_err(|e| format!("cannot make docs: {e}"))?;
-    workspace::write(
-        &docs.join("bench.md"),
-        markdown(version, &rows, mean, wall_mean),
-    )?;
+    workspace::write(&docs.join("bench.md"), markdown(version, &rows, mean, wall_mean))?;
     workspace::write(&docs.join("bench.svg"), picture(version, &rows, mean))?;
     println!("\nwrote docs/bench.md and docs/bench.svg");
     Ok(())
@@ -59,23 +52,15 @@ fn compare(linux: &Kernel, foster: &Kernel) -> Outcome<Vec<Compared>> {
                 unit: row.unit,
                 linux: row.value,
                 foster: theirs(&foster.instructions).ok_or_else(|| missing("Foster", &row.name))?,
-                wall: theirs(&linux.wall)
-                    .zip(theirs(&foster.wall))
-                    .filter(|_| row.unit == Unit::Time),
+                wall: theirs(&linux.wall).zip(theirs(&foster.wall)).filter(|_| row.unit == Unit::Time),
             })
         })
         .collect()
 }
 
 fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = ratios.fold((0.0, 0.0), |(sum, count), ratio| {
-        (sum + ratio.ln(), count + 1.0)
-    });
-    if count == 0.0 {
-        1.0
-    } else {
-        (sum / count).exp()
-    }
+    let (sum, count) = ratios.fold((0.0, 0.0), |(sum, count), ratio| (sum + ratio.ln(), count + 1.0));
+    if count == 0.0 { 1.0 } else { (sum / count).exp() }
 }
 
 /// "1,234,567" for instructions; "12.3 KiB" for memory.
@@ -109,14 +94,7 @@ fn duration(nanoseconds: f64) -> String {
 fn terminal(rows: &[Compared], mean: f64, wall_mean: f64) -> String {
     let mut text = String::new();
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
-    let head = [
-        "Linux",
-        "Foster",
-        "ratio",
-        "wall Linux",
-        "wall Foster",
-        "ratio",
-    ];
+    let head = ["Linux", "Foster", "ratio", "wall Linux", "wall Foster", "ratio"];
     let [a, b, c, d, e, f] = head;
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -125,16 +103,8 @@ fn terminal(rows: &[Compared], mean: f64, wall_mean: f64) -> String {
         "instructions per operation"
     );
     for row in rows {
-        let (linux, foster) = (
-            quantity(row.linux, row.unit),
-            quantity(row.foster, row.unit),
-        );
-        let _ = write!(
-            text,
-            "{:width$}  {linux:>14} {foster:>14} {:>6.2}",
-            row.name,
-            row.ratio()
-        );
+        let (linux, foster) = (quantity(row.linux, row.unit), quantity(row.foster, row.unit));
+        let _ = write!(text, "{:width$}  {linux:>14} {foster:>14} {:>6.2}", row.name, row.ratio());
         if let Some((linux, foster)) = row.wall {
             let _ = write!(
                 text,
@@ -167,33 +137,16 @@ fn markdown(version: &str, rows: &[Compared], mean: f64, wall_mean: f64) -> Stri
          |---|--:|--:|--:|--:|--:|--:|\n"
     );
     for row in rows {
-        let (linux, foster) = (
-            quantity(row.linux, row.unit),
-            quantity(row.foster, row.unit),
-        );
-        let _ = write!(
-            text,
-            "| {} | {linux} | {foster} | {:.2} |",
-            row.name,
-            row.ratio()
-        );
+        let (linux, foster) = (quantity(row.linux, row.unit), quantity(row.foster, row.unit));
+        let _ = write!(text, "| {} | {linux} | {foster} | {:.2} |", row.name, row.ratio());
         match row.wall {
             Some((l, f)) => {
-                let _ = writeln!(
-                    text,
-                    " {} | {} | {:.2} |",
-                    duration(l),
-                    duration(f),
-                    ratio(l, f)
-                );
+                let _ = writeln!(text, " {} | {} | {:.2} |", duration(l), duration(f), ratio(l, f));
             }
             None => text.push_str(" | | |\n"),
         }
     }
-    let _ = writeln!(
-        text,
-        "| **geometric mean** | | | **{mean:.2}** | | | **{wall_mean:.2}** |"
-    );
+    let _ = writeln!(text, "| **geometric mean** | | | **{mean:.2}** | | | **{wall_mean:.2}** |");
     text
 }
 
@@ -224,9 +177,7 @@ fn picture(version: &str, rows: &[Compared], mean: f64) -> String {
             TOP - 6.0
         );
     }
-    let bars = rows
-        .iter()
-        .map(|row| (row.name.as_str(), row.ratio(), false));
+    let bars = rows.iter().map(|row| (row.name.as_str(), row.ratio(), false));
     for (i, (name, ratio, bold)) in bars.chain([("geometric mean", mean, true)]).enumerate() {
         let y = TOP + STEP * i as f64;
         let color = match ratio {
