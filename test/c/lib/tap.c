@@ -549,11 +549,11 @@ int main(int argc, char **argv)
 	put("TAP version 13\n", 15);
 
 	/* a clean slate, whatever the caller left us */
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 1; i < 32; i++)
-		signal(i, SIG_DFL);
+	struct { void *handler; unsigned long flags, restorer, mask; } dfl = { 0 };
+	unsigned long none = 0;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8L);
+	for (long i = 1; i <= 64; i++)
+		syscall(SYS_rt_sigaction, i, &dfl, NULL, 8L);
 	umask(022);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	struct sigaction sa = { .sa_handler = tick };
