@@ -224,18 +224,15 @@ impl<M, T> Arena<M, T> {
         &mut self.chunks[(index >> CHUNK_BITS) as usize][(index & CHUNK_MASK) as usize]
     }
 
-    /// Takes a slot; gives the value back if there is none.
-    pub(crate) fn insert(&mut self, value: T) -> Result<Link<M>, T> {
+    /// Takes a slot. The caller has seen that there is one: [`free`](Self::free).
+    pub(crate) fn insert(&mut self, value: T) -> Link<M> {
         let index = self.first_free;
-        if index == NONE {
-            return Err(value);
-        }
         let slot = self.slot_mut(index);
         slot.value = Some(value);
         let next = slot.next_free;
         self.first_free = next;
         self.used += 1;
-        Ok(Link(index, PhantomData))
+        Link(index, PhantomData)
     }
 
     /// Empties a slot: every id of it is stale from here on.

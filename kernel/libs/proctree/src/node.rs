@@ -78,6 +78,8 @@ pub(crate) struct Process<K: Kernel> {
     /// Execs that this process did, and its parent had done when it was made (rule 5.8).
     pub(crate) self_exec_id: u32,
     pub(crate) parent_exec_id: u32,
+    /// The level of `ns`.
+    pub(crate) level: u8,
     pub(crate) exit_signal: u8,
     /// The signal of the last completed group stop.
     pub(crate) stop_signal: u8,

@@ -1,15 +1,32 @@
-//! API skeleton.
-#![allow(unused_variables, dead_code, clippy::todo)]
-use crate::arena::{Arena, Chunk, NoMemory, NsId, PidId, ProcId, ThreadId, marker};
-use crate::kernel::{Body, Error, Ids, Kernel, Reaped, Sink};
-use crate::node::{Process, Thread};
-use crate::pid::{NumberSpace, Numbers, Pid};
+//! The table itself: arenas, memory, and the plain questions.
 
-/// The process table.
+use crate::{
+    arena::{Arena, Chunk, Link, NoMemory, NsId, PidId, ProcId, ThreadId, marker},
+    kernel::{Body, Error, Ids, Kernel},
+    node::{ProcFlags, ProcLink, Process, Thread, ThreadLink},
+    ns::Namespace,
+    pid::{NumberSpace, Numbers, Pid},
+};
+
+/// Free slots below this many make the table short. One clone takes at most one of each kind.
+const LOW: usize = 8;
+
+/// The process table: every link of the process tree, and nothing else.
+///
+/// It has no lock: the caller's lock around it is *the* process-table lock (rule 0.5), and whoever has a
+/// `&mut Table` holds it. Each operation is atomic in the sense of the spec because it is one method.
 pub struct Table<K: Kernel> {
     pub(crate) processes: Arena<marker::Process, Process<K>>,
     pub(crate) threads: Arena<marker::Thread, Thread<K>>,
     pub(crate) pids: Arena<marker::Pid, Pid>,
+    pub(crate) namespaces: Arena<marker::Namespace, Namespace>,
+    /// All processes in order of creation.
+    pub(crate) first_process: ProcLink,
+    pub(crate) last_process: ProcLink,
+    /// The next [`Process::seq`].
+    pub(crate) next_seq: u64,
+    /// Number 0: the group and session of the first process, as in Linux.
+    pub(crate) pid_zero: Link<marker::Pid>,
 }
 
 /// Memory for more nodes, allocated outside the caller's lock.
@@ -17,34 +34,23 @@ pub struct Supply<K: Kernel> {
     processes: Option<Chunk<Process<K>>>,
     threads: Option<Chunk<Thread<K>>>,
     pids: Option<Chunk<Pid>>,
+    namespaces: Option<Chunk<Namespace>>,
 }
 
 impl<K: Kernel> Supply<K> {
-    /// Allocates.
+    /// Allocates a chunk of each kind.
     pub fn try_new() -> Result<Self, NoMemory> {
         Ok(Supply {
             processes: Some(Chunk::try_new()?),
             threads: Some(Chunk::try_new()?),
             pids: Some(Chunk::try_new()?),
+            namespaces: Some(Chunk::try_new()?),
         })
     }
 }
 
-/// A process to be linked by [`Table::fork`].
-pub struct NewProcess<K: Kernel> {
-    /// From [`Table::alloc_pid`]; used up on success, still the caller's (to use again or cancel) on failure.
-    pub pid: PidId,
-    /// The payload.
-    pub process: K::Process,
-    /// The payload of its only thread.
-    pub thread: K::Thread,
-    /// The signal for the parent; ignored with `sibling` (6.4).
-    pub exit_signal: u8,
-    /// CLONE_PARENT: the caller's parent becomes the child's parent.
-    pub sibling: bool,
-}
-
 /// What is left for the caller to drop, outside its lock, when an operation is refused.
+#[derive(Debug)]
 pub struct Refused<T> {
     /// Why.
     pub error: Error,
@@ -52,385 +58,164 @@ pub struct Refused<T> {
     pub given: T,
 }
 
-/// What [`Table::exit`] did.
-pub struct Exited<K: Kernel> {
-    /// The payload of the thread.
-    pub thread: K::Thread,
-    /// How the process fares.
-    pub fate: Fate<K>,
-}
-
-/// What an exit made of the process.
-pub enum Fate<K: Kernel> {
-    /// Other threads go on.
-    Lives,
-    /// It is a zombie; here is its payload, to be dropped outside the lock.
-    Zombie(K::Process),
-    /// Its parent ignores it: it has left the table.
-    Autoreaped(K::Process, Reaped<K>),
-}
-
-/// Which children a wait is for (rules 4.2-4.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WaitFor {
-    /// The children.
-    pub who: Who,
-    /// WEXITED
-    pub exited: bool,
-    /// WSTOPPED, WUNTRACED
-    pub stopped: bool,
-    /// WCONTINUED
-    pub continued: bool,
-    /// none, __WCLONE, __WALL
-    pub class: Class,
-    /// __WNOTHREAD
-    pub own_only: bool,
-}
-
-/// The children a wait is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// Any child.
-    Any,
-    /// This process (P_PID, P_PIDFD). A stale id is nobody's child.
-    Process(ProcId),
-    /// The members of this group. A stale id has none.
-    Pgrp(PidId),
-}
-
-/// Children by exit signal (rule 4.8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// SIGCHLD only.
-    Normal,
-    /// __WCLONE: all others.
-    Clone,
-    /// __WALL: both.
-    All,
-}
-
-/// What a wait found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// No such child: ECHILD.
-    NoChild,
-    /// There are such children, but none has anything to report: block, or return 0.
-    Nothing,
-    /// To be reaped with [`Table::reap`] (unless WNOWAIT).
-    Zombie(ProcId),
-    /// Group-stopped by this signal; [`Table::take_report`] consumes it (unless WNOWAIT).
-    Stopped(ProcId, u8),
-    /// Continued; [`Table::take_report`] consumes it (unless WNOWAIT).
-    Continued(ProcId),
-}
-
-/// The pgid argument of setpgid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewPgrp {
-    /// 0, or the same number as the target's.
-    Own,
-    /// Another number: the pid it resolved to, if any.
-    Other(Option<PidId>),
-}
-
 impl<K: Kernel> Table<K> {
-    // ---- memory -------------------------------------------------------------------------------------------------
-
     /// A table with the initial namespace and no process. Allocates.
     pub fn try_new(numbers: NumberSpace) -> Result<(Self, NsId), NoMemory> {
-        todo!()
+        let mut table = Table {
+            processes: Arena::new(),
+            threads: Arena::new(),
+            pids: Arena::new(),
+            namespaces: Arena::new(),
+            first_process: Link::NONE,
+            last_process: Link::NONE,
+            next_seq: 0,
+            pid_zero: Link::NONE,
+        };
+        table.supply(&mut Supply::try_new()?)?;
+        let ns = Namespace::new(Link::NONE, 0, numbers);
+        let ns = table.namespaces.insert(ns);
+        let zero = Pid::new(Numbers::default(), ns);
+        table.pid_zero = table.pids.insert(zero);
+        // Group 0 is in session 0, for good.
+        let zero = table.pid_zero;
+        table.pids[zero].session = zero;
+        let ns = table.namespaces.id(ns);
+        Ok((table, ns))
     }
-    /// Fewer than 8 free slots of some kind: supply more before the next clone. Checked at every clone, cheap.
+
+    /// Fewer than 8 free slots of some kind: [`supply`](Self::supply) more before the next clone.
     pub fn is_short(&self) -> bool {
-        todo!()
+        self.processes.free() < LOW
+            || self.threads.free() < LOW
+            || self.pids.free() < LOW
+            || self.namespaces.free() < LOW
     }
+
     /// Takes from the supply what is needed. The caller drops the rest outside its lock.
     pub fn supply(&mut self, supply: &mut Supply<K>) -> Result<(), NoMemory> {
-        todo!()
+        fn refill<M, T>(
+            arena: &mut Arena<M, T>,
+            chunk: &mut Option<Chunk<T>>,
+        ) -> Result<(), NoMemory> {
+            match chunk.take_if(|_| arena.free() < LOW) {
+                Some(chunk) => arena.grow(chunk),
+                None => Ok(()),
+            }
+        }
+        refill(&mut self.processes, &mut supply.processes)?;
+        refill(&mut self.threads, &mut supply.threads)?;
+        refill(&mut self.pids, &mut supply.pids)?;
+        refill(&mut self.namespaces, &mut supply.namespaces)
     }
 
-    // ---- pids and namespaces -------------------------------------------------------------------------------------
+    // ---- one process ----------------------------------------------------------------------------------------------
 
-    /// Takes numbers in `ns` and all above it. `numbers` is from [`Numbers::for_level`] with the level of `ns`.
-    /// EAGAIN: exhausted; ENOMEM: the namespace's init is dead (6.14) or no slot.
-    pub fn alloc_pid(&mut self, ns: NsId, numbers: Numbers) -> Result<PidId, Refused<Numbers>> {
-        todo!()
-    }
-    /// The same with given numbers, innermost first, for the innermost levels (clone3's set_tid, rule 6.7).
-    /// `permitted` is asked for each such namespace after the range checks. EINVAL, EPERM, EEXIST besides.
-    pub fn alloc_pid_exact(
-        &mut self,
-        ns: NsId,
-        numbers: Numbers,
-        tids: &[u32],
-        permitted: &mut dyn FnMut(NsId) -> bool,
-    ) -> Result<PidId, Refused<Numbers>> {
-        todo!()
-    }
-    /// Gives a pid back that was not used.
-    pub fn cancel_pid(&mut self, pid: PidId) -> Option<Numbers> {
-        todo!()
-    }
-    /// A namespace below `parent`. ENOSPC beyond 32 levels; ENOMEM: no slot.
-    pub fn add_namespace(
-        &mut self,
-        parent: NsId,
-        numbers: NumberSpace,
-    ) -> Result<NsId, Refused<NumberSpace>> {
-        todo!()
-    }
-    /// Removes a namespace without pids and namespaces below; the caller drops the rest outside its lock.
-    pub fn remove_namespace(&mut self, ns: NsId) -> Option<NumberSpace> {
-        todo!()
-    }
-    /// No more pids in this namespace (its init is dying, 9.6).
-    pub fn disable_namespace(&mut self, ns: NsId) {
-        todo!()
-    }
-    /// 0 for the initial namespace.
-    pub fn ns_level(&self, ns: NsId) -> u32 {
-        todo!()
-    }
-    /// The init of a namespace, once there is one and until it is reaped.
-    pub fn ns_init(&self, ns: NsId) -> Option<ProcId> {
-        todo!()
-    }
-    /// Pids in the namespace and below it: the init of a dying one waits until this is the number of its own threads (9.6).
-    pub fn ns_pids(&self, ns: NsId) -> usize {
-        todo!()
-    }
-    /// The numbers of a namespace: pid_max, last.
-    pub fn ns_numbers(&mut self, ns: NsId) -> Option<&mut NumberSpace> {
-        todo!()
-    }
-    /// The number of a pid as seen from a namespace, 0 if it is not visible there.
-    pub fn nr(&self, pid: PidId, ns: NsId) -> u32 {
-        todo!()
-    }
-    /// The process whose tgid this is, zombies included.
-    pub fn pid_process(&self, pid: PidId) -> Option<ProcId> {
-        todo!()
-    }
-    /// The thread whose tid this is; not those of zombies.
-    pub fn pid_thread(&self, pid: PidId) -> Option<ThreadId> {
-        todo!()
-    }
-
-    // ---- birth ---------------------------------------------------------------------------------------------------
-
-    /// The first process, whose parent is nobody, in group and session 0.
-    pub fn add_init(&mut self, new: NewProcess<K>) -> Result<Ids, Refused<NewProcess<K>>> {
-        todo!()
-    }
-    /// Links a child of the thread `caller` (or of its parent). ENOMEM: namespace dead, or no slot. EINVAL: `sibling` of an
-    /// init (6.2). ESRCH: stale ids. Sets `has_child_subreaper` and the ppid of the payload.
-    pub fn fork(
-        &mut self,
-        caller: ThreadId,
-        new: NewProcess<K>,
-    ) -> Result<Ids, Refused<NewProcess<K>>> {
-        todo!()
-    }
-    /// Links another thread of the caller's process.
-    pub fn clone_thread(
-        &mut self,
-        caller: ThreadId,
-        pid: PidId,
-        thread: K::Thread,
-    ) -> Result<Ids, Refused<K::Thread>> {
-        todo!()
-    }
-    /// The point of no return of execve by `thread`, when all other threads have exited (a dead leader may remain: `thread`
-    /// takes over its pid, 10.12). Exit signal becomes SIGCHLD, exec ids move on, setpgid by the parent ends.
-    /// EAGAIN: other threads are left.
-    pub fn exec(&mut self, thread: ThreadId, sink: &mut impl Sink<K>) -> Result<(), Error> {
-        todo!()
-    }
-
-    // ---- death ---------------------------------------------------------------------------------------------------
-
-    /// The thread begins to exit: it adopts nobody any more (2.2). Returns how many threads of its process have not begun.
-    pub fn mark_exiting(&mut self, thread: ThreadId) -> Option<u32> {
-        todo!()
-    }
-    /// The thread is gone: reparents its children, and if it is the last one, makes its process a zombie or has it
-    /// vanish, and tells the parent; all of section 2 and 2.12's order. `record` is asked for if it is the last.
-    /// `None`: stale id, or the global init's last thread (which must not exit, 2.19).
-    pub fn exit(
-        &mut self,
-        thread: ThreadId,
-        record: impl FnOnce(&K::Process) -> K::Record,
-        sink: &mut impl Sink<K>,
-    ) -> Option<Exited<K>> {
-        todo!()
-    }
-    /// PR_SET_PDEATHSIG (0 clears).
-    pub fn set_pdeath(&mut self, thread: ThreadId, signal: u8) {
-        todo!()
-    }
-    /// PR_GET_PDEATHSIG
-    pub fn pdeath(&self, thread: ThreadId) -> u8 {
-        todo!()
-    }
-    /// PR_SET_CHILD_SUBREAPER
-    pub fn set_child_subreaper(&mut self, process: ProcId, on: bool) {
-        todo!()
-    }
-
-    // ---- wait ----------------------------------------------------------------------------------------------------
-
-    /// Looks for a child to report, in Linux's order (4.8-4.15). Changes nothing.
-    pub fn find_child(&self, caller: ThreadId, what: &WaitFor) -> Found {
-        todo!()
-    }
-    /// Takes a zombie out of the table. `None`: stale, or not a zombie.
-    pub fn reap(&mut self, zombie: ProcId, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
-        todo!()
-    }
-    /// Consumes the stop or continue report of a child.
-    pub fn take_report(&mut self, child: ProcId) {
-        todo!()
-    }
-
-    // ---- stop and continue ---------------------------------------------------------------------------------------
-
-    /// A group stop is complete: the last thread stopped. Tells the parent.
-    pub fn stopped(&mut self, process: ProcId, signal: u8, sink: &mut impl Sink<K>) {
-        todo!()
-    }
-    /// SIGCONT was generated, and ended or aborted a group stop: a continue report is due at once. The parent is told
-    /// later, by [`notify_parent`](Self::notify_parent), when a thread runs again (5.3).
-    pub fn continued(&mut self, process: ProcId) {
-        todo!()
-    }
-    /// The process was killed while stopped: no stop, no report (3.19).
-    pub fn void_stop(&mut self, process: ProcId) {
-        todo!()
-    }
-    /// Completed group stop, not continued yet.
-    pub fn is_stopped(&self, process: ProcId) -> bool {
-        todo!()
-    }
-    /// Signals and wakes the parent for a stop or continue (5.2, 5.4) without changing reports.
-    pub fn notify_parent(
-        &mut self,
-        process: ProcId,
-        change: crate::ChildChange,
-        sink: &mut impl Sink<K>,
-    ) {
-        todo!()
-    }
-
-    // ---- process groups and sessions ------------------------------------------------------------------------------
-
-    /// setpgid by `caller`. `target` is the pid its first argument resolved to (the caller's own for 0); ESRCH for one that
-    /// does not resolve is the caller's. Errors: 8.2-8.4.
-    pub fn setpgid(
-        &mut self,
-        caller: ThreadId,
-        target: PidId,
-        pgrp: NewPgrp,
-        sink: &mut impl Sink<K>,
-    ) -> Result<(), Error> {
-        todo!()
-    }
-    /// setsid: the new session's pid (8.6). EPERM.
-    pub fn setsid(&mut self, caller: ThreadId, sink: &mut impl Sink<K>) -> Result<PidId, Error> {
-        todo!()
-    }
-    /// The process group.
-    pub fn pgrp(&self, process: ProcId) -> Option<PidId> {
-        todo!()
-    }
-    /// The session.
-    pub fn session(&self, process: ProcId) -> Option<PidId> {
-        todo!()
-    }
-    /// Called setsid.
-    pub fn is_session_leader(&self, process: ProcId) -> bool {
-        todo!()
-    }
-    /// The session of a process group that has members.
-    pub fn pgrp_session(&self, pgrp: PidId) -> Option<PidId> {
-        todo!()
-    }
-    /// No member has a parent outside the group but inside the session (2.20).
-    pub fn is_orphaned_pgrp(&self, pgrp: PidId) -> bool {
-        todo!()
-    }
-    /// Members, zombies included, newest first.
-    pub fn pgrp_members(&self, pgrp: PidId) -> impl Iterator<Item = ProcId> + '_ {
-        core::iter::empty()
-    }
-
-    // ---- look around -----------------------------------------------------------------------------------------------
-
-    /// Payload or record.
+    /// Payload of a live process, record of a zombie.
     pub fn body(&self, process: ProcId) -> Option<Body<&K::Process, &K::Record>> {
-        todo!()
+        Some(
+            match &self.processes[self.processes.resolve(process)?].body {
+                Body::Live(payload) => Body::Live(payload),
+                Body::Zombie(record) => Body::Zombie(record),
+            },
+        )
     }
+
+    /// The payload, if it is live.
+    pub fn payload(&self, process: ProcId) -> Option<&K::Process> {
+        self.processes[self.processes.resolve(process)?].payload()
+    }
+
     /// The record of a zombie, to change.
     pub fn record_mut(&mut self, process: ProcId) -> Option<&mut K::Record> {
-        todo!()
+        let process = self.processes.resolve(process)?;
+        match &mut self.processes[process].body {
+            Body::Live(_) => None,
+            Body::Zombie(record) => Some(record),
+        }
     }
-    /// The payload of a thread that has not exited.
-    pub fn thread(&self, thread: ThreadId) -> Option<&K::Thread> {
-        todo!()
-    }
-    /// The process of a thread.
-    pub fn process_of(&self, thread: ThreadId) -> Option<ProcId> {
-        todo!()
-    }
-    /// The pid of a process.
+
+    /// The pid (tgid).
     pub fn pid(&self, process: ProcId) -> Option<PidId> {
-        todo!()
+        let process = self.processes.resolve(process)?;
+        Some(self.pids.id(self.processes[process].pid))
     }
-    /// The pid of a thread.
-    pub fn tid(&self, thread: ThreadId) -> Option<PidId> {
-        todo!()
-    }
+
     /// The pid namespace.
     pub fn namespace(&self, process: ProcId) -> Option<NsId> {
-        todo!()
+        let process = self.processes.resolve(process)?;
+        Some(self.namespaces.id(self.processes[process].ns))
     }
-    /// The real parent; `None` for the global init.
+
+    /// The real parent: the thread that made or adopted the process. `None` for the global init.
     pub fn parent(&self, process: ProcId) -> Option<Ids> {
-        todo!()
+        let process = self.processes.resolve(process)?;
+        Some(self.ids(self.processes[process].parent.some()?))
     }
-    /// Stat field 38.
+
+    /// The signal that its parent gets when it dies (stat field 38).
     pub fn exit_signal(&self, process: ProcId) -> Option<u8> {
-        todo!()
+        let process = self.processes.resolve(process)?;
+        Some(self.processes[process].exit_signal)
     }
-    /// Threads, a dead leader included (leader first, then creation order); none in a zombie.
-    pub fn threads(&self, process: ProcId) -> impl Iterator<Item = ThreadId> + '_ {
-        core::iter::empty()
-    }
-    /// How many.
+
+    /// How many threads there are, a dead leader included: 0 in a zombie.
     pub fn thread_count(&self, process: ProcId) -> usize {
-        todo!()
+        self.processes
+            .resolve(process)
+            .map_or(0, |process| self.processes[process].threads as usize)
     }
-    /// Children of one thread, in list order.
-    pub fn children(&self, thread: ThreadId) -> impl Iterator<Item = ProcId> + '_ {
-        core::iter::empty()
+
+    /// It did an exec since it was made.
+    pub fn has_execed(&self, process: ProcId) -> bool {
+        self.has_flag(process, ProcFlags::EXECED)
     }
-    /// All processes, zombies included, in order of creation.
-    pub fn processes(&self) -> impl Iterator<Item = ProcId> + '_ {
-        core::iter::empty()
+
+    pub(crate) fn has_flag(&self, process: ProcId, flag: ProcFlags) -> bool {
+        self.processes
+            .resolve(process)
+            .is_some_and(|process| self.processes[process].flags.has(flag))
     }
-    /// Those visible in a namespace.
-    pub fn processes_in(&self, ns: NsId) -> impl Iterator<Item = ProcId> + '_ {
-        core::iter::empty()
+
+    // ---- one thread -----------------------------------------------------------------------------------------------
+
+    /// The payload of a thread that has not exited.
+    pub fn thread(&self, thread: ThreadId) -> Option<&K::Thread> {
+        self.threads[self.threads.resolve(thread)?].payload.as_ref()
     }
-    /// All descendants, parents before children; not the process itself.
-    pub fn descendants(&self, process: ProcId) -> impl Iterator<Item = ProcId> + '_ {
-        core::iter::empty()
+
+    /// Process, thread and pid of a thread.
+    pub fn thread_ids(&self, thread: ThreadId) -> Option<Ids> {
+        Some(self.ids(self.threads.resolve(thread)?))
     }
-    /// How many processes (zombies included), threads, pids there are.
+
+    /// The process of a thread.
+    pub fn process_of(&self, thread: ThreadId) -> Option<ProcId> {
+        let thread = self.threads.resolve(thread)?;
+        Some(self.processes.id(self.threads[thread].process))
+    }
+
+    /// The pid (tid) of a thread.
+    pub fn tid(&self, thread: ThreadId) -> Option<PidId> {
+        let thread = self.threads.resolve(thread)?;
+        Some(self.pids.id(self.threads[thread].pid))
+    }
+
+    /// How many processes (zombies included), threads (dead leaders included) and pids there are.
     pub fn counts(&self) -> (usize, usize, usize) {
-        todo!()
+        // Number 0 is nobody's.
+        (
+            self.processes.used(),
+            self.threads.used(),
+            self.pids.used() - 1,
+        )
     }
-    /// Walks everything and says what is inconsistent (I1-I12 as far as the table sees them).
-    pub fn check_invariants(&self) -> Result<(), alloc::string::String> {
-        todo!()
+
+    pub(crate) fn ids(&self, thread: ThreadLink) -> Ids {
+        let node = &self.threads[thread];
+        Ids {
+            process: self.processes.id(node.process),
+            thread: self.threads.id(thread),
+            pid: self.pids.id(node.pid),
+        }
     }
 }

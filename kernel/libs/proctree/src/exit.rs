@@ -1,0 +1,342 @@
+//! What happens when a process dies.
+//!
+//! 1. **A thread begins to exit** ([`Table::mark_exiting`]): from here on it adopts nobody (rule 2.2), while the kernel
+//!    releases its memory, files and so on, which takes a while and no table lock (rule 3.9).
+//! 2. **It is gone** ([`Table::exit`]). Everything below is one atomic step (rules 0.5, 2.17):
+//!    1. Its children get a new parent, each in turn, in list order (`reparent`): a live sibling thread, else the nearest
+//!       live subreaper, else the namespace's init. Children that have died already are announced to the adopter
+//!       *before* the dying process is announced to its own parent (rule 2.12).
+//!    2. Is it not the last thread, that is all. A thread other than the leader vanishes without a word (3.7); a leader stays
+//!       as a dead thread, since its pid is the process's (3.6).
+//!    3. With the last thread the process dies. If it was the only link that kept its process group from being orphaned, and
+//!       a member is stopped, the group gets SIGHUP and SIGCONT (2.21).
+//!    4. The process becomes a zombie: the payload goes back to the caller, the record stays.
+//!    5. Its parent is signalled and woken (section 5), and if it ignores its children, the zombie is
+//!       released at once (4.23); else it stands in the parent's event tree until it is reaped ([`Table::reap`]).
+//!
+//! Nothing here allocates. What is to be freed goes to the caller or its sink.
+
+use crate::{
+    arena::{Link, ProcId, ThreadId},
+    events,
+    kernel::{
+        Body, Child, ChildChange, ChildPolicy, Effect, Kernel, Parent, ProcessPayload, Reaped, Sink,
+    },
+    node::{Neighbours, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState, class},
+    table::Table,
+};
+
+/// What [`Table::exit`] did.
+pub struct Exited<K: Kernel> {
+    /// The payload of the thread, to be dropped outside the lock.
+    pub thread: K::Thread,
+    /// How its process fares.
+    pub fate: Fate<K>,
+}
+
+/// What an exit made of the process.
+pub enum Fate<K: Kernel> {
+    /// Other threads go on.
+    Lives,
+    /// It is a zombie. Here is its payload, to be dropped outside the lock.
+    Zombie(K::Process),
+    /// Its parent ignores it: it has left the table.
+    Autoreaped(K::Process, Reaped<K>),
+}
+
+impl<K: Kernel> Table<K> {
+    /// The thread begins to exit: it adopts nobody any more (rule 2.2). Returns how many threads of its process have not
+    /// begun (0: the caller is the last to begin). `None`: stale id.
+    pub fn mark_exiting(&mut self, thread: ThreadId) -> Option<u32> {
+        let thread = self.threads.resolve(thread)?;
+        self.begin_exit(thread);
+        Some(self.processes[self.threads[thread].process].live)
+    }
+
+    fn begin_exit(&mut self, thread: ThreadLink) {
+        let node = &mut self.threads[thread];
+        if node.state == ThreadState::Live {
+            node.state = ThreadState::Exiting;
+            self.processes[node.process].live -= 1;
+        }
+    }
+
+    /// The thread is gone: steps 2.1 to 2.5 of the story above. `record` is asked for what will be left of the process, if this
+    /// was its last thread.
+    ///
+    /// `None`, and nothing changed: the id is stale, or this is the last thread of the global init, which must not exit (2.19).
+    pub fn exit(
+        &mut self,
+        thread: ThreadId,
+        record: impl FnOnce(&K::Process) -> K::Record,
+        sink: &mut impl Sink<K>,
+    ) -> Option<Exited<K>> {
+        let thread = self.live_thread(thread).ok()?;
+        let process = self.threads[thread].process;
+        let last = self.is_last(thread, process);
+        if last && self.processes[process].parent.is_none() {
+            return None;
+        }
+        // Taken first, because a thread that has not exited always has one.
+        let payload = self.threads[thread].payload.take()?;
+        self.begin_exit(thread);
+        self.reparent_children(thread, sink);
+        let fate = if last {
+            self.die(process, thread, record, sink)?
+        } else {
+            self.leave(process, thread, sink);
+            Fate::Lives
+        };
+        Some(Exited {
+            thread: payload,
+            fate,
+        })
+    }
+
+    /// No other thread is left but perhaps a dead leader.
+    fn is_last(&self, thread: ThreadLink, process: ProcLink) -> bool {
+        let node = &self.processes[process];
+        match node.threads {
+            1 => true,
+            2 => {
+                node.first_thread != thread
+                    && self.threads[node.first_thread].state == ThreadState::Dead
+            }
+            _ => false,
+        }
+    }
+
+    /// One thread of several is gone.
+    fn leave(&mut self, process: ProcLink, thread: ThreadLink, sink: &mut impl Sink<K>) {
+        if self.processes[process].first_thread == thread {
+            self.threads[thread].state = ThreadState::Dead;
+            return;
+        }
+        let group = &self.threads[thread].group;
+        let (prev, next) = (group.prev, group.next);
+        self.threads[prev].group.next = next;
+        match next.some() {
+            None => self.processes[process].last_thread = prev,
+            Some(next) => self.threads[next].group.prev = prev,
+        }
+        self.processes[process].threads -= 1;
+        let pid = self.threads.remove(thread).pid;
+        self.pids[pid].thread = Link::NONE;
+        self.release_pid(pid, sink);
+    }
+
+    /// The last thread is gone, and with it the process. `None` can't be: its body is live.
+    fn die(
+        &mut self,
+        process: ProcLink,
+        thread: ThreadLink,
+        record: impl FnOnce(&K::Process) -> K::Record,
+        sink: &mut impl Sink<K>,
+    ) -> Option<Fate<K>> {
+        if self.is_init(process) {
+            let ns = self.processes[process].ns;
+            self.namespaces[ns].dead = true;
+        }
+        self.hang_up_jobs_at_exit(process, sink);
+        if self.processes[process].first_thread != thread {
+            self.leave(process, thread, sink);
+        }
+        let payload = self.become_zombie(process, record)?;
+        if self.announce_death(process, sink) {
+            Some(Fate::Autoreaped(payload, self.release(process, sink)?))
+        } else {
+            self.set_event(process, events::ZOMBIE);
+            Some(Fate::Zombie(payload))
+        }
+    }
+
+    /// Drops all but the record and the pid. The event tree learns of the zombie once it is known that it stays.
+    fn become_zombie(
+        &mut self,
+        process: ProcLink,
+        record: impl FnOnce(&K::Process) -> K::Record,
+    ) -> Option<K::Process> {
+        self.set_event(process, 0);
+        self.unset_stopped(process);
+        let node = &mut self.processes[process];
+        let record = record(node.payload()?);
+        let leader = core::mem::replace(&mut node.first_thread, Link::NONE);
+        node.last_thread = Link::NONE;
+        node.threads = 0;
+        let (pid, parent, class) = (node.pid, node.parent, class(node.exit_signal));
+        let body = core::mem::replace(&mut node.body, Body::Zombie(record));
+        self.threads.remove(leader);
+        self.pids[pid].thread = Link::NONE;
+        self.threads[parent].children.zombies[class] += 1;
+        match body {
+            Body::Live(payload) => Some(payload),
+            Body::Zombie(_) => None,
+        }
+    }
+
+    /// Signals and wakes the parent of a zombie. Returns whether it is to be released at once.
+    ///
+    /// The signal is the exit signal, but SIGCHLD if the parent did an exec since the child was made (5.8): the parent's new
+    /// program may not expect the other one. Only SIGCHLD can be ignored (4.25); SIG_IGN also drops the signal,
+    /// SA_NOCLDWAIT does not (5.7). Waiters are woken in any case (5.12): one that waits for the last child is to fail.
+    pub(crate) fn announce_death(&mut self, zombie: ProcLink, sink: &mut impl Sink<K>) -> bool {
+        let node = &self.processes[zombie];
+        let parent = self.threads[node.parent].process;
+        let parent = &self.processes[parent];
+        let policy = parent
+            .payload()
+            .map_or(ChildPolicy::Ignore, |payload| payload.child_policy());
+        let signal = if node.parent_exec_id != parent.self_exec_id {
+            SIGCHLD
+        } else {
+            node.exit_signal
+        };
+        let ignorable = signal == SIGCHLD;
+        let signal = if ignorable && policy == ChildPolicy::Ignore {
+            0
+        } else {
+            signal
+        };
+        self.tell_parent(zombie, signal, ChildChange::Exited, sink);
+        ignorable && policy != ChildPolicy::Wait
+    }
+
+    /// Signals (unless 0 or no signal number, rule 5.9) and wakes the parent.
+    pub(crate) fn tell_parent(
+        &mut self,
+        child: ProcLink,
+        signal: u8,
+        change: ChildChange,
+        sink: &mut impl Sink<K>,
+    ) {
+        let node = &self.processes[child];
+        let Some(thread) = node.parent.some() else {
+            return;
+        };
+        let process = self.threads[thread].process;
+        let parent_node = &self.processes[process];
+        let Some(payload) = parent_node.payload() else {
+            return;
+        };
+        let parent = Parent {
+            process: payload,
+            thread: self.threads[thread].payload.as_ref(),
+            id: self.processes.id(process),
+        };
+        let child = Child {
+            id: self.processes.id(child),
+            pid: self.number_in(node.pid, parent_node.ns),
+            pgrp: self.pids.id(node.pgrp),
+            change,
+            body: match &node.body {
+                Body::Live(payload) => Body::Live(payload),
+                Body::Zombie(record) => Body::Zombie(record),
+            },
+        };
+        let effect = match signal {
+            1..=64 => sink.child_signal(&parent, signal, &child),
+            _ => Effect::None,
+        };
+        sink.wake_waiters(&parent, &child);
+        self.apply(process, effect);
+    }
+
+    // ---- reaping --------------------------------------------------------------------------------------------------
+
+    /// Takes a zombie out of the table. `None`: stale, or not a zombie: another thread was quicker (4.28).
+    pub fn reap(&mut self, zombie: ProcId, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
+        let zombie = self.processes.resolve(zombie)?;
+        if self.processes[zombie].is_zombie() {
+            self.release(zombie, sink)
+        } else {
+            None
+        }
+    }
+
+    /// Unlinks a zombie from everything, and frees the numbers that nobody else uses. `None` can't be: it is a zombie.
+    pub(crate) fn release(
+        &mut self,
+        zombie: ProcLink,
+        sink: &mut impl Sink<K>,
+    ) -> Option<Reaped<K>> {
+        self.set_event(zombie, 0);
+        self.unlink_from_parent(zombie);
+        self.unlink_from_all(zombie);
+        let pgrp = self.leave_pgrp(zombie);
+        let session = self.pids[pgrp].session;
+        self.pids[session].session_members -= 1;
+        let id = self.processes.id(zombie);
+        let node = self.processes.remove(zombie);
+        if self.namespaces[node.ns].init == zombie {
+            self.namespaces[node.ns].init = Link::NONE;
+        }
+        self.pids[node.pid].process = Link::NONE;
+        let pid = self.pids[node.pid].numbers.innermost();
+        self.release_pid(node.pid, sink);
+        if pgrp != node.pid {
+            self.release_pid(pgrp, sink);
+        }
+        if session != node.pid && session != pgrp {
+            self.release_pid(session, sink);
+        }
+        match node.body {
+            Body::Zombie(record) => Some(Reaped { id, record, pid }),
+            Body::Live(_) => None,
+        }
+    }
+
+    fn unlink_from_parent(&mut self, zombie: ProcLink) {
+        let node = &mut self.processes[zombie];
+        let Neighbours { prev, next } = core::mem::replace(&mut node.siblings, Neighbours::NONE);
+        let class = class(node.exit_signal);
+        let Some(parent) = node.parent.some() else {
+            return;
+        };
+        if prev.is_some() {
+            self.processes[prev].siblings.next = next;
+        }
+        if next.is_some() {
+            self.processes[next].siblings.prev = prev;
+        }
+        let children = &mut self.threads[parent].children;
+        if prev.is_none() {
+            children.first = next;
+        }
+        if next.is_none() {
+            children.last = prev;
+        }
+        children.count[class] -= 1;
+        children.zombies[class] -= 1;
+    }
+
+    fn unlink_from_all(&mut self, process: ProcLink) {
+        let Neighbours { prev, next } =
+            core::mem::replace(&mut self.processes[process].all, Neighbours::NONE);
+        match prev.some() {
+            None => self.first_process = next,
+            Some(prev) => self.processes[prev].all.next = next,
+        }
+        match next.some() {
+            None => self.last_process = prev,
+            Some(next) => self.processes[next].all.prev = prev,
+        }
+    }
+
+    /// What this child has to report to its parent from now on.
+    pub(crate) fn set_event(&mut self, child: ProcLink, report: u8) {
+        let node = &self.processes[child];
+        let own = events::bits(report, node.exit_signal);
+        if own == node.event.own {
+            return;
+        }
+        if let Some(parent) = node.parent.some() {
+            let root = &mut self.threads[parent].children.events;
+            events::set(&mut self.processes, root, child, own);
+        }
+    }
+
+    /// Some thread of the process wants a parent-death signal, perhaps.
+    pub(crate) fn wants_pdeath(&self, process: ProcLink) -> bool {
+        self.processes[process].flags.has(ProcFlags::PDEATH)
+    }
+}

@@ -1,0 +1,261 @@
+//! Reparenting: who adopts the children of a dying thread, and what each of them goes through (section 2).
+//!
+//! The adopter is sought once ([`Table::find_reaper`]), then the whole child list and the whole event tree are hooked behind
+//! the adopter's (rule 2.13): two steps whatever their length. Then each child is visited, in list order (2.15):
+//!
+//! - its `parent` becomes the adopter, and its payload's ppid the adopter's number;
+//! - parent-death signals are sent, if a thread of it asked for one (1.22);
+//! - unless the adopter is a sibling thread, which is silent (2.9): the exit signal becomes SIGCHLD (2.10), a zombie is announced
+//!   to the adopter, who may not want it (2.11), and a process group that the dying process kept from being orphaned
+//!   is told so, if it is now and has stopped members (2.22).
+//!
+//! A live child that needs none of these, the usual one, takes the short path: two stores into its node and one into its payload.
+//! (An indirection, shared by all children of a thread, would make even that O(1), but every getppid, and every
+//! walk up the ancestors, would then have to chase a chain of dead owners: not worth it at this price.)
+//!
+//! While the loop runs, children further down the list still have the dying thread as `parent`, and that is how the
+//! orphaned-group check of an earlier one must see them; their place in list and tree is the adopter's already.
+
+use crate::{
+    arena::{Link, ThreadId},
+    events,
+    kernel::{Body, Dying, Kernel, ProcessPayload, Sink},
+    node::{Children, NsLink, PidLink, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState},
+    table::Table,
+};
+
+/// What stays the same for all children of a dying thread.
+struct Adoption {
+    /// The dying thread's process.
+    father: ProcLink,
+    father_pgrp: PidLink,
+    reaper: ThreadLink,
+    reaper_ns: NsLink,
+    /// The adopter's number in its own namespace.
+    ppid: u32,
+    /// The adopter is a sibling thread.
+    silent: bool,
+}
+
+impl<K: Kernel> Table<K> {
+    /// PR_SET_PDEATHSIG: the signal to be sent to the thread's process when the thread's parent *thread* dies, 0 for none.
+    /// Under the same lock as exit, so that either the signal is sent or the caller sees the new parent (rule 1.30).
+    pub fn set_pdeath(&mut self, thread: ThreadId, signal: u8) {
+        if let Ok(thread) = self.live_thread(thread) {
+            let node = &mut self.threads[thread];
+            node.pdeath = signal;
+            if signal != 0 {
+                self.processes[node.process].flags.set(ProcFlags::PDEATH);
+            }
+        }
+    }
+
+    /// PR_GET_PDEATHSIG
+    pub fn pdeath(&self, thread: ThreadId) -> u8 {
+        self.threads
+            .resolve(thread)
+            .map_or(0, |thread| self.threads[thread].pdeath)
+    }
+
+    /// Gives all children of a dying thread to an adopter.
+    pub(crate) fn reparent_children(&mut self, dying: ThreadLink, sink: &mut impl Sink<K>) {
+        let first = self.threads[dying].children.first;
+        if first.is_none() {
+            return;
+        }
+        let Some(reaper) = self.find_reaper(dying) else {
+            return;
+        };
+        let father = self.threads[dying].process;
+        let adopter = &self.processes[self.threads[reaper].process];
+        let adoption = Adoption {
+            father,
+            father_pgrp: self.processes[father].pgrp,
+            reaper,
+            reaper_ns: adopter.ns,
+            ppid: self.pids[adopter.pid].numbers.innermost(),
+            silent: self.threads[reaper].process == father,
+        };
+        self.splice_children(dying, reaper);
+        self.visit_orphans(first, &adoption, sink);
+    }
+
+    /// Rule 2.1: (a) the first live thread of the dying one's process, (b) the nearest ancestor that is a subreaper and has a
+    /// live thread, (c) the init of the dying process's namespace.
+    fn find_reaper(&self, dying: ThreadLink) -> Option<ThreadLink> {
+        let father = self.threads[dying].process;
+        self.first_live_thread(father)
+            .or_else(|| self.find_subreaper(father))
+            .or_else(|| self.find_init_thread(self.processes[father].ns, dying))
+    }
+
+    fn first_live_thread(&self, process: ProcLink) -> Option<ThreadLink> {
+        if self.processes[process].live == 0 {
+            return None;
+        }
+        self.group_from(self.processes[process].first_thread)
+            .find(|&t| self.threads[t].state == ThreadState::Live)
+    }
+
+    /// Rules 2.3, 2.4: up the real parents, as long as they are on the dying process's namespace level, and only if a
+    /// subreaper has ever been above it.
+    fn find_subreaper(&self, father: ProcLink) -> Option<ThreadLink> {
+        let dying = &self.processes[father];
+        if !dying.payload()?.has_child_subreaper() {
+            return None;
+        }
+        let level = dying.level;
+        let mut above = dying.parent;
+        while let Some(thread) = above.some() {
+            let process = self.threads[thread].process;
+            let ancestor = &self.processes[process];
+            if ancestor.level != level {
+                return None;
+            }
+            if ancestor
+                .payload()
+                .is_some_and(|payload| payload.is_child_subreaper())
+                && let Some(thread) = self.first_live_thread(process)
+            {
+                return Some(thread);
+            }
+            above = ancestor.parent;
+        }
+        None
+    }
+
+    /// A live thread of the namespace's init, or one that is dying but not gone: an init that waits for its namespace to empty
+    /// still takes its orphans (9.6). The inits above are for a namespace whose init is dead, which has no members.
+    fn find_init_thread(&self, ns: NsLink, dying: ThreadLink) -> Option<ThreadLink> {
+        let mut ns = ns;
+        while ns.is_some() {
+            if let Some(init) = self.namespaces[ns].init.some() {
+                let present =
+                    |&t: &ThreadLink| t != dying && self.threads[t].state != ThreadState::Dead;
+                let thread = self.first_live_thread(init).or_else(|| {
+                    self.group_from(self.processes[init].first_thread)
+                        .find(present)
+                });
+                if thread.is_some() {
+                    return thread;
+                }
+            }
+            ns = self.namespaces[ns].parent;
+        }
+        None
+    }
+
+    /// Hooks the list and the event tree of `from` behind those of `to`. The `seq`s follow in [`visit_orphans`](Self::visit_orphans).
+    fn splice_children(&mut self, from: ThreadLink, to: ThreadLink) {
+        let orphans = core::mem::replace(&mut self.threads[from].children, Children::NONE);
+        let children = &mut self.threads[to].children;
+        if children.last.is_some() {
+            self.processes[children.last].siblings.next = orphans.first;
+            self.processes[orphans.first].siblings.prev = children.last;
+        } else {
+            children.first = orphans.first;
+        }
+        children.last = orphans.last;
+        for class in 0..2 {
+            children.count[class] += orphans.count[class];
+            children.zombies[class] += orphans.zombies[class];
+        }
+        children.events = events::join(&mut self.processes, children.events, orphans.events);
+    }
+
+    /// Visits each orphan from `first` to the end of the adopter's list. Only the current one may leave the list meanwhile.
+    fn visit_orphans(&mut self, first: ProcLink, adoption: &Adoption, sink: &mut impl Sink<K>) {
+        let mut seq = self.next_seq;
+        let mut child = first;
+        while child.is_some() {
+            let node = &mut self.processes[child];
+            node.parent = adoption.reaper;
+            node.seq = seq;
+            seq += 1;
+            let next = node.siblings.next;
+            let plain = node.exit_signal == SIGCHLD
+                && !node.flags.has(ProcFlags::PDEATH)
+                && node.pgrp == adoption.father_pgrp
+                && node.ns == adoption.reaper_ns;
+            match &node.body {
+                Body::Live(payload) if plain => payload.set_ppid(adoption.ppid),
+                _ => self.visit_orphan(child, next, seq, adoption, sink),
+            }
+            child = next;
+        }
+        self.next_seq = seq;
+    }
+
+    /// The long path: an orphan for which something may be due.
+    fn visit_orphan(
+        &mut self,
+        child: ProcLink,
+        rest: ProcLink,
+        seq: u64,
+        adoption: &Adoption,
+        sink: &mut impl Sink<K>,
+    ) {
+        if !adoption.silent {
+            let adopter = self.processes[self.threads[adoption.reaper].process].pid;
+            let ppid = self.number_in(adopter, self.processes[child].ns);
+            if let Some(payload) = self.processes[child].payload() {
+                payload.set_ppid(ppid);
+            }
+        }
+        if self.wants_pdeath(child) {
+            self.renumber(rest, seq);
+            self.send_pdeath(child, adoption, sink);
+        }
+        if adoption.silent {
+            return;
+        }
+        self.set_exit_signal(child, SIGCHLD);
+        let pgrp = self.processes[child].pgrp;
+        if self.pids[pgrp].stopped != 0 && pgrp != adoption.father_pgrp {
+            self.renumber(rest, seq);
+        }
+        let unwanted = self.processes[child].is_zombie() && self.announce_death(child, sink);
+        self.hang_up_jobs(pgrp, adoption.father_pgrp, Link::NONE, sink);
+        if unwanted && let Some(gone) = self.release(child, sink) {
+            sink.autoreaped(gone);
+        }
+    }
+
+    /// Signals can make a child reportable, which needs its key: the rest of the list gets new ones early, for
+    /// they are still those of the old list. Does nothing if that was done before.
+    fn renumber(&mut self, rest: ProcLink, seq: u64) {
+        let mut seq = seq;
+        let mut child = rest;
+        while child.is_some() && self.processes[child].seq < seq {
+            self.processes[child].seq = seq;
+            seq += 1;
+            child = self.processes[child].siblings.next;
+        }
+    }
+
+    /// Rules 1.22-1.26: once for each thread that asked for it, to the process.
+    fn send_pdeath(&mut self, child: ProcLink, adoption: &Adoption, sink: &mut impl Sink<K>) {
+        let mut wanted = false;
+        let mut thread = self.processes[child].first_thread;
+        while thread.is_some() {
+            let node = &self.threads[thread];
+            let (next, signal) = (node.group.next, node.pdeath);
+            let father = &self.processes[adoption.father];
+            if let (1.., Some(to), Some(process)) =
+                (signal, self.processes[child].payload(), father.payload())
+            {
+                wanted = true;
+                let dying = Dying {
+                    process,
+                    pid: self.number_in(father.pid, self.processes[child].ns),
+                };
+                let effect = sink.parent_death(to, node.payload.as_ref(), signal, dying);
+                self.apply(child, effect);
+            }
+            thread = next;
+        }
+        if !wanted {
+            self.processes[child].flags.clear(ProcFlags::PDEATH);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of the process table, on the host.
+
+mod reparent;
+mod world;
