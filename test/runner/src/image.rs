@@ -81,7 +81,7 @@ pub fn c_suite() -> Outcome<PathBuf> {
     Ok(out)
 }
 
-/// Adds every program in `directory` under `/tests`.
+/// Adds every program in `directory` under `/tests`, but the suite's init.
 pub fn add_programs(archive: &mut Archive, directory: &Path) -> Outcome<()> {
     let listing =
         std::fs::read_dir(directory).map_err(|e| format!("cannot list {}: {e}", directory.display()))?;
@@ -91,8 +91,12 @@ pub fn add_programs(archive: &mut Archive, directory: &Path) -> Outcome<()> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if path.is_file() && !name.contains('.') {
-            archive.file(&format!("tests/{name}"), 0o755, &workspace::read(&path)?);
+        if !path.is_file() || name == "init" {
+            continue;
+        }
+        let content = workspace::read(&path)?;
+        if content.starts_with(b"\x7fELF") {
+            archive.file(&format!("tests/{name}"), 0o755, &content);
         }
     }
     Ok(())
