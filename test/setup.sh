@@ -48,6 +48,9 @@ missing_packages() {
     [ -n "$(host_cargo)" ] || { need cargo-web; need rustc-web; }
     bare_metal || { need cargo-web; need rustc-web; need rust-web-src; }
     has ld.lld || need lld
+    # Without it cargo cannot tell whom it talks to when it fetches the libraries.
+    [ -n "${SSL_CERT_FILE:-}" ] || [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls ] ||
+        [ -e /etc/ssl/cert.pem ] || need ca-certificates
     case $command in
     lint)
         if [ -n "$missing" ] || ! has cargo || ! cargo clippy --version >/dev/null 2>&1; then

@@ -5,6 +5,7 @@
 //! needs an unstable cargo flag, hence RUSTC_BOOTSTRAP; the kernel's own code uses stable features only.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,8 +113,12 @@ pub fn ktest_kernel() -> Outcome<PathBuf> {
 
 fn build(options: &[&str], name: &str) -> Outcome<PathBuf> {
     let mut command = Toolchain::find()?.cargo("build");
-    command.args(["--release", "--quiet"]).args(options);
-    eprintln!("foster: building the kernel ({name})");
+    command.arg("--release").args(options);
+    eprintln!("foster: building {name}");
+    // A person gets cargo's progress bar; a log does not need it.
+    if !std::io::stderr().is_terminal() {
+        command.arg("--quiet");
+    }
     let status = command.status().map_err(|e| format!("cannot run cargo: {e}"))?;
     if !status.success() {
         return Err("the kernel does not build; cargo's message is above".into());
