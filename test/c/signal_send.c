@@ -1,0 +1,499 @@
+/* signal_send.c - section 7, first part: sending, permission, queues, choice of thread (rules 7.1-7.17). */
+#include "lib/tap.h"
+
+#define RT (SIGRTMIN + 1)
+
+static long rt_sigqueueinfo(pid_t pid, int sig, siginfo_t *si) { return syscall(SYS_rt_sigqueueinfo, (long)pid, (long)sig, si); }
+static long rt_tgsigqueueinfo(pid_t g, pid_t t, int sig, siginfo_t *si)
+{
+	return syscall(SYS_rt_tgsigqueueinfo, (long)g, (long)t, (long)sig, si);
+}
+
+/* Take a pending signal of the set `sig` (0: any); out: pid code value uid. 0 if none. */
+static long take(long sig)
+{
+	unsigned long set = sig ? 1UL << (sig - 1) : ~0UL;
+	siginfo_t si;
+	struct timespec now = { 0, 0 };
+	memset(&si, 0, sizeof si);
+	long r = syscall(SYS_rt_sigtimedwait, &set, &si, &now, 8L);
+	if (r < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	if (me) {
+		me->out[0] = si.si_pid;
+		me->out[1] = si.si_code;
+		me->out[2] = si.si_value.sival_int;
+		me->out[3] = si.si_uid;
+	}
+	return r;
+}
+
+static long block_all(long x)
+{
+	unsigned long set = ~0UL;
+	(void)x;
+	return syscall(SYS_rt_sigprocmask, SIG_SETMASK, &set, NULL, 8L);
+}
+
+static int hits(struct agent *a, int sig)
+{
+	call(a, ag_getpid, 0);
+	return siglog_count(a->pid, sig);
+}
+
+/* ---- kill ---- */
+
+static long own_group(long sig) { return kill(0, sig); }
+
+CASE(kill_targets)
+{
+	struct agent *s = spawn(NULL);
+	REQUIRE(call(s, ag_setsid, 0) > 0);
+	struct agent *a = spawn(s), *b = spawn(s), *c = spawn(s);
+	struct agent *all[] = { s, a, b, c };
+	for (int i = 0; i < 4; i++)
+		call(all[i], ag_catch, SIGUSR1);
+	REQUIRE(call(a, ag_setpgid, 0) == 0 && call(b, ag_setpgid, a->pid) == 0);
+	CHECK_OK(kill(a->pid, SIGUSR1), "[7.1] kill of a process");
+	CHECK(hits(a, SIGUSR1) == 1 && hits(b, SIGUSR1) == 0, "[7.1] only it gets the signal");
+	CHECK_OK(kill(-a->pid, SIGUSR1), "[7.1] kill of a group");
+	CHECK(hits(a, SIGUSR1) == 2 && hits(b, SIGUSR1) == 1 && hits(c, SIGUSR1) == 0 && hits(s, SIGUSR1) == 0,
+	      "[7.1] all its members and nobody else");
+	CHECK_OK(call(a, own_group, SIGUSR1), "[7.1] kill(0)");
+	CHECK(hits(a, SIGUSR1) == 3 && hits(b, SIGUSR1) == 2 && hits(c, SIGUSR1) == 0,
+	      "[7.1] is the own group, the sender included");
+	for (int i = 1; i < 4; i++)
+		retire(all[i], s);
+	retire(s, NULL);
+}
+
+CASE(kill_tid)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, ag_catch, SIGUSR1);
+	CHECK_OK(kill(t->tid, SIGUSR1), "[7.1] kill with a thread's id works");
+	CHECK(AWAIT(siglog_count(p->pid, SIGUSR1) == 1), "[7.1] and targets its group");
+	retire(p, NULL);
+}
+
+CASE(kill_errors)
+{
+	struct agent *a = spawn(NULL), *b = spawn(NULL);
+	retire(b, NULL);
+	CHECK_ERR(kill(b->pid, 0), ESRCH, "[7.2] no such process: ESRCH");
+	CHECK_ERR(kill(b->pid, 99), ESRCH, "[7.2] existence comes before the signal's validity");
+	CHECK_ERR(kill(a->pid, 65), EINVAL, "[7.2] signal 65: EINVAL");
+	CHECK_ERR(kill(a->pid, -1), EINVAL, "[7.2] signal -1: EINVAL");
+	CHECK_OK(kill(a->pid, 0), "[7.2] signal 0 checks only");
+	CHECK_OK(kill(a->pid, 64), "[7.2] signal 64 is valid");
+	CHECK_EQ(reap(a->pid), 64, "[7.2] (and kills)");
+	CHECK_ERR(kill(INT_MIN, 99), ESRCH, "[7.1] INT_MIN is ESRCH before the check of the signal");
+	CHECK_ERR(kill(-b->pid, SIGTERM), ESRCH, "[7.3] an empty group: ESRCH");
+}
+
+CASE(kill_zombie_group)
+{
+	struct agent *a = spawn(NULL);
+	MUST(setpgid(a->pid, a->pid));
+	quit(a, 0);
+	REQUIRE(await_zombie(a->pid));
+	CHECK_OK(kill(-a->pid, SIGTERM), "[7.3] a group of zombies only counts: 0");
+	REQUIRE(reap(a->pid) == 0);
+	CHECK_ERR(kill(-a->pid, SIGTERM), ESRCH, "[7.3] reaped: ESRCH");
+}
+
+static long kill_pid;
+static long send_sig(long sig) { return kill(kill_pid, sig); }
+static long set_kill_pid(long p) { kill_pid = p; return 0; }
+static long kill_from(struct agent *a, pid_t pid, int sig)
+{
+	call(a, set_kill_pid, pid);
+	long r = call(a, send_sig, sig);
+	return r < 0 ? -errno : r;
+}
+
+static long set_uids(long packed)	/* real << 32 | effective << 16 | saved */
+{
+	return syscall(SYS_setresuid, packed >> 32, packed >> 16 & 0xffff, packed & 0xffff);
+}
+#define UIDS(r, e, s) ((long)(r) << 32 | (long)(e) << 16 | (s))
+
+CASE(permission)
+{
+	NEED_ROOT("[7.5] permission to send");
+	struct agent *u = spawn(NULL), *same = spawn(NULL), *root = spawn(NULL), *tr = spawn(NULL), *ts = spawn(NULL),
+		     *te = spawn(NULL), *other = spawn(NULL);
+	REQUIRE(call(u, ag_drop, 1001) == 0 && call(same, ag_drop, 1001) == 0 && call(other, ag_drop, 1002) == 0);
+	REQUIRE(call(tr, set_uids, UIDS(1001, 0, 0)) == 0);
+	REQUIRE(call(ts, set_uids, UIDS(0, 0, 1001)) == 0);
+	REQUIRE(call(te, set_uids, UIDS(1002, 1001, 1002)) == 0);
+	CHECK_EQ(kill_from(u, same->pid, 0), 0, "[7.5] same uid");
+	CHECK_EQ(kill_from(u, other->pid, 0), -EPERM, "[7.5] another uid: EPERM");
+	CHECK_EQ(kill_from(u, root->pid, 0), -EPERM, "[7.5] root's process: EPERM");
+	CHECK_EQ(kill_from(u, tr->pid, 0), 0, "[7.5] the target's real uid counts");
+	CHECK_EQ(kill_from(u, ts->pid, 0), 0, "[7.5] the target's saved uid counts");
+	CHECK_EQ(kill_from(u, te->pid, 0), -EPERM, "[7.5] the target's effective uid does not");
+	CHECK_EQ(kill_from(te, u->pid, 0), 0, "[7.5] the sender's effective uid counts");
+	CHECK_EQ(kill_from(te, other->pid, 0), 0, "[7.5] and its real uid");
+	CHECK_EQ(kill_from(root, u->pid, 0), 0, "[7.5] CAP_KILL may");
+	CHECK_EQ(kill_from(u, root->pid, 65), -EINVAL, "[7.2] EINVAL precedes EPERM");
+	CHECK_EQ(kill_from(u, root->pid, SIGCONT), 0, "[7.5] SIGCONT within the session needs no permission");
+	REQUIRE(call(root, ag_setsid, 0) > 0);
+	CHECK_EQ(kill_from(u, root->pid, SIGCONT), -EPERM, "[7.5] in another session it does");
+	/* groups: one member may, one may not */
+	REQUIRE(setpgid(same->pid, same->pid) == 0 && setpgid(other->pid, same->pid) == 0);
+	CHECK_EQ(kill_from(u, -same->pid, 0), 0, "[7.3] a group where one member may be signalled: 0");
+	retire(same, NULL);
+	CHECK_EQ(kill_from(u, -same->pid, 0), -EPERM, "[7.3] where none may: EPERM");
+	struct agent *rest[] = { u, root, tr, ts, te, other };
+	for (int i = 0; i < 6; i++)
+		retire(rest[i], NULL);
+}
+
+CASE(kill_siginfo)
+{
+	struct agent *a = spawn(NULL), *b = spawn(NULL);
+	call(a, block_all, 0);
+	REQUIRE(kill_from(b, a->pid, SIGUSR1) == 0);
+	CHECK_EQ(call(a, take, SIGUSR1), SIGUSR1, "[7.10] (the signal is pending)");
+	CHECK(a->out[0] == b->pid && a->out[1] == SI_USER && a->out[3] == getuid(), "[7.10] SI_USER, the sender's pid and real uid");
+	retire(a, NULL);
+	retire(b, NULL);
+}
+
+/* ---- tgkill, tkill ---- */
+
+CASE(tgkill_errors)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p), *q = spawn(NULL);
+	CHECK_ERR(sys_tgkill(0, t->tid, 0), EINVAL, "[7.6] tgkill with tgid 0: EINVAL");
+	CHECK_ERR(sys_tgkill(p->pid, 0, 0), EINVAL, "[7.6] with tid 0: EINVAL");
+	CHECK_ERR(sys_tgkill(-1, -1, 0), EINVAL, "[7.6] negative: EINVAL");
+	CHECK_ERR(sys_tgkill(q->pid, t->tid, 0), ESRCH, "[7.6] a tid of another group: ESRCH");
+	CHECK_OK(sys_tgkill(p->pid, t->tid, 0), "[7.6] the right group: 0");
+	CHECK_ERR(sys_tgkill(p->pid, t->tid, 65), EINVAL, "[7.6] bad signal: EINVAL");
+	CHECK_ERR(syscall(SYS_tkill, 0L, 0L), EINVAL, "[7.6] tkill with 0: EINVAL");
+	CHECK_ERR(syscall(SYS_tkill, -5L, 0L), EINVAL, "[7.6] tkill negative: EINVAL");
+	CHECK_OK(syscall(SYS_tkill, (long)t->tid, 0L), "[7.6] tkill of a thread");
+	retire(p, NULL);
+	retire(q, NULL);
+}
+
+CASE(tgkill_is_private)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, block_all, 0);
+	call(t, block_all, 0);
+	REQUIRE(sys_tgkill(p->pid, t->tid, SIGUSR1) == 0);
+	CHECK_EQ(call(p, take, SIGUSR1), 0, "[7.6] a thread-directed signal is not seen by another thread");
+	CHECK_EQ(call(t, take, SIGUSR1), SIGUSR1, "[7.6] but by its own");
+	CHECK_EQ(t->out[1], SI_TKILL, "[7.6] si_code SI_TKILL");
+	CHECK_EQ(t->out[0], getpid(), "[7.6] si_pid the sender");
+	kill(p->pid, SIGUSR2);
+	CHECK_EQ(call(t, take, SIGUSR2), SIGUSR2, "[7.11] a process-directed signal blocked by all can be taken by any thread");
+	retire(p, NULL);
+}
+
+/* ---- sigqueue ---- */
+
+CASE(sigqueue_errors)
+{
+	struct agent *a = spawn(NULL);
+	siginfo_t si;
+	memset(&si, 0, sizeof si);
+	call(a, block_all, 0);
+	si.si_code = SI_QUEUE;
+	si.si_value.sival_int = 4711;
+	si.si_pid = getpid();
+	si.si_signo = SIGTERM;
+	CHECK_OK(rt_sigqueueinfo(a->pid, RT, &si), "[7.7] SI_QUEUE to another process");
+	CHECK(call(a, take, RT) == RT && a->out[1] == SI_QUEUE && a->out[2] == 4711, "[7.7] arrives with its value, si_signo corrected");
+	si.si_code = SI_USER;
+	CHECK_ERR(rt_sigqueueinfo(a->pid, RT, &si), EPERM, "[7.7] si_code 0 to another group: EPERM");
+	si.si_code = 1;
+	CHECK_ERR(rt_sigqueueinfo(a->pid, RT, &si), EPERM, "[7.7] a positive si_code: EPERM");
+	si.si_code = SI_TKILL;
+	CHECK_ERR(rt_sigqueueinfo(a->pid, RT, &si), EPERM, "[7.7] SI_TKILL: EPERM");
+	si.si_code = SI_QUEUE;
+	CHECK_ERR(rt_sigqueueinfo(a->pid, RT, BADPTR), EFAULT, "[7.7] bad pointer: EFAULT");
+	CHECK_ERR(rt_sigqueueinfo(0, RT, &si), ESRCH, "[7.7] pid 0: ESRCH");
+	CHECK_ERR(rt_sigqueueinfo(-a->pid, RT, &si), ESRCH, "[7.7] negative pid: ESRCH");
+	CHECK_ERR(rt_sigqueueinfo(a->pid, 65, &si), EINVAL, "[7.7] bad signal: EINVAL");
+	CHECK_ERR(rt_tgsigqueueinfo(a->pid, 0, RT, &si), EINVAL, "[7.7] tgsigqueue with tid 0: EINVAL");
+	CHECK_ERR(rt_tgsigqueueinfo(-1, a->pid, RT, &si), EINVAL, "[7.7] with a negative tgid: EINVAL");
+	CHECK_OK(rt_tgsigqueueinfo(a->pid, a->pid, RT, &si), "[7.7] tgsigqueue to a thread");
+	CHECK(call(a, take, RT) == RT && a->out[2] == 4711, "[7.7] arrives");
+	block_all(0);
+	si.si_code = 77;
+	CHECK_OK(rt_sigqueueinfo(getpid(), RT, &si), "[7.7] to itself any si_code is allowed");
+	CHECK_EQ(take(RT), RT, "[7.7] and arrives");
+	retire(a, NULL);
+}
+
+CASE(queues)
+{
+	struct agent *a = spawn(NULL);
+	union sigval v;
+	call(a, block_all, 0);
+	for (int i = 0; i < 3; i++) {
+		v.sival_int = i + 10;
+		REQUIRE(sigqueue(a->pid, SIGUSR1, v) == 0 && sigqueue(a->pid, RT, v) == 0);
+	}
+	CHECK(call(a, take, SIGUSR1) == SIGUSR1 && a->out[2] == 10, "[7.8] a standard signal keeps the first siginfo");
+	CHECK_EQ(call(a, take, SIGUSR1), 0, "[7.8] and only one instance");
+	int right = 0;
+	for (int i = 0; i < 3; i++)
+		right += call(a, take, RT) == RT && a->out[2] == i + 10;
+	CHECK_EQ(right, 3, "[7.8] real-time signals queue in order");
+	CHECK_EQ(call(a, take, RT), 0, "[7.8] three for three");
+	kill(a->pid, SIGUSR1);
+	sys_tgkill(a->pid, a->pid, SIGUSR1);
+	CHECK(call(a, take, SIGUSR1) == SIGUSR1 && a->out[1] == SI_TKILL, "[7.8,7.13] the thread's queue is its own, and comes first");
+	CHECK(call(a, take, SIGUSR1) == SIGUSR1 && a->out[1] == SI_USER, "[7.8,7.13] then the shared one");
+	retire(a, NULL);
+}
+
+static long limit_sigpending(long n)
+{
+	struct rlimit rl = { n, n };
+	return setrlimit(RLIMIT_SIGPENDING, &rl);
+}
+
+CASE(queue_limit)
+{
+	NEED_ROOT("[7.8] RLIMIT_SIGPENDING");
+	struct agent *a = spawn(NULL), *b = spawn(NULL);
+	union sigval v = { 1 };
+	REQUIRE(call(a, ag_drop, 61236) == 0 && call(b, ag_drop, 61236) == 0);
+	call(a, block_all, 0);
+	REQUIRE(call(a, limit_sigpending, 3) == 0);
+	int ok = 0;
+	while (ok < 10 && sigqueue(a->pid, RT, v) == 0)
+		ok++;
+	CHECK(ok == 3 && errno == EAGAIN, "[7.8] sigqueue beyond RLIMIT_SIGPENDING: EAGAIN");
+	CHECK_OK(kill(a->pid, RT + 1), "[7.8] kill still works");
+	CHECK_EQ(call(a, take, RT + 1), RT + 1, "[7.8] and sets the signal pending");
+	CHECK(a->out[0] == 0 && a->out[1] == 0 && a->out[3] == 0, "[7.8] its siginfo is lost");
+	CHECK_OK(kill(a->pid, SIGUSR1), "[7.8] a standard signal still works");
+	CHECK_EQ(call(a, take, SIGUSR1), SIGUSR1, "[7.8] too");
+	retire(a, NULL);
+	retire(b, NULL);
+}
+
+/* ---- ignored and blocked ---- */
+
+CASE(ignored)
+{
+	struct agent *a = spawn(NULL);
+	call(a, ag_ignore, SIGUSR1);
+	kill(a->pid, SIGUSR1);
+	kill(a->pid, SIGURG);
+	call(a, ag_block, SIGUSR1);
+	call(a, ag_block, SIGURG);
+	CHECK_EQ(call(a, ag_pending, SIGUSR1), 0, "[7.9] an ignored signal is dropped when sent");
+	CHECK_EQ(call(a, ag_pending, SIGURG), 0, "[7.9] as is one that is ignored by default");
+	kill(a->pid, SIGUSR1);
+	kill(a->pid, SIGURG);
+	CHECK_EQ(call(a, ag_pending, SIGUSR1), 1, "[7.9] blocked, it is queued even if ignored");
+	CHECK_EQ(call(a, ag_pending, SIGURG), 1, "[7.9] or ignored by default");
+	call(a, ag_ignore, SIGUSR1);
+	CHECK_EQ(call(a, ag_pending, SIGUSR1), 0, "[7.9] setting SIG_IGN flushes it");
+	call(a, ag_default, SIGURG);
+	CHECK_EQ(call(a, ag_pending, SIGURG), 0, "[7.9] as does SIG_DFL where the default is to ignore");
+	call(a, ag_catch, SIGUSR1);
+	kill(a->pid, SIGUSR1);
+	sys_tgkill(a->pid, a->pid, SIGUSR1);
+	call(a, ag_ignore, SIGUSR1);
+	CHECK_EQ(call(a, ag_pending, SIGUSR1), 0, "[7.9] thread and shared queue alike");
+	call(a, ag_catch, SIGUSR2);
+	call(a, ag_block, SIGUSR2);
+	kill(a->pid, SIGUSR2);
+	call(a, ag_default, SIGUSR2);
+	CHECK_EQ(call(a, ag_pending, SIGUSR2), 1, "[7.9] SIG_DFL of a fatal one does not flush");
+	call(a, ag_ignore, SIGUSR2);
+	retire(a, NULL);
+}
+
+CASE(flush_in_all_threads)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, block_all, 0);
+	call(t, block_all, 0);
+	sys_tgkill(p->pid, t->tid, RT);
+	sys_tgkill(p->pid, t->tid, RT);
+	call(p, ag_ignore, RT);
+	CHECK_EQ(call(t, take, RT), 0, "[7.9] SIG_IGN flushes pending instances in all threads");
+	retire(p, NULL);
+}
+
+/* ---- which thread ---- */
+
+CASE(choice_of_thread)
+{
+	struct agent *p = spawn(NULL), *t1 = spawn_thread(p), *t2 = spawn_thread(p);
+	call(p, ag_catch, SIGUSR1);
+	kill(p->pid, SIGUSR1);
+	REQUIRE(AWAIT(siglog_count(p->pid, SIGUSR1) == 1));
+	CHECK_EQ(siglog_get(p->pid, SIGUSR1, 0)->tid, p->tid, "[7.11] the leader takes a process-directed signal");
+	call(p, ag_block, SIGUSR1);
+	call(t1, ag_block, SIGUSR1);
+	kill(p->pid, SIGUSR1);
+	REQUIRE(AWAIT(siglog_count(p->pid, SIGUSR1) == 2));
+	CHECK_EQ(siglog_get(p->pid, SIGUSR1, 1)->tid, t2->tid, "[7.11] if it blocks it, another eligible thread does");
+	call(t2, ag_block, SIGUSR1);
+	kill(p->pid, SIGUSR1);
+	CHECK_EQ(call(t1, ag_pending, SIGUSR1), 1, "[7.11] if all block it, it stays pending for the process");
+	call(t1, ag_unblock, SIGUSR1);
+	REQUIRE(AWAIT(siglog_count(p->pid, SIGUSR1) == 3));
+	CHECK_EQ(siglog_get(p->pid, SIGUSR1, 2)->tid, t1->tid, "[7.11] and the thread that unblocks it takes it");
+	retire(p, NULL);
+}
+
+CASE(exiting_thread_hands_over)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, ag_catch, SIGUSR1);
+	call(p, ag_block, SIGUSR1);
+	call(t, ag_block, SIGUSR1);
+	kill(p->pid, SIGUSR1);
+	quit_thread(t, 0);
+	REQUIRE(AWAIT(proc_stat(p->pid, 20) == 1));
+	call(p, ag_unblock, SIGUSR1);
+	CHECK_EQ(siglog_count(p->pid, SIGUSR1), 1, "[3.9] a thread's exit does not take a process-directed signal with it");
+	retire(p, NULL);
+}
+
+CASE(fatal_kills_group)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, ag_block, SIGTERM);
+	kill(p->pid, SIGTERM);
+	CHECK_EQ(reap(p->pid), SIGTERM, "[7.12,7.14] blocked by one thread only: the other takes it, and all die");
+	(void)t;
+}
+
+/* ---- order of delivery ---- */
+
+static volatile int order[16], norder;
+static void note_order(int sig) { order[norder++] = sig; }
+
+CASE(dequeue_order)
+{
+	struct sigaction sa = { .sa_handler = note_order };
+	unsigned long all = ~0UL, none = 0;
+	int rt = RT;
+	sigaction(SIGUSR1, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	sigaction(rt, &sa, NULL);
+	sigaction(rt + 1, &sa, NULL);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8L);
+	kill(getpid(), rt + 1);
+	kill(getpid(), rt);
+	kill(getpid(), SIGUSR1);
+	kill(getpid(), SIGHUP);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8L);
+	CHECK_EQ(norder, 4, "[7.13] (four handlers ran)");
+	CHECK(order[0] == rt + 1 && order[1] == rt && order[2] == SIGUSR1 && order[3] == SIGHUP,
+	      "[7.13] lowest number dequeued first; later frames stack on earlier: the last dequeued runs first");
+	/* with a full handler mask nothing stacks: the order of dequeue shows */
+	norder = 0;
+	sigfillset(&sa.sa_mask);
+	sigaction(SIGUSR1, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	sigaction(rt, &sa, NULL);
+	sigaction(rt + 1, &sa, NULL);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8L);
+	kill(getpid(), rt + 1);
+	kill(getpid(), SIGUSR1);
+	sys_tgkill(getpid(), sys_gettid(), rt);
+	kill(getpid(), SIGHUP);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8L);
+	CHECK(norder == 4 && order[0] == rt && order[1] == SIGHUP && order[2] == SIGUSR1 && order[3] == rt + 1,
+	      "[7.13] the thread's queue before the shared one, lowest number first");
+}
+
+/* ---- sigaction, sigprocmask ---- */
+
+CASE(kill_and_stop_fixed)
+{
+	struct sigaction sa = { .sa_handler = SIG_IGN };
+	unsigned long all = ~0UL, got = 0;
+	CHECK_ERR(sigaction(SIGKILL, &sa, NULL), EINVAL, "[7.15] SIGKILL cannot be ignored");
+	CHECK_ERR(sigaction(SIGSTOP, &sa, NULL), EINVAL, "[7.15] nor SIGSTOP");
+	sa.sa_handler = SIG_DFL;
+	CHECK_ERR(sigaction(SIGKILL, &sa, NULL), EINVAL, "[7.15] not even set to default");
+	CHECK_OK(sigaction(SIGKILL, NULL, &sa), "[7.15] a query is fine");
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8L);
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &got, 8L);
+	CHECK_EQ(got, ~(1UL << (SIGKILL - 1) | 1UL << (SIGSTOP - 1)), "[7.15] their mask bits are dropped silently");
+	struct agent *a = spawn(NULL);
+	kill(a->pid, SIGKILL);
+	CHECK_EQ(reap(a->pid), SIGKILL, "[7.15] SIGKILL kills a process that blocks all");
+}
+
+CASE(sizes)
+{
+	unsigned long set = 0, act[4] = { 0 };
+	struct timespec now = { 0, 0 };
+	CHECK_ERR(syscall(SYS_rt_sigaction, SIGUSR1, NULL, act, 4L), EINVAL, "[7.16] rt_sigaction with size 4");
+	CHECK_ERR(syscall(SYS_rt_sigaction, SIGUSR1, NULL, act, 16L), EINVAL, "[7.16] with size 16");
+	CHECK_ERR(syscall(SYS_rt_sigaction, 0, NULL, act, 8L), EINVAL, "[7.16] signal 0");
+	CHECK_ERR(syscall(SYS_rt_sigaction, 65, NULL, act, 8L), EINVAL, "[7.16] signal 65");
+	CHECK_ERR(syscall(SYS_rt_sigaction, -1, NULL, act, 8L), EINVAL, "[7.16] signal -1");
+	CHECK_ERR(syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, 4L), EINVAL, "[7.16] rt_sigprocmask with size 4");
+	CHECK_ERR(syscall(SYS_rt_sigprocmask, 99, &set, NULL, 8L), EINVAL, "[7.16] a bad `how` with a set");
+	CHECK_OK(syscall(SYS_rt_sigprocmask, 99, NULL, &set, 8L), "[7.16] a bad `how` without one is fine");
+	CHECK_ERR(syscall(SYS_rt_sigpending, &set, 16L), EINVAL, "[7.16] rt_sigpending with size 16");
+	CHECK_OK(syscall(SYS_rt_sigpending, &set, 4L), "[7.16] less is fine for it");
+	CHECK_ERR(syscall(SYS_rt_sigtimedwait, &set, NULL, &now, 4L), EINVAL, "[7.16,7.34] rt_sigtimedwait with size 4");
+	CHECK_ERR(syscall(SYS_rt_sigsuspend, &set, 4L), EINVAL, "[7.16] rt_sigsuspend with size 4");
+}
+
+static volatile int depth, max_depth, seen_default, masked, raise_again;
+static void again(int sig)
+{
+	struct sigaction sa;
+	sigset_t s;
+	sigaction(sig, NULL, &sa);
+	seen_default = sa.sa_handler == SIG_DFL;
+	sigprocmask(SIG_BLOCK, NULL, &s);
+	masked = sigismember(&s, sig);
+	if (++depth > max_depth)
+		max_depth = depth;
+	if (raise_again-- > 0)
+		sys_tgkill(getpid(), sys_gettid(), sig);
+	depth--;
+}
+
+CASE(handler_flags)
+{
+	struct sigaction sa = { .sa_handler = again };
+	sigaction(SIGUSR1, &sa, NULL);
+	max_depth = 0;
+	raise_again = 1;
+	ag_raise(SIGUSR1);
+	CHECK(masked && max_depth == 1, "[7.17] the signal is blocked in its handler");
+	sa.sa_flags = SA_NODEFER;
+	sigaction(SIGUSR1, &sa, NULL);
+	max_depth = 0;
+	raise_again = 1;
+	ag_raise(SIGUSR1);
+	CHECK(!masked && max_depth == 2, "[7.17] SA_NODEFER leaves it open");
+	sa.sa_flags = SA_RESETHAND;
+	sigaction(SIGUSR2, &sa, NULL);
+	raise_again = 0;
+	ag_raise(SIGUSR2);
+	CHECK(seen_default, "[7.17] SA_RESETHAND resets before the handler runs");
+	CHECK(masked, "[7.17] and the signal is blocked all the same");
+	sigset_t s;
+	sigprocmask(SIG_BLOCK, NULL, &s);
+	CHECK(!sigismember(&s, SIGUSR1) && !sigismember(&s, SIGUSR2), "[7.17] after the handler the mask is as before");
+	sa.sa_flags = SA_RESTART | SA_ONSTACK | SA_NOCLDSTOP;
+	sigaddset(&sa.sa_mask, SIGHUP);
+	sigaction(SIGUSR1, &sa, NULL);
+	struct sigaction old;
+	sigaction(SIGUSR1, NULL, &old);
+	CHECK(old.sa_handler == again && sigismember(&old.sa_mask, SIGHUP) &&
+		      (old.sa_flags & (SA_RESTART | SA_ONSTACK | SA_NOCLDSTOP | SA_NODEFER)) == (SA_RESTART | SA_ONSTACK | SA_NOCLDSTOP),
+	      "[7.17] sigaction reads back handler, flags and mask");
+}
