@@ -46,11 +46,7 @@ pub struct Id<M> {
 
 impl<M> Id<M> {
     /// An id that nothing has or will have.
-    pub const INVALID: Self = Id {
-        index: NONE,
-        generation: 0,
-        kind: PhantomData,
-    };
+    pub const INVALID: Self = Id { index: NONE, generation: 0, kind: PhantomData };
 
     /// The id as one word, to keep it in an atomic.
     pub const fn to_bits(self) -> u64 {
@@ -59,11 +55,7 @@ impl<M> Id<M> {
 
     /// The id of a word made by [`to_bits`](Self::to_bits). Any other word makes an id that is at worst stale.
     pub const fn from_bits(bits: u64) -> Self {
-        Id {
-            index: bits as u32,
-            generation: (bits >> 32) as u32,
-            kind: PhantomData,
-        }
+        Id { index: bits as u32, generation: (bits >> 32) as u32, kind: PhantomData }
     }
 }
 
@@ -133,11 +125,7 @@ impl<M> fmt::Debug for Id<M> {
 
 impl<M> fmt::Debug for Link<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_none() {
-            f.write_str("-")
-        } else {
-            write!(f, "#{}", self.0)
-        }
+        if self.is_none() { f.write_str("-") } else { write!(f, "#{}", self.0) }
     }
 }
 
@@ -160,11 +148,7 @@ impl<T> Chunk<T> {
     pub(crate) fn try_new() -> Result<Self, NoMemory> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(CHUNK).map_err(|_| NoMemory)?;
-        slots.extend((0..CHUNK).map(|_| Slot {
-            generation: 0,
-            next_free: NONE,
-            value: None,
-        }));
+        slots.extend((0..CHUNK).map(|_| Slot { generation: 0, next_free: NONE, value: None }));
         Ok(Chunk(slots))
     }
 }
@@ -179,12 +163,7 @@ pub(crate) struct Arena<M, T> {
 
 impl<M, T> Arena<M, T> {
     pub(crate) const fn new() -> Self {
-        Arena {
-            chunks: Vec::new(),
-            first_free: NONE,
-            used: 0,
-            kind: PhantomData,
-        }
+        Arena { chunks: Vec::new(), first_free: NONE, used: 0, kind: PhantomData }
     }
 
     /// Slots in use.
@@ -203,11 +182,7 @@ impl<M, T> Arena<M, T> {
         let base = (self.chunks.len() * CHUNK) as u32;
         for (i, slot) in chunk.0.iter_mut().enumerate() {
             let next = base + i as u32 + 1;
-            slot.next_free = if i + 1 == CHUNK {
-                self.first_free
-            } else {
-                next
-            };
+            slot.next_free = if i + 1 == CHUNK { self.first_free } else { next };
         }
         self.first_free = base;
         self.chunks.push(chunk.0);
@@ -215,9 +190,7 @@ impl<M, T> Arena<M, T> {
     }
 
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
-        self.chunks
-            .get((index >> CHUNK_BITS) as usize)?
-            .get((index & CHUNK_MASK) as usize)
+        self.chunks.get((index >> CHUNK_BITS) as usize)?.get((index & CHUNK_MASK) as usize)
     }
 
     fn slot_mut(&mut self, index: u32) -> &mut Slot<T> {
@@ -251,18 +224,13 @@ impl<M, T> Arena<M, T> {
     /// The link of an id that is not stale.
     pub(crate) fn resolve(&self, id: Id<M>) -> Option<Link<M>> {
         let slot = self.slot(id.index)?;
-        (slot.generation == id.generation && slot.value.is_some())
-            .then_some(Link(id.index, PhantomData))
+        (slot.generation == id.generation && slot.value.is_some()).then_some(Link(id.index, PhantomData))
     }
 
     /// The id of a link.
     pub(crate) fn id(&self, link: Link<M>) -> Id<M> {
         let generation = self.slot(link.0).map_or(0, |slot| slot.generation);
-        Id {
-            index: link.0,
-            generation,
-            kind: PhantomData,
-        }
+        Id { index: link.0, generation, kind: PhantomData }
     }
 
     /// All slots in use, in no order that means anything.
@@ -280,18 +248,13 @@ impl<M, T> core::ops::Index<Link<M>> for Arena<M, T> {
     #[inline]
     fn index(&self, link: Link<M>) -> &T {
         let slot = &self.chunks[(link.0 >> CHUNK_BITS) as usize][(link.0 & CHUNK_MASK) as usize];
-        slot.value
-            .as_ref()
-            .expect("a link of the table points to a slot in use")
+        slot.value.as_ref().expect("a link of the table points to a slot in use")
     }
 }
 
 impl<M, T> core::ops::IndexMut<Link<M>> for Arena<M, T> {
     #[inline]
     fn index_mut(&mut self, link: Link<M>) -> &mut T {
-        self.slot_mut(link.0)
-            .value
-            .as_mut()
-            .expect("a link of the table points to a slot in use")
+        self.slot_mut(link.0).value.as_mut().expect("a link of the table points to a slot in use")
     }
 }

@@ -5,8 +5,8 @@ use crate::{
     events,
     kernel::{Body, Error, Ids, Kernel, ProcessPayload, Sink},
     node::{
-        Children, EventNode, Neighbours, NsLink, PidLink, ProcFlags, ProcLink, Process, SIGCHLD,
-        Thread, ThreadLink, ThreadState, class,
+        Children, EventNode, Neighbours, NsLink, PidLink, ProcFlags, ProcLink, Process, SIGCHLD, Thread,
+        ThreadLink, ThreadState, class,
     },
     table::{Refused, Table},
 };
@@ -39,10 +39,7 @@ impl<K: Kernel> Table<K> {
     /// EEXIST: there is one. ESRCH: stale pid. ENOMEM: no slot.
     pub fn add_init(&mut self, new: NewProcess<K>) -> Result<Ids, Refused<NewProcess<K>>> {
         if self.first_process.is_some() {
-            return Err(Refused {
-                error: Error::Exist,
-                given: new,
-            });
+            return Err(Refused { error: Error::Exist, given: new });
         }
         let inheritance = Inheritance {
             parent: Link::NONE,
@@ -62,11 +59,7 @@ impl<K: Kernel> Table<K> {
     /// becomes its init.
     ///
     /// ENOMEM: the namespace's init is dead or dying (6.14), or no slot. EINVAL: `sibling` of an init (6.2). ESRCH: stale ids.
-    pub fn fork(
-        &mut self,
-        caller: ThreadId,
-        new: NewProcess<K>,
-    ) -> Result<Ids, Refused<NewProcess<K>>> {
+    pub fn fork(&mut self, caller: ThreadId, new: NewProcess<K>) -> Result<Ids, Refused<NewProcess<K>>> {
         match self.check_fork(caller, &new) {
             Ok((pid, ns, inheritance)) => Ok(self.link(new, pid, ns, inheritance)),
             Err(error) => Err(Refused { error, given: new }),
@@ -118,11 +111,7 @@ impl<K: Kernel> Table<K> {
 
     pub(crate) fn live_thread(&self, thread: ThreadId) -> Result<ThreadLink, Error> {
         let thread = self.threads.resolve(thread).ok_or(Error::Srch)?;
-        if self.threads[thread].state == ThreadState::Dead {
-            Err(Error::Srch)
-        } else {
-            Ok(thread)
-        }
+        if self.threads[thread].state == ThreadState::Dead { Err(Error::Srch) } else { Ok(thread) }
     }
 
     /// Takes the slots, which [`check_new`](Self::check_new) has found, and links the new process.
@@ -168,10 +157,9 @@ impl<K: Kernel> Table<K> {
         debug_assert!(self.pids[pid].ns == ns);
         let parent = self.threads[parent].process;
         let ppid = self.number_in(self.processes[parent].pid, ns);
-        if let (Some(child), Some(parent)) = (
-            self.processes[child].payload(),
-            self.processes[parent].payload(),
-        ) {
+        if let (Some(child), Some(parent)) =
+            (self.processes[child].payload(), self.processes[parent].payload())
+        {
             child.set_ppid(ppid);
             if parent.has_child_subreaper() || parent.is_child_subreaper() {
                 child.set_has_child_subreaper();
@@ -200,19 +188,12 @@ impl<K: Kernel> Table<K> {
         let checked = self.live_thread(caller).and_then(|caller| {
             let (pid, ns) = self.check_new(pid)?;
             let process = self.threads[caller].process;
-            if self.processes[process].ns == ns {
-                Ok((process, pid))
-            } else {
-                Err(Error::Inval)
-            }
+            if self.processes[process].ns == ns { Ok((process, pid)) } else { Err(Error::Inval) }
         });
         let (process, pid) = match checked {
             Ok(checked) => checked,
             Err(error) => {
-                return Err(Refused {
-                    error,
-                    given: thread,
-                });
+                return Err(Refused { error, given: thread });
             }
         };
         let new = self.threads.insert(Thread::new(thread, process, pid));
@@ -238,9 +219,7 @@ impl<K: Kernel> Table<K> {
         let process = self.threads[thread].process;
         let leader = self.processes[process].first_thread;
         if leader != thread {
-            if self.processes[process].threads != 2
-                || self.threads[leader].state != ThreadState::Dead
-            {
+            if self.processes[process].threads != 2 || self.threads[leader].state != ThreadState::Dead {
                 return Err(Error::Again);
             }
             self.take_over(process, leader, thread, sink);
@@ -284,10 +263,7 @@ impl<K: Kernel> Table<K> {
         if old == new {
             return;
         }
-        let (zombie, own) = (
-            node.is_zombie() as u32,
-            events::bits(events::report(node.event.own), signal),
-        );
+        let (zombie, own) = (node.is_zombie() as u32, events::bits(events::report(node.event.own), signal));
         let children = &mut self.threads[parent].children;
         children.count[old] -= 1;
         children.count[new] += 1;

@@ -30,18 +30,12 @@ impl<K: Kernel> Table<K> {
         let mut linked = 0;
         let mut last = Link::NONE;
         for process in self.all_processes() {
-            ensure!(
-                self.processes[process].all.prev == last,
-                "list of all processes, at {process:?}"
-            );
+            ensure!(self.processes[process].all.prev == last, "list of all processes, at {process:?}");
             last = process;
             linked += 1;
             self.check_process(process)?;
         }
-        ensure!(
-            last == self.last_process,
-            "end of the list of all processes"
-        );
+        ensure!(last == self.last_process, "end of the list of all processes");
         ensure!(
             linked == self.processes.used(),
             "{linked} processes linked, {} in use",
@@ -53,9 +47,7 @@ impl<K: Kernel> Table<K> {
         for pid in self.pids.links() {
             self.check_pid(pid)?;
         }
-        self.namespaces
-            .links()
-            .try_for_each(|ns| self.check_namespace(ns))
+        self.namespaces.links().try_for_each(|ns| self.check_namespace(ns))
     }
 
     /// I1: the process has a parent that is present, and is in its child list.
@@ -65,28 +57,15 @@ impl<K: Kernel> Table<K> {
             ensure!(process == self.first_process, "{process:?} has no parent");
         } else {
             let parent = &self.threads[node.parent];
-            ensure!(
-                parent.state != ThreadState::Dead,
-                "the parent of {process:?} is dead"
-            );
-            let found = self
-                .siblings_from(parent.children.first)
-                .any(|child| child == process);
+            ensure!(parent.state != ThreadState::Dead, "the parent of {process:?} is dead");
+            let found = self.siblings_from(parent.children.first).any(|child| child == process);
             ensure!(found, "{process:?} is not among its parent's children");
             self.check_depth(process)?;
         }
         ensure!(self.pids[node.pid].process == process, "pid of {process:?}");
-        ensure!(
-            self.pids[node.pid].ns == node.ns,
-            "namespace of {process:?}"
-        );
-        ensure!(
-            self.namespaces[node.ns].level == node.level,
-            "level of {process:?}"
-        );
-        let member = self
-            .members_from(self.pids[node.pgrp].first_member)
-            .any(|member| member == process);
+        ensure!(self.pids[node.pid].ns == node.ns, "namespace of {process:?}");
+        ensure!(self.namespaces[node.ns].level == node.level, "level of {process:?}");
+        let member = self.members_from(self.pids[node.pgrp].first_member).any(|member| member == process);
         ensure!(member, "{process:?} is not a member of its group");
         self.check_event(process)?;
         self.check_threads(process)?;
@@ -110,23 +89,13 @@ impl<K: Kernel> Table<K> {
         let node = &self.processes[process];
         let report = events::report(node.event.own);
         let class_fits = events::bits(report, node.exit_signal) == node.event.own;
-        ensure!(
-            class_fits,
-            "event bits {:#x} of {process:?} are of the other class",
-            node.event.own
-        );
+        ensure!(class_fits, "event bits {:#x} of {process:?} are of the other class", node.event.own);
         let stopped = node.flags.has(ProcFlags::STOPPED);
         match node.body {
             Body::Zombie(_) => {
-                ensure!(
-                    report == events::ZOMBIE,
-                    "zombie {process:?} reports {report}"
-                );
+                ensure!(report == events::ZOMBIE, "zombie {process:?} reports {report}");
                 ensure!(!stopped, "zombie {process:?} is stopped");
-                ensure!(
-                    node.first_thread.is_none() && node.threads == 0,
-                    "zombie {process:?} has threads"
-                );
+                ensure!(node.first_thread.is_none() && node.threads == 0, "zombie {process:?} has threads");
             }
             Body::Live(_) => match report {
                 0 => {}
@@ -148,41 +117,23 @@ impl<K: Kernel> Table<K> {
         let mut last = Link::NONE;
         for thread in self.group_from(node.first_thread) {
             let member = &self.threads[thread];
-            ensure!(
-                member.process == process && member.group.prev == last,
-                "threads of {process:?}"
-            );
+            ensure!(member.process == process && member.group.prev == last, "threads of {process:?}");
             ensure!(self.pids[member.pid].thread == thread, "pid of {thread:?}");
             let leader = threads == 0;
-            ensure!(
-                leader == (member.pid == node.pid),
-                "the leader of {process:?} is not its first thread"
-            );
-            ensure!(
-                leader || member.state != ThreadState::Dead,
-                "{thread:?} is dead but not the leader"
-            );
+            ensure!(leader == (member.pid == node.pid), "the leader of {process:?} is not its first thread");
+            ensure!(leader || member.state != ThreadState::Dead, "{thread:?} is dead but not the leader");
             let gone = member.state == ThreadState::Dead;
             ensure!(gone == member.payload.is_none(), "payload of {thread:?}");
-            ensure!(
-                member.pdeath == 0 || node.flags.has(ProcFlags::PDEATH),
-                "death signal of {thread:?}"
-            );
+            ensure!(member.pdeath == 0 || node.flags.has(ProcFlags::PDEATH), "death signal of {thread:?}");
             threads += 1;
             live += (member.state == ThreadState::Live) as u32;
             last = thread;
         }
         ensure!(last == node.last_thread, "last thread of {process:?}");
-        ensure!(
-            threads == node.threads && live == node.live,
-            "thread counts of {process:?}"
-        );
+        ensure!(threads == node.threads && live == node.live, "thread counts of {process:?}");
         let alone = threads == 1 && self.threads[node.first_thread].state == ThreadState::Dead;
         ensure!(!alone, "{process:?} has only a dead leader");
-        ensure!(
-            node.is_zombie() == (threads == 0),
-            "{process:?} without threads is no zombie"
-        );
+        ensure!(node.is_zombie() == (threads == 0), "{process:?} without threads is no zombie");
         Ok(())
     }
 
@@ -202,13 +153,8 @@ impl<K: Kernel> Table<K> {
             if node_above.level != node.level {
                 break;
             }
-            let subreaper = node_above
-                .payload()
-                .is_some_and(|payload| payload.is_child_subreaper());
-            ensure!(
-                !subreaper,
-                "{process:?} is not marked, below subreaper {ancestor:?}"
-            );
+            let subreaper = node_above.payload().is_some_and(|payload| payload.is_child_subreaper());
+            ensure!(!subreaper, "{process:?} is not marked, below subreaper {ancestor:?}");
             above = node_above.parent;
         }
         Ok(())
@@ -221,22 +167,10 @@ impl<K: Kernel> Table<K> {
         let mut last = Link::NONE;
         for child in self.siblings_from(children.first) {
             let node = &self.processes[child];
-            ensure!(
-                node.parent == thread,
-                "{child:?} is in the list of {thread:?}, not its child"
-            );
-            ensure!(
-                node.siblings.prev == last,
-                "child list of {thread:?} at {child:?}"
-            );
-            ensure!(
-                last.is_none() || self.processes[last].seq < node.seq,
-                "order of children at {child:?}"
-            );
-            ensure!(
-                node.seq < self.next_seq,
-                "{child:?} is younger than the table"
-            );
+            ensure!(node.parent == thread, "{child:?} is in the list of {thread:?}, not its child");
+            ensure!(node.siblings.prev == last, "child list of {thread:?} at {child:?}");
+            ensure!(last.is_none() || self.processes[last].seq < node.seq, "order of children at {child:?}");
+            ensure!(node.seq < self.next_seq, "{child:?} is younger than the table");
             let class = class(node.exit_signal);
             count[class] += 1;
             zombies[class] += node.is_zombie() as u32;
@@ -244,24 +178,15 @@ impl<K: Kernel> Table<K> {
             last = child;
         }
         ensure!(last == children.last, "last child of {thread:?}");
-        ensure!(
-            count == children.count && zombies == children.zombies,
-            "child counts of {thread:?}"
-        );
+        ensure!(count == children.count && zombies == children.zombies, "child counts of {thread:?}");
         let found = self.check_event_tree(children.events, thread)?;
-        ensure!(
-            found == reportable,
-            "{reportable} reportable children of {thread:?}, {found} in its tree"
-        );
+        ensure!(found == reportable, "{reportable} reportable children of {thread:?}, {found} in its tree");
         Ok(())
     }
 
     /// Walks the event tree in order; returns how many nodes it has.
     fn check_event_tree(&self, root: ProcLink, thread: ThreadLink) -> Result<usize, String> {
-        ensure!(
-            root.is_none() || self.processes[root].event.up.is_none(),
-            "event root of {thread:?}"
-        );
+        ensure!(root.is_none() || self.processes[root].event.up.is_none(), "event root of {thread:?}");
         let (mut count, mut last) = (0, None);
         let mut next = events::first(&self.processes, root, u8::MAX);
         while let Some(child) = next {
@@ -269,22 +194,13 @@ impl<K: Kernel> Table<K> {
             let mut all = node.event.own;
             for below in [node.event.left, node.event.right] {
                 if below.is_some() {
-                    ensure!(
-                        self.processes[below].event.up == child,
-                        "event tree at {child:?}"
-                    );
+                    ensure!(self.processes[below].event.up == child, "event tree at {child:?}");
                     all |= self.processes[below].event.all;
                 }
             }
             ensure!(all == node.event.all, "event summary of {child:?}");
-            ensure!(
-                node.parent == thread,
-                "{child:?} is in the event tree of another"
-            );
-            ensure!(
-                last.is_none_or(|last| last < node.seq),
-                "order of events at {child:?}"
-            );
+            ensure!(node.parent == thread, "{child:?} is in the event tree of another");
+            ensure!(last.is_none_or(|last| last < node.seq), "order of events at {child:?}");
             last = Some(node.seq);
             count += 1;
             next = events::next(&self.processes, child, u8::MAX);
@@ -300,10 +216,7 @@ impl<K: Kernel> Table<K> {
             let mut ns = node.ns;
             for level in (0..=node.numbers.level()).rev() {
                 let nr = node.numbers.at(level).unwrap_or(0);
-                ensure!(
-                    nr != 0 && self.namespaces[ns].numbers.is_used(nr),
-                    "number {nr} of {pid:?} is free"
-                );
+                ensure!(nr != 0 && self.namespaces[ns].numbers.is_used(nr), "number {nr} of {pid:?} is free");
                 ns = self.namespaces[ns].parent;
             }
         }
@@ -311,54 +224,28 @@ impl<K: Kernel> Table<K> {
         let mut last = Link::NONE;
         for member in self.members_from(node.first_member) {
             let process = &self.processes[member];
-            ensure!(
-                process.pgrp == pid && process.pgrp_members.prev == last,
-                "group {pid:?} at {member:?}"
-            );
+            ensure!(process.pgrp == pid && process.pgrp_members.prev == last, "group {pid:?} at {member:?}");
             stopped += process.flags.has(ProcFlags::STOPPED) as u32;
             last = member;
         }
         ensure!(stopped == node.stopped, "stopped members of {pid:?}");
-        let in_session = self
-            .all_processes()
-            .filter(|&process| self.session_of(process) == pid)
-            .count();
-        ensure!(
-            in_session == node.session_members as usize,
-            "session members of {pid:?}"
-        );
+        let in_session = self.all_processes().filter(|&process| self.session_of(process) == pid).count();
+        ensure!(in_session == node.session_members as usize, "session members of {pid:?}");
         Ok(())
     }
 
     /// I5, and the counters of a namespace.
     fn check_namespace(&self, ns: NsLink) -> Check {
         let node = &self.namespaces[ns];
-        let pids = self
-            .pids
-            .links()
-            .filter(|&pid| pid != self.pid_zero && self.sees(ns, self.pids[pid].ns))
-            .count();
-        ensure!(
-            pids == node.pids as usize,
-            "{pids} pids in {ns:?}, counted {}",
-            node.pids
-        );
-        let below = self
-            .namespaces
-            .links()
-            .filter(|&below| self.namespaces[below].parent == ns)
-            .count();
+        let pids =
+            self.pids.links().filter(|&pid| pid != self.pid_zero && self.sees(ns, self.pids[pid].ns)).count();
+        ensure!(pids == node.pids as usize, "{pids} pids in {ns:?}, counted {}", node.pids);
+        let below = self.namespaces.links().filter(|&below| self.namespaces[below].parent == ns).count();
         ensure!(below == node.namespaces as usize, "namespaces below {ns:?}");
         if let Some(init) = node.init.some() {
             let process = &self.processes[init];
-            ensure!(
-                process.ns == ns && self.pids[process.pid].numbers.innermost() == 1,
-                "init of {ns:?}"
-            );
-            ensure!(
-                node.dead || !process.is_zombie(),
-                "{ns:?} outlives its init"
-            );
+            ensure!(process.ns == ns && self.pids[process.pid].numbers.innermost() == 1, "init of {ns:?}");
+            ensure!(node.dead || !process.is_zombie(), "{ns:?} outlives its init");
         }
         Ok(())
     }

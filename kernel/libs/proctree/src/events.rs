@@ -37,12 +37,7 @@ pub(crate) fn report(bits: u8) -> u8 {
 }
 
 /// Gives `node` these report bits: puts it into the tree, changes it, or takes it out (0).
-pub(crate) fn set<K: Kernel>(
-    tree: &mut Processes<K>,
-    root: &mut ProcLink,
-    node: ProcLink,
-    own: u8,
-) {
+pub(crate) fn set<K: Kernel>(tree: &mut Processes<K>, root: &mut ProcLink, node: ProcLink, own: u8) {
     let event = &mut tree[node].event;
     if event.own == own {
         return;
@@ -59,11 +54,7 @@ pub(crate) fn set<K: Kernel>(
 }
 
 /// All of `right` behind all of `left`; returns the new root.
-pub(crate) fn join<K: Kernel>(
-    tree: &mut Processes<K>,
-    left: ProcLink,
-    right: ProcLink,
-) -> ProcLink {
+pub(crate) fn join<K: Kernel>(tree: &mut Processes<K>, left: ProcLink, right: ProcLink) -> ProcLink {
     let (mut left, mut right) = (left, right);
     let mut root = Link::NONE;
     // Where the next piece is hooked in: below `at`, on its right side if it came from `left`.
@@ -148,11 +139,7 @@ fn priority(node: ProcLink) -> u32 {
 }
 
 fn below<K: Kernel>(tree: &Processes<K>, node: ProcLink) -> u8 {
-    if node.is_some() {
-        tree[node].event.all
-    } else {
-        0
-    }
+    if node.is_some() { tree[node].event.all } else { 0 }
 }
 
 /// Descends by key to where `node` outranks the tree, and splits what is below into its two sides.
@@ -166,19 +153,9 @@ fn insert<K: Kernel>(tree: &mut Processes<K>, root: &mut ProcLink, node: ProcLin
         next.event.all |= own;
         at = cut;
         at_right = next.seq < seq;
-        cut = if at_right {
-            next.event.right
-        } else {
-            next.event.left
-        };
+        cut = if at_right { next.event.right } else { next.event.left };
     }
-    tree[node].event = EventNode {
-        up: at,
-        left: Link::NONE,
-        right: Link::NONE,
-        own,
-        all: own,
-    };
+    tree[node].event = EventNode { up: at, left: Link::NONE, right: Link::NONE, own, all: own };
     match at.some() {
         None => *root = node,
         Some(at) if at_right => tree[at].event.right = node,
@@ -226,9 +203,7 @@ fn hook<K: Kernel>(tree: &mut Processes<K>, at: ProcLink, piece: ProcLink, on_ri
 }
 
 fn remove<K: Kernel>(tree: &mut Processes<K>, root: &mut ProcLink, node: ProcLink) {
-    let EventNode {
-        up, left, right, ..
-    } = tree[node].event;
+    let EventNode { up, left, right, .. } = tree[node].event;
     let rest = match (left.is_some(), right.is_some()) {
         (true, true) => join(tree, left, right),
         (true, false) => left,

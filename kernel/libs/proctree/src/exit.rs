@@ -19,9 +19,7 @@
 use crate::{
     arena::{Link, ProcId, ThreadId},
     events,
-    kernel::{
-        Body, Child, ChildChange, ChildPolicy, Effect, Kernel, Parent, ProcessPayload, Reaped, Sink,
-    },
+    kernel::{Body, Child, ChildChange, ChildPolicy, Effect, Kernel, Parent, ProcessPayload, Reaped, Sink},
     node::{Neighbours, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState, class},
     table::Table,
 };
@@ -87,10 +85,7 @@ impl<K: Kernel> Table<K> {
             self.leave(process, thread, sink);
             Fate::Lives
         };
-        Some(Exited {
-            thread: payload,
-            fate,
-        })
+        Some(Exited { thread: payload, fate })
     }
 
     /// No other thread is left but perhaps a dead leader.
@@ -98,10 +93,7 @@ impl<K: Kernel> Table<K> {
         let node = &self.processes[process];
         match node.threads {
             1 => true,
-            2 => {
-                node.first_thread != thread
-                    && self.threads[node.first_thread].state == ThreadState::Dead
-            }
+            2 => node.first_thread != thread && self.threads[node.first_thread].state == ThreadState::Dead,
             _ => false,
         }
     }
@@ -183,20 +175,10 @@ impl<K: Kernel> Table<K> {
         let node = &self.processes[zombie];
         let parent = self.threads[node.parent].process;
         let parent = &self.processes[parent];
-        let policy = parent
-            .payload()
-            .map_or(ChildPolicy::Ignore, |payload| payload.child_policy());
-        let signal = if node.parent_exec_id != parent.self_exec_id {
-            SIGCHLD
-        } else {
-            node.exit_signal
-        };
+        let policy = parent.payload().map_or(ChildPolicy::Ignore, |payload| payload.child_policy());
+        let signal = if node.parent_exec_id != parent.self_exec_id { SIGCHLD } else { node.exit_signal };
         let ignorable = signal == SIGCHLD;
-        let signal = if ignorable && policy == ChildPolicy::Ignore {
-            0
-        } else {
-            signal
-        };
+        let signal = if ignorable && policy == ChildPolicy::Ignore { 0 } else { signal };
         self.tell_parent(zombie, signal, ChildChange::Exited, sink);
         ignorable && policy != ChildPolicy::Wait
     }
@@ -246,19 +228,11 @@ impl<K: Kernel> Table<K> {
     /// Takes a zombie out of the table. `None`: stale, or not a zombie: another thread was quicker (4.28).
     pub fn reap(&mut self, zombie: ProcId, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
         let zombie = self.processes.resolve(zombie)?;
-        if self.processes[zombie].is_zombie() {
-            self.release(zombie, sink)
-        } else {
-            None
-        }
+        if self.processes[zombie].is_zombie() { self.release(zombie, sink) } else { None }
     }
 
     /// Unlinks a zombie from everything, and frees the numbers that nobody else uses. `None` can't be: it is a zombie.
-    pub(crate) fn release(
-        &mut self,
-        zombie: ProcLink,
-        sink: &mut impl Sink<K>,
-    ) -> Option<Reaped<K>> {
+    pub(crate) fn release(&mut self, zombie: ProcLink, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
         self.set_event(zombie, 0);
         self.unlink_from_parent(zombie);
         self.unlink_from_all(zombie);

@@ -61,8 +61,8 @@ pub use arena::{Id, NoMemory, NsId, PidId, ProcId, ThreadId, marker};
 pub use birth::NewProcess;
 pub use exit::{Exited, Fate};
 pub use kernel::{
-    Body, Child, ChildChange, ChildPolicy, Dying, Effect, Error, Ids, Kernel, Parent,
-    ProcessPayload, Reaped, Sink,
+    Body, Child, ChildChange, ChildPolicy, Dying, Effect, Error, Ids, Kernel, Parent, ProcessPayload, Reaped,
+    Sink,
 };
 pub use node::{SIGCHLD, SIGCONT, SIGHUP};
 pub use pgrp::NewPgrp;

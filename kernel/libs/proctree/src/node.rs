@@ -37,10 +37,7 @@ pub(crate) struct Neighbours<M> {
 }
 
 impl<M> Neighbours<M> {
-    pub(crate) const NONE: Self = Neighbours {
-        prev: Link::NONE,
-        next: Link::NONE,
-    };
+    pub(crate) const NONE: Self = Neighbours { prev: Link::NONE, next: Link::NONE };
 }
 
 /// A process: a thread group.
@@ -136,13 +133,8 @@ pub(crate) struct EventNode {
 }
 
 impl EventNode {
-    pub(crate) const NONE: Self = EventNode {
-        up: Link::NONE,
-        left: Link::NONE,
-        right: Link::NONE,
-        own: 0,
-        all: 0,
-    };
+    pub(crate) const NONE: Self =
+        EventNode { up: Link::NONE, left: Link::NONE, right: Link::NONE, own: 0, all: 0 };
 }
 
 /// A thread.
@@ -182,13 +174,8 @@ pub(crate) struct Children {
 }
 
 impl Children {
-    pub(crate) const NONE: Self = Children {
-        first: Link::NONE,
-        last: Link::NONE,
-        events: Link::NONE,
-        count: [0; 2],
-        zombies: [0; 2],
-    };
+    pub(crate) const NONE: Self =
+        Children { first: Link::NONE, last: Link::NONE, events: Link::NONE, count: [0; 2], zombies: [0; 2] };
 }
 
 /// Index of a child's class in [`Children::count`]: 0 normal, 1 "clone" (exit signal other than SIGCHLD; rule 4.8).

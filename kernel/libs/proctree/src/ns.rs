@@ -31,15 +31,7 @@ pub(crate) struct Namespace {
 
 impl Namespace {
     pub(crate) fn new(parent: NsLink, level: u8, numbers: NumberSpace) -> Self {
-        Namespace {
-            parent,
-            level,
-            dead: false,
-            init: Link::NONE,
-            numbers,
-            pids: 0,
-            namespaces: 0,
-        }
+        Namespace { parent, level, dead: false, init: Link::NONE, numbers, pids: 0, namespaces: 0 }
     }
 }
 
@@ -53,27 +45,16 @@ impl<K: Kernel> Table<K> {
         numbers: NumberSpace,
     ) -> Result<NsId, Refused<NumberSpace>> {
         let Some(parent) = self.namespaces.resolve(parent) else {
-            return Err(Refused {
-                error: Error::Srch,
-                given: numbers,
-            });
+            return Err(Refused { error: Error::Srch, given: numbers });
         };
         let level = self.namespaces[parent].level + 1;
         if u32::from(level) > MAX_LEVEL {
-            return Err(Refused {
-                error: Error::NoSpace,
-                given: numbers,
-            });
+            return Err(Refused { error: Error::NoSpace, given: numbers });
         }
         if self.namespaces.free() == 0 {
-            return Err(Refused {
-                error: Error::NoMem,
-                given: numbers,
-            });
+            return Err(Refused { error: Error::NoMem, given: numbers });
         }
-        let ns = self
-            .namespaces
-            .insert(Namespace::new(parent, level, numbers));
+        let ns = self.namespaces.insert(Namespace::new(parent, level, numbers));
         self.namespaces[parent].namespaces += 1;
         Ok(self.namespaces.id(ns))
     }
@@ -119,9 +100,7 @@ impl<K: Kernel> Table<K> {
     /// Pids with a number in the namespace, those of namespaces below included: the init of a dying namespace waits until
     /// only its own threads are left (rule 9.6).
     pub fn ns_pids(&self, ns: NsId) -> usize {
-        self.namespaces
-            .resolve(ns)
-            .map_or(0, |ns| self.namespaces[ns].pids as usize)
+        self.namespaces.resolve(ns).map_or(0, |ns| self.namespaces[ns].pids as usize)
     }
 
     /// The numbers of a namespace: pid_max, last.
@@ -132,9 +111,7 @@ impl<K: Kernel> Table<K> {
 
     /// The process is the init of its namespace.
     pub fn is_ns_init(&self, process: ProcId) -> bool {
-        self.processes
-            .resolve(process)
-            .is_some_and(|process| self.is_init(process))
+        self.processes.resolve(process).is_some_and(|process| self.is_init(process))
     }
 
     pub(crate) fn is_init(&self, process: ProcLink) -> bool {
@@ -162,17 +139,12 @@ impl<K: Kernel> Table<K> {
         let taken = match self.namespaces.resolve(ns) {
             None => Err(Error::Srch),
             Some(_) if self.pids.free() == 0 => Err(Error::NoMem),
-            Some(ns) => self
-                .take_numbers(ns, &mut numbers, tids, permitted)
-                .map(|()| ns),
+            Some(ns) => self.take_numbers(ns, &mut numbers, tids, permitted).map(|()| ns),
         };
         let ns = match taken {
             Ok(ns) => ns,
             Err(error) => {
-                return Err(Refused {
-                    error,
-                    given: numbers,
-                });
+                return Err(Refused { error, given: numbers });
             }
         };
         let pid = self.pids.insert(Pid::new(numbers, ns));
@@ -225,13 +197,7 @@ impl<K: Kernel> Table<K> {
         if pid.ns == ns {
             return pid.numbers.innermost();
         }
-        if self.sees(ns, pid.ns) {
-            pid.numbers
-                .at(self.namespaces[ns].level.into())
-                .unwrap_or(0)
-        } else {
-            0
-        }
+        if self.sees(ns, pid.ns) { pid.numbers.at(self.namespaces[ns].level.into()).unwrap_or(0) } else { 0 }
     }
 
     /// `inner` is `ns` or below it.
@@ -312,8 +278,7 @@ impl<K: Kernel> Table<K> {
         let mut at = ns;
         for taken in 0..levels {
             let node = &mut self.namespaces[at];
-            node.numbers
-                .free(numbers.at(numbers.level() - taken).unwrap_or(0));
+            node.numbers.free(numbers.at(numbers.level() - taken).unwrap_or(0));
             node.pids -= 1;
             at = node.parent;
         }

@@ -59,10 +59,7 @@ impl<K: Kernel> Table<K> {
 
     fn check_setpgid(&self, caller: ProcLink, process: ProcLink) -> Result<(), Error> {
         let node = &self.processes[process];
-        let parent = node
-            .parent
-            .some()
-            .map(|parent| self.threads[parent].process);
+        let parent = node.parent.some().map(|parent| self.threads[parent].process);
         if parent == Some(caller) {
             if self.session_of(process) != self.session_of(caller) {
                 return Err(Error::Perm);
@@ -73,11 +70,7 @@ impl<K: Kernel> Table<K> {
         } else if process != caller {
             return Err(Error::Srch);
         }
-        if node.flags.has(ProcFlags::SESSION_LEADER) {
-            Err(Error::Perm)
-        } else {
-            Ok(())
-        }
+        if node.flags.has(ProcFlags::SESSION_LEADER) { Err(Error::Perm) } else { Ok(()) }
     }
 
     /// setsid: a new session, and in it a new group, of the caller's pid, which is returned (8.6). EPERM: a group of that number
@@ -115,10 +108,7 @@ impl<K: Kernel> Table<K> {
         let first = core::mem::replace(&mut pid.first_member, process);
         let node = &mut self.processes[process];
         node.pgrp = pgrp;
-        node.pgrp_members = Neighbours {
-            prev: Link::NONE,
-            next: first,
-        };
+        node.pgrp_members = Neighbours { prev: Link::NONE, next: first };
         pid.stopped += node.flags.has(ProcFlags::STOPPED) as u32;
         if first.is_some() {
             self.processes[first].pgrp_members.prev = process;
@@ -130,8 +120,7 @@ impl<K: Kernel> Table<K> {
         let node = &mut self.processes[process];
         let pgrp = node.pgrp;
         let stopped = node.flags.has(ProcFlags::STOPPED) as u32;
-        let Neighbours { prev, next } =
-            core::mem::replace(&mut node.pgrp_members, Neighbours::NONE);
+        let Neighbours { prev, next } = core::mem::replace(&mut node.pgrp_members, Neighbours::NONE);
         self.pids[pgrp].stopped -= stopped;
         match prev.some() {
             None => self.pids[pgrp].first_member = next,
@@ -172,9 +161,7 @@ impl<K: Kernel> Table<K> {
     /// No member has a parent outside the group but inside the session (rule 2.20): stop signals of the terminal are not
     /// acted on (7.20).
     pub fn is_orphaned_pgrp(&self, pgrp: PidId) -> bool {
-        self.pids
-            .resolve(pgrp)
-            .is_none_or(|pgrp| self.is_orphaned(pgrp, Link::NONE))
+        self.pids.resolve(pgrp).is_none_or(|pgrp| self.is_orphaned(pgrp, Link::NONE))
     }
 
     pub(crate) fn session_of(&self, process: ProcLink) -> PidLink {
@@ -220,10 +207,7 @@ impl<K: Kernel> Table<K> {
             if member != ignored && !node.is_zombie() && node.parent.is_some() {
                 let parent = &self.processes[self.threads[node.parent].process];
                 let by_global_init = parent.parent.is_none();
-                if !by_global_init
-                    && parent.pgrp != pgrp
-                    && self.pids[parent.pgrp].session == session
-                {
+                if !by_global_init && parent.pgrp != pgrp && self.pids[parent.pgrp].session == session {
                     return false;
                 }
             }

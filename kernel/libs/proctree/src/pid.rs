@@ -24,20 +24,12 @@ impl Numbers {
     /// Room for the numbers of a pid in a namespace of this level. Allocates for levels above 0: call it without the lock.
     pub fn for_level(level: u32) -> Result<Self, NoMemory> {
         if level == 0 {
-            return Ok(Numbers {
-                inner: 0,
-                outer: None,
-            });
+            return Ok(Numbers { inner: 0, outer: None });
         }
         let mut outer = Vec::new();
-        outer
-            .try_reserve_exact(level as usize)
-            .map_err(|_| NoMemory)?;
+        outer.try_reserve_exact(level as usize).map_err(|_| NoMemory)?;
         outer.resize(level as usize, 0);
-        Ok(Numbers {
-            inner: 0,
-            outer: Some(outer.into_boxed_slice()),
-        })
+        Ok(Numbers { inner: 0, outer: Some(outer.into_boxed_slice()) })
     }
 
     /// The level of the pid's own namespace.
@@ -60,11 +52,7 @@ impl Numbers {
     }
 
     pub(crate) fn set(&mut self, level: u32, nr: u32) {
-        match self
-            .outer
-            .as_deref_mut()
-            .and_then(|outer| outer.get_mut(level as usize))
-        {
+        match self.outer.as_deref_mut().and_then(|outer| outer.get_mut(level as usize)) {
             Some(slot) => *slot = nr,
             None => self.inner = nr,
         }
@@ -134,11 +122,7 @@ impl NumberSpace {
         bits.resize(words, 0);
         // 0 is nobody's number.
         bits[0] = 1;
-        Ok(NumberSpace {
-            bits,
-            cursor: 1,
-            pid_max,
-        })
+        Ok(NumberSpace { bits, cursor: 1, pid_max })
     }
 
     /// Exclusive upper bound of the numbers that are given out.
@@ -160,9 +144,7 @@ impl NumberSpace {
     pub(crate) fn alloc(&mut self) -> Option<u32> {
         let low = if self.cursor > RESERVED { RESERVED } else { 1 };
         let start = self.cursor.max(low);
-        let nr = self
-            .first_free(start, self.pid_max)
-            .or_else(|| self.first_free(low, start))?;
+        let nr = self.first_free(start, self.pid_max).or_else(|| self.first_free(low, start))?;
         self.mark(nr);
         self.cursor = nr + 1;
         Some(nr)
@@ -184,9 +166,7 @@ impl NumberSpace {
     }
 
     pub(crate) fn is_used(&self, nr: u32) -> bool {
-        self.bits
-            .get(nr as usize / 64)
-            .is_none_or(|word| word >> (nr % 64) & 1 == 1)
+        self.bits.get(nr as usize / 64).is_none_or(|word| word >> (nr % 64) & 1 == 1)
     }
 
     fn mark(&mut self, nr: u32) {

@@ -52,9 +52,7 @@ impl<K: Kernel> Table<K> {
 
     /// PR_GET_PDEATHSIG
     pub fn pdeath(&self, thread: ThreadId) -> u8 {
-        self.threads
-            .resolve(thread)
-            .map_or(0, |thread| self.threads[thread].pdeath)
+        self.threads.resolve(thread).map_or(0, |thread| self.threads[thread].pdeath)
     }
 
     /// Gives all children of a dying thread to an adopter.
@@ -112,9 +110,7 @@ impl<K: Kernel> Table<K> {
             if ancestor.level != level {
                 return None;
             }
-            if ancestor
-                .payload()
-                .is_some_and(|payload| payload.is_child_subreaper())
+            if ancestor.payload().is_some_and(|payload| payload.is_child_subreaper())
                 && let Some(thread) = self.first_live_thread(process)
             {
                 return Some(thread);
@@ -130,12 +126,10 @@ impl<K: Kernel> Table<K> {
         let mut ns = ns;
         while ns.is_some() {
             if let Some(init) = self.namespaces[ns].init.some() {
-                let present =
-                    |&t: &ThreadLink| t != dying && self.threads[t].state != ThreadState::Dead;
-                let thread = self.first_live_thread(init).or_else(|| {
-                    self.group_from(self.processes[init].first_thread)
-                        .find(present)
-                });
+                let present = |&t: &ThreadLink| t != dying && self.threads[t].state != ThreadState::Dead;
+                let thread = self
+                    .first_live_thread(init)
+                    .or_else(|| self.group_from(self.processes[init].first_thread).find(present));
                 if thread.is_some() {
                     return thread;
                 }
@@ -245,10 +239,7 @@ impl<K: Kernel> Table<K> {
                 (signal, self.processes[child].payload(), father.payload())
             {
                 wanted = true;
-                let dying = Dying {
-                    process,
-                    pid: self.number_in(father.pid, self.processes[child].ns),
-                };
+                let dying = Dying { process, pid: self.number_in(father.pid, self.processes[child].ns) };
                 let effect = sink.parent_death(to, node.payload.as_ref(), signal, dying);
                 self.apply(child, effect);
             }

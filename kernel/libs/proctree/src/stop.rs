@@ -79,8 +79,6 @@ impl<K: Kernel> Table<K> {
     }
 
     fn live_process(&self, process: ProcId) -> Option<ProcLink> {
-        self.processes
-            .resolve(process)
-            .filter(|&process| !self.processes[process].is_zombie())
+        self.processes.resolve(process).filter(|&process| !self.processes[process].is_zombie())
     }
 }

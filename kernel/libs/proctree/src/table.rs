@@ -93,10 +93,7 @@ impl<K: Kernel> Table<K> {
 
     /// Takes from the supply what is needed. The caller drops the rest outside its lock.
     pub fn supply(&mut self, supply: &mut Supply<K>) -> Result<(), NoMemory> {
-        fn refill<M, T>(
-            arena: &mut Arena<M, T>,
-            chunk: &mut Option<Chunk<T>>,
-        ) -> Result<(), NoMemory> {
+        fn refill<M, T>(arena: &mut Arena<M, T>, chunk: &mut Option<Chunk<T>>) -> Result<(), NoMemory> {
             match chunk.take_if(|_| arena.free() < LOW) {
                 Some(chunk) => arena.grow(chunk),
                 None => Ok(()),
@@ -112,12 +109,10 @@ impl<K: Kernel> Table<K> {
 
     /// Payload of a live process, record of a zombie.
     pub fn body(&self, process: ProcId) -> Option<Body<&K::Process, &K::Record>> {
-        Some(
-            match &self.processes[self.processes.resolve(process)?].body {
-                Body::Live(payload) => Body::Live(payload),
-                Body::Zombie(record) => Body::Zombie(record),
-            },
-        )
+        Some(match &self.processes[self.processes.resolve(process)?].body {
+            Body::Live(payload) => Body::Live(payload),
+            Body::Zombie(record) => Body::Zombie(record),
+        })
     }
 
     /// The payload, if it is live.
@@ -160,9 +155,7 @@ impl<K: Kernel> Table<K> {
 
     /// How many threads there are, a dead leader included: 0 in a zombie.
     pub fn thread_count(&self, process: ProcId) -> usize {
-        self.processes
-            .resolve(process)
-            .map_or(0, |process| self.processes[process].threads as usize)
+        self.processes.resolve(process).map_or(0, |process| self.processes[process].threads as usize)
     }
 
     /// It did an exec since it was made.
@@ -171,9 +164,7 @@ impl<K: Kernel> Table<K> {
     }
 
     pub(crate) fn has_flag(&self, process: ProcId, flag: ProcFlags) -> bool {
-        self.processes
-            .resolve(process)
-            .is_some_and(|process| self.processes[process].flags.has(flag))
+        self.processes.resolve(process).is_some_and(|process| self.processes[process].flags.has(flag))
     }
 
     // ---- one thread -----------------------------------------------------------------------------------------------
@@ -203,11 +194,7 @@ impl<K: Kernel> Table<K> {
     /// How many processes (zombies included), threads (dead leaders included) and pids there are.
     pub fn counts(&self) -> (usize, usize, usize) {
         // Number 0 is nobody's.
-        (
-            self.processes.used(),
-            self.threads.used(),
-            self.pids.used() - 1,
-        )
+        (self.processes.used(), self.threads.used(), self.pids.used() - 1)
     }
 
     pub(crate) fn ids(&self, thread: ThreadLink) -> Ids {

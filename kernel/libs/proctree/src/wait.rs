@@ -164,40 +164,22 @@ impl<K: Kernel> Table<K> {
             }
             exists |= (0..2).any(|class| {
                 // A zombie is nothing to a wait that is not for zombies (4.14).
-                let hidden = if what.exited {
-                    0
-                } else {
-                    children.zombies[class]
-                };
+                let hidden = if what.exited { 0 } else { children.zombies[class] };
                 what.wants_class(class) && children.count[class] > hidden
             });
         }
         Err(exists)
     }
 
-    fn find_process(
-        &self,
-        caller: ThreadLink,
-        child: ProcId,
-        what: &WaitFor,
-    ) -> Result<ProcLink, bool> {
+    fn find_process(&self, caller: ThreadLink, child: ProcId, what: &WaitFor) -> Result<ProcLink, bool> {
         let child = self.processes.resolve(child).ok_or(false)?;
         if !self.is_candidate(caller, child, what) {
             return Err(false);
         }
-        if self.processes[child].event.own & what.mask() != 0 {
-            Ok(child)
-        } else {
-            Err(true)
-        }
+        if self.processes[child].event.own & what.mask() != 0 { Ok(child) } else { Err(true) }
     }
 
-    fn find_in_pgrp(
-        &self,
-        caller: ThreadLink,
-        pgrp: PidId,
-        what: &WaitFor,
-    ) -> Result<ProcLink, bool> {
+    fn find_in_pgrp(&self, caller: ThreadLink, pgrp: PidId, what: &WaitFor) -> Result<ProcLink, bool> {
         let pgrp = self.pids.resolve(pgrp).ok_or(false)?;
         for thread in self.waiting_threads(caller, what.own_only) {
             if let Some(child) = self.first_in_pgrp(thread, pgrp, what.mask()) {
@@ -205,16 +187,13 @@ impl<K: Kernel> Table<K> {
             }
         }
         let first = self.pids[pgrp].first_member;
-        Err(self
-            .members_from(first)
-            .any(|member| self.is_candidate(caller, member, what)))
+        Err(self.members_from(first).any(|member| self.is_candidate(caller, member, what)))
     }
 
     /// The first reportable child of a thread in a group. Walks the reportable children in order until one is a member, and the members
     /// (in no useful order) to their end, in step: the cost is that of the shorter walk.
     fn first_in_pgrp(&self, thread: ThreadLink, pgrp: PidLink, mask: u8) -> Option<ProcLink> {
-        let mut reportable =
-            events::first(&self.processes, self.threads[thread].children.events, mask);
+        let mut reportable = events::first(&self.processes, self.threads[thread].children.events, mask);
         let mut members = self.members_from(self.pids[pgrp].first_member);
         let mut best: Option<ProcLink> = None;
         loop {
@@ -241,25 +220,16 @@ impl<K: Kernel> Table<K> {
             return false;
         };
         let own = parent == caller;
-        let ours =
-            own || (!what.own_only && self.threads[parent].process == self.threads[caller].process);
+        let ours = own || (!what.own_only && self.threads[parent].process == self.threads[caller].process);
         ours && what.wants_class(class(node.exit_signal)) && (what.exited || !node.is_zombie())
     }
 
     /// The caller, then the threads behind it, then those before it.
-    fn waiting_threads(
-        &self,
-        caller: ThreadLink,
-        own_only: bool,
-    ) -> impl Iterator<Item = ThreadLink> + '_ {
+    fn waiting_threads(&self, caller: ThreadLink, own_only: bool) -> impl Iterator<Item = ThreadLink> + '_ {
         let process = &self.processes[self.threads[caller].process];
         let alone = own_only || process.threads == 1;
-        let behind = self
-            .group_from(caller)
-            .take(if alone { 1 } else { usize::MAX });
-        let before = self
-            .group_from(process.first_thread)
-            .take_while(move |&thread| thread != caller);
+        let behind = self.group_from(caller).take(if alone { 1 } else { usize::MAX });
+        let before = self.group_from(process.first_thread).take_while(move |&thread| thread != caller);
         behind.chain(before.take(if alone { 0 } else { usize::MAX }))
     }
 }

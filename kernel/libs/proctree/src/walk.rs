@@ -20,28 +20,20 @@ impl<K: Kernel> Table<K> {
 
     /// Children of one thread, zombies included, in list order: creation, the adopted behind.
     pub fn children(&self, thread: ThreadId) -> impl Iterator<Item = ProcId> + '_ {
-        let first = self
-            .threads
-            .resolve(thread)
-            .map_or(Link::NONE, |thread| self.threads[thread].children.first);
-        self.siblings_from(first)
-            .map(|process| self.processes.id(process))
+        let first =
+            self.threads.resolve(thread).map_or(Link::NONE, |thread| self.threads[thread].children.first);
+        self.siblings_from(first).map(|process| self.processes.id(process))
     }
 
     /// Members of a process group, zombies included, newest first.
     pub fn pgrp_members(&self, pgrp: PidId) -> impl Iterator<Item = ProcId> + '_ {
-        let first = self
-            .pids
-            .resolve(pgrp)
-            .map_or(Link::NONE, |pgrp| self.pids[pgrp].first_member);
-        self.members_from(first)
-            .map(|process| self.processes.id(process))
+        let first = self.pids.resolve(pgrp).map_or(Link::NONE, |pgrp| self.pids[pgrp].first_member);
+        self.members_from(first).map(|process| self.processes.id(process))
     }
 
     /// All processes, zombies included, in order of creation.
     pub fn processes(&self) -> impl Iterator<Item = ProcId> + '_ {
-        self.all_processes()
-            .map(|process| self.processes.id(process))
+        self.all_processes().map(|process| self.processes.id(process))
     }
 
     /// All processes that are visible in a namespace, in order of creation.
@@ -56,34 +48,24 @@ impl<K: Kernel> Table<K> {
     pub fn descendants(&self, process: ProcId) -> impl Iterator<Item = ProcId> + '_ {
         let root = self.processes.resolve(process);
         let first = root.and_then(|root| self.first_child(root));
-        successors(first, move |&process| {
-            self.next_descendant(root?, process, true)
-        })
-        .map(|process| self.processes.id(process))
+        successors(first, move |&process| self.next_descendant(root?, process, true))
+            .map(|process| self.processes.id(process))
     }
 
     pub(crate) fn group_from(&self, first: ThreadLink) -> impl Iterator<Item = ThreadLink> + '_ {
-        successors(first.some(), |&thread| {
-            self.threads[thread].group.next.some()
-        })
+        successors(first.some(), |&thread| self.threads[thread].group.next.some())
     }
 
     pub(crate) fn siblings_from(&self, first: ProcLink) -> impl Iterator<Item = ProcLink> + '_ {
-        successors(first.some(), |&process| {
-            self.processes[process].siblings.next.some()
-        })
+        successors(first.some(), |&process| self.processes[process].siblings.next.some())
     }
 
     pub(crate) fn members_from(&self, first: ProcLink) -> impl Iterator<Item = ProcLink> + '_ {
-        successors(first.some(), |&process| {
-            self.processes[process].pgrp_members.next.some()
-        })
+        successors(first.some(), |&process| self.processes[process].pgrp_members.next.some())
     }
 
     pub(crate) fn all_processes(&self) -> impl Iterator<Item = ProcLink> + '_ {
-        successors(self.first_process.some(), |&process| {
-            self.processes[process].all.next.some()
-        })
+        successors(self.first_process.some(), |&process| self.processes[process].all.next.some())
     }
 
     /// The first child of the process's first thread that has any.
@@ -92,8 +74,7 @@ impl<K: Kernel> Table<K> {
     }
 
     fn first_child_from(&self, first: ThreadLink) -> Option<ProcLink> {
-        self.group_from(first)
-            .find_map(|thread| self.threads[thread].children.first.some())
+        self.group_from(first).find_map(|thread| self.threads[thread].children.first.some())
     }
 
     /// What comes behind `process` on a walk over the descendants of `root`, with or without its own descendants.

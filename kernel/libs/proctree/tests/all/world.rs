@@ -59,8 +59,7 @@ impl ProcessPayload for Proc {
         self.ppid.store(ppid, Relaxed);
     }
     fn child_policy(&self) -> ChildPolicy {
-        [ChildPolicy::Wait, ChildPolicy::Ignore, ChildPolicy::NoWait]
-            [self.policy.load(Relaxed) as usize]
+        [ChildPolicy::Wait, ChildPolicy::Ignore, ChildPolicy::NoWait][self.policy.load(Relaxed) as usize]
     }
 }
 
@@ -108,35 +107,21 @@ impl Sink<Test> for Log {
         ));
         signal_effect(to, signal)
     }
-    fn child_signal(
-        &mut self,
-        to: &Parent<'_, Test>,
-        signal: u8,
-        child: &Child<'_, Test>,
-    ) -> Effect {
+    fn child_signal(&mut self, to: &Parent<'_, Test>, signal: u8, child: &Child<'_, Test>) -> Effect {
         let what = match child.change {
             ChildChange::Exited => "exited".to_string(),
             ChildChange::Stopped(signal) => format!("stopped by {signal}"),
             ChildChange::Continued => "continued".to_string(),
         };
         let thread = to.thread.map_or("?", |name| name);
-        self.0.push(format!(
-            "{thread}: signal {signal}, {}({}) {what}",
-            child_name(child),
-            child.pid
-        ));
+        self.0.push(format!("{thread}: signal {signal}, {}({}) {what}", child_name(child), child.pid));
         signal_effect(to.process, signal)
     }
     fn wake_waiters(&mut self, parent: &Parent<'_, Test>, child: &Child<'_, Test>) {
-        self.0.push(format!(
-            "wake {} for {}",
-            parent.process.name,
-            child_name(child)
-        ));
+        self.0.push(format!("wake {} for {}", parent.process.name, child_name(child)));
     }
     fn orphaned_pgrp(&mut self, to: &Arc<Proc>, signal: u8) -> Effect {
-        self.0
-            .push(format!("{}: orphaned group, signal {signal}", to.name));
+        self.0.push(format!("{}: orphaned group, signal {signal}", to.name));
         signal_effect(to, signal)
     }
     fn autoreaped(&mut self, gone: Reaped<Test>) {
@@ -146,10 +131,7 @@ impl Sink<Test> for Log {
         self.0.push(format!("free {}", numbers.innermost()));
     }
     fn namespace_quiet(&mut self, _: NsId, init: Option<&Arc<Proc>>) {
-        self.0.push(format!(
-            "quiet, init {}",
-            init.map_or("gone", |init| &init.name)
-        ));
+        self.0.push(format!("quiet, init {}", init.map_or("gone", |init| &init.name)));
     }
 }
 
@@ -161,11 +143,7 @@ pub struct Opts {
     pub ns: Option<NsId>,
 }
 
-pub const FORK: Opts = Opts {
-    exit_signal: SIGCHLD,
-    sibling: false,
-    ns: None,
-};
+pub const FORK: Opts = Opts { exit_signal: SIGCHLD, sibling: false, ns: None };
 
 pub struct World {
     pub t: Table<Test>,
@@ -180,26 +158,12 @@ impl World {
     /// With a process "init".
     pub fn new() -> Self {
         let (t, ns) = Table::try_new(NumberSpace::try_new(32768).unwrap()).unwrap();
-        let mut w = World {
-            t,
-            ns,
-            ids: HashMap::new(),
-            procs: HashMap::new(),
-            log: Log::default(),
-        };
+        let mut w = World { t, ns, ids: HashMap::new(), procs: HashMap::new(), log: Log::default() };
         let pid = w.t.alloc_pid(ns, Numbers::default()).unwrap();
         let process = Proc::new("init");
         w.procs.insert("init".into(), process.clone());
-        let new = NewProcess {
-            pid,
-            process,
-            thread: "init".into(),
-            exit_signal: SIGCHLD,
-            sibling: false,
-        };
-        let Ok(ids) = w.t.add_init(new) else {
-            panic!("no init")
-        };
+        let new = NewProcess { pid, process, thread: "init".into(), exit_signal: SIGCHLD, sibling: false };
+        let Ok(ids) = w.t.add_init(new) else { panic!("no init") };
         w.ids.insert("init".into(), ids);
         w
     }
@@ -224,16 +188,12 @@ impl World {
     pub fn alloc(&mut self, ns: NsId) -> Result<PidId, Error> {
         self.supply();
         let level = self.t.ns_level(ns).unwrap();
-        self.t
-            .alloc_pid(ns, Numbers::for_level(level).unwrap())
-            .map_err(|refused| refused.error)
+        self.t.alloc_pid(ns, Numbers::for_level(level).unwrap()).map_err(|refused| refused.error)
     }
 
     pub fn try_fork(&mut self, parent: &str, name: &str, opts: Opts) -> Result<Ids, Error> {
         let parent = self.ids[parent];
-        let ns = opts
-            .ns
-            .unwrap_or_else(|| self.t.namespace(parent.process).unwrap());
+        let ns = opts.ns.unwrap_or_else(|| self.t.namespace(parent.process).unwrap());
         let pid = self.alloc(ns)?;
         let process = Proc::new(name);
         let new = NewProcess {
@@ -265,13 +225,10 @@ impl World {
         let of = self.ids[of];
         let ns = self.t.namespace(of.process).unwrap();
         let pid = self.alloc(ns)?;
-        let ids = self
-            .t
-            .clone_thread(of.thread, pid, name.into())
-            .map_err(|refused| {
-                self.t.cancel_pid(pid).unwrap();
-                refused.error
-            })?;
+        let ids = self.t.clone_thread(of.thread, pid, name.into()).map_err(|refused| {
+            self.t.cancel_pid(pid).unwrap();
+            refused.error
+        })?;
         self.ids.insert(name.into(), ids);
         self.check();
         Ok(ids)
@@ -284,10 +241,7 @@ impl World {
     pub fn namespace_below(&mut self, ns: NsId) -> NsId {
         self.supply();
         let numbers = NumberSpace::try_new(1000).unwrap();
-        self.t
-            .add_namespace(ns, numbers)
-            .map_err(|refused| refused.error)
-            .unwrap()
+        self.t.add_namespace(ns, numbers).map_err(|refused| refused.error).unwrap()
     }
 
     pub fn mark_exiting(&mut self, name: &str) -> u32 {
@@ -298,10 +252,7 @@ impl World {
     pub fn exit(&mut self, name: &str) -> &'static str {
         let thread = self.ids[name].thread;
         self.t.mark_exiting(thread).unwrap();
-        let record = |process: &Arc<Proc>| Dead {
-            name: process.name.clone(),
-            status: 0,
-        };
+        let record = |process: &Arc<Proc>| Dead { name: process.name.clone(), status: 0 };
         let exited = self.t.exit(thread, record, &mut self.log).unwrap();
         assert_eq!(exited.thread, name);
         self.check();
@@ -349,10 +300,7 @@ impl World {
     }
 
     pub fn name_of(&self, thread: ThreadId) -> &str {
-        self.ids
-            .iter()
-            .find(|(_, ids)| ids.thread == thread)
-            .map_or("?", |(name, _)| name)
+        self.ids.iter().find(|(_, ids)| ids.thread == thread).map_or("?", |(name, _)| name)
     }
 
     pub fn process_name(&self, process: ProcId) -> String {
@@ -364,10 +312,7 @@ impl World {
     }
 
     pub fn children(&self, thread: &str) -> Vec<String> {
-        self.t
-            .children(self.ids[thread].thread)
-            .map(|child| self.process_name(child))
-            .collect()
+        self.t.children(self.ids[thread].thread).map(|child| self.process_name(child)).collect()
     }
 
     pub fn nr(&self, name: &str) -> u32 {
@@ -376,14 +321,8 @@ impl World {
 
     pub fn setpgid(&mut self, caller: &str, target: &str, pgrp: &str) -> Result<(), Error> {
         let (caller, target, pgrp) = (self.ids[caller], self.ids[target], self.ids[pgrp]);
-        let pgrp = if pgrp.pid == target.pid {
-            NewPgrp::Own
-        } else {
-            NewPgrp::Other(Some(pgrp.pid))
-        };
-        let result = self
-            .t
-            .setpgid(caller.thread, target.pid, pgrp, &mut self.log);
+        let pgrp = if pgrp.pid == target.pid { NewPgrp::Own } else { NewPgrp::Other(Some(pgrp.pid)) };
+        let result = self.t.setpgid(caller.thread, target.pid, pgrp, &mut self.log);
         self.check();
         result
     }
@@ -432,9 +371,7 @@ impl World {
     /// The log without wake-ups and freed numbers.
     pub fn signals(&mut self) -> Vec<String> {
         let log = self.take_log();
-        log.into_iter()
-            .filter(|line| !line.starts_with("wake") && !line.starts_with("free"))
-            .collect()
+        log.into_iter().filter(|line| !line.starts_with("wake") && !line.starts_with("free")).collect()
     }
 
     pub fn check(&self) {
