@@ -1,7 +1,7 @@
 //! `make bench`: the same benchmark program on Debian's Linux kernel and on Foster, side by side.
 //!
 //! Each kernel boots twice, in identical machines: with `-icount`, where the time stamp counter counts guest instructions and
-//! the figures repeat to the digit, and without, for wall time. `linux` gets the kernel to compare with; `report` draws.
+//! the figures repeat to within a percent on a noisy machine, and without, for wall time. `linux` gets the kernel to compare with; `report` draws.
 //! The protocol of the program's output is at the head of `test/bench/bench.c`.
 
 pub mod linux;
@@ -147,7 +147,7 @@ fn machine(elf: &Path, initrd: &Path, counted: bool) -> Machine {
     machine.cpu = "max,-erms,-fsrm";
     if counted {
         machine.accelerator = "tcg";
-        machine = machine.extra(&["-icount", "shift=0,sleep=off"]);
+        machine = machine.extra(&["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]);
     }
     machine
 }

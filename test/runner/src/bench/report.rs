@@ -71,6 +71,11 @@ pub fn quantity(value: f64, unit: Unit) -> String {
     }
 }
 
+/// A ratio: two digits that matter, also where it is small.
+fn share(ratio: f64) -> String {
+    if ratio < 0.095 { format!("{ratio:.3}") } else { format!("{ratio:.2}") }
+}
+
 fn thousands(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -104,7 +109,7 @@ fn terminal(rows: &[Compared], mean: f64, wall_mean: f64) -> String {
     );
     for row in rows {
         let (linux, foster) = (quantity(row.linux, row.unit), quantity(row.foster, row.unit));
-        let _ = write!(text, "{:width$}  {linux:>14} {foster:>14} {:>6.2}", row.name, row.ratio());
+        let _ = write!(text, "{:width$}  {linux:>14} {foster:>14} {:>6}", row.name, share(row.ratio()));
         if let Some((linux, foster)) = row.wall {
             let _ = write!(
                 text,
@@ -130,7 +135,7 @@ fn markdown(version: &str, rows: &[Compared], mean: f64, wall_mean: f64) -> Stri
          `make bench` writes this page and the picture. The same static program runs as PID 1 on Debian's Linux {version}\n\
          (`mitigations=off`) and on Foster, both booted by QEMU as a PVH kernel with identical settings, one CPU, 2 GiB.\n\
          The first columns count instructions of kernel and program together (`-icount shift=0,sleep=off -cpu max,-erms,-fsrm`)\n\
-         and repeat to the digit; the wall times are of a second run without `-icount` and shake with the machine. Rows of\n\
+         and repeat to within a percent; the wall times are of a second run without `-icount` and shake with the machine. Rows of\n\
          crowds are for the whole operation, not per child. Memory is the fall of MemFree per object.\n\n\
          ![Foster's cost as a share of Linux's](bench.svg)\n\n\
          | operation | Linux | Foster | ratio | wall, Linux | wall, Foster | ratio |\n\
@@ -138,10 +143,10 @@ fn markdown(version: &str, rows: &[Compared], mean: f64, wall_mean: f64) -> Stri
     );
     for row in rows {
         let (linux, foster) = (quantity(row.linux, row.unit), quantity(row.foster, row.unit));
-        let _ = write!(text, "| {} | {linux} | {foster} | {:.2} |", row.name, row.ratio());
+        let _ = write!(text, "| {} | {linux} | {foster} | {} |", row.name, share(row.ratio()));
         match row.wall {
             Some((l, f)) => {
-                let _ = writeln!(text, " {} | {} | {:.2} |", duration(l), duration(f), ratio(l, f));
+                let _ = writeln!(text, " {} | {} | {} |", duration(l), duration(f), share(ratio(l, f)));
             }
             None => text.push_str(" | | |\n"),
         }
@@ -152,7 +157,7 @@ fn markdown(version: &str, rows: &[Compared], mean: f64, wall_mean: f64) -> Stri
 
 /// Horizontal bars, one per row, of Foster's share of Linux's cost.
 fn picture(version: &str, rows: &[Compared], mean: f64) -> String {
-    const LABEL: f64 = 360.0;
+    const LABEL: f64 = 430.0;
     const SCALE: f64 = 420.0;
     const STEP: f64 = 22.0;
     const TOP: f64 = 74.0;
@@ -191,7 +196,7 @@ fn picture(version: &str, rows: &[Compared], mean: f64) -> String {
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#1b1f24\"{weight}>{name}</text>\
              <rect x=\"{LABEL}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"2\" fill=\"{color}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#1b1f24\"{weight}>{ratio:.2}</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"#1b1f24\"{weight}>{}</text>",
             LABEL - 8.0,
             y + 15.0,
             y + 4.0,
@@ -199,6 +204,7 @@ fn picture(version: &str, rows: &[Compared], mean: f64) -> String {
             STEP - 8.0,
             x(ratio) + 6.0,
             y + 15.0,
+            share(ratio),
         );
     }
     svg.push_str("</svg>\n");
