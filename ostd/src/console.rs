@@ -61,10 +61,7 @@ pub(crate) fn init() {
 /// Writes `bytes` to the serial line, waiting for the device. Callable from any context.
 pub fn write(bytes: &[u8]) {
     let irq = irq_save();
-    while LOCK
-        .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-        .is_err()
-    {
+    while LOCK.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
         core::hint::spin_loop();
     }
     transmit(bytes);
@@ -76,10 +73,7 @@ pub fn write(bytes: &[u8]) {
 pub(crate) fn write_in_panic(bytes: &[u8]) {
     let irq = irq_save();
     for _ in 0..TX_PATIENCE {
-        if LOCK
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-        {
+        if LOCK.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             break;
         }
         core::hint::spin_loop();
@@ -138,11 +132,7 @@ pub(crate) struct LineWriter {
 
 impl LineWriter {
     pub(crate) fn new(sink: fn(&[u8])) -> LineWriter {
-        LineWriter {
-            sink,
-            buffer: [0; 256],
-            len: 0,
-        }
+        LineWriter { sink, buffer: [0; 256], len: 0 }
     }
 
     fn push(&mut self, byte: u8) {

@@ -22,13 +22,7 @@ impl Log for SerialLogger {
         let micros = crate::time::now_ns() / 1000;
         let mut line = LineWriter::new(console::write);
         // The writer never fails.
-        let _ = writeln!(
-            line,
-            "[{:5}.{:06}] {}",
-            micros / 1_000_000,
-            micros % 1_000_000,
-            record.args()
-        );
+        let _ = writeln!(line, "[{:5}.{:06}] {}", micros / 1_000_000, micros % 1_000_000, record.args());
     }
 
     fn flush(&self) {}

@@ -1,18 +1,139 @@
 //! Ending the machine: ACPI power-off, reset, and QEMU's exit status.
+//!
+//! Power-off (sleep state S5) needs two numbers from the FADT, the ports of the PM1 control registers, and one or
+//! two from the package `_S5_` in the DSDT, which is looked for by its name instead of interpreting AML.
+
+use crate::arch::x86::io::{halt_forever, inb, inw, outb, outl, outw};
+use crate::boot::acpi::{self, u32_at, u64_at};
+use spin::Once;
+
+/// Sleep enable, in the PM1 control registers.
+const SLP_EN: u16 = 1 << 13;
+/// Control is with the operating system, and not with the firmware: without it PM1 writes are ignored.
+const SCI_EN: u16 = 1;
+/// The port of QEMU's `isa-debug-exit` device, as everybody configures it.
+const DEBUG_EXIT: u16 = 0xf4;
+
+/// How to enter S5.
+struct SoftOff {
+    pm1a: u16,
+    /// 0 when there is none.
+    pm1b: u16,
+    type_a: u16,
+    type_b: u16,
+}
+
+/// How to reset through the port that the FADT names.
+struct ResetRegister {
+    port: u16,
+    value: u8,
+}
+
+static SOFT_OFF: Once<SoftOff> = Once::new();
+static RESET: Once<ResetRegister> = Once::new();
+
+/// Reads the tables. Called once, after [`acpi`] is set up.
+pub(crate) fn init() {
+    let Some(fadt) = acpi::find(b"FACP") else {
+        return;
+    };
+    if let Some(soft_off) = find_soft_off(fadt) {
+        enable_acpi(fadt, soft_off.pm1a);
+        SOFT_OFF.call_once(|| soft_off);
+    }
+    // The reset register: a generic address (space 1 is I/O ports), and the value to write.
+    if u32_at(fadt, 112).is_some_and(|flags| flags & 1 << 10 != 0)
+        && fadt.get(116) == Some(&1)
+        && let (Some(port), Some(&value)) = (u64_at(fadt, 120), fadt.get(128))
+    {
+        RESET.call_once(|| ResetRegister { port: port as u16, value });
+    }
+}
+
+fn find_soft_off(fadt: &[u8]) -> Option<SoftOff> {
+    let dsdt =
+        u64_at(fadt, 140).filter(|&address| address != 0).or_else(|| u32_at(fadt, 40).map(u64::from))?;
+    let (type_a, type_b) = find_s5(acpi::table_at(dsdt as usize)?)?;
+    Some(SoftOff { pm1a: u32_at(fadt, 64)? as u16, pm1b: u32_at(fadt, 68)? as u16, type_a, type_b })
+}
+
+/// The sleep types of `Name (_S5, Package () { a, b, .. })`: name, package opcode 0x12, length, count, numbers.
+fn find_s5(dsdt: &[u8]) -> Option<(u16, u16)> {
+    let at = dsdt.windows(5).position(|bytes| bytes == b"_S5_\x12")?;
+    let package = dsdt.get(at + 5..)?;
+    // The top bits of the first length byte tell how many more there are; then comes the count.
+    let numbers = package.get(1 + (package.first()? >> 6) as usize + 1..)?;
+    let (a, rest) = small_number(numbers)?;
+    let b = small_number(rest).map_or(a, |(b, _)| b);
+    Some((a, b))
+}
+
+/// A number of one byte in AML: Zero, One, or BytePrefix and the byte.
+fn small_number(aml: &[u8]) -> Option<(u16, &[u8])> {
+    match aml {
+        [0x0a, value, rest @ ..] => Some((u16::from(*value), rest)),
+        [value @ (0 | 1), rest @ ..] => Some((u16::from(*value), rest)),
+        _ => None,
+    }
+}
+
+/// Takes control from the firmware if it still has it.
+fn enable_acpi(fadt: &[u8], pm1a: u16) {
+    let (Some(port), Some(&value)) = (u32_at(fadt, 48), fadt.get(52)) else {
+        return;
+    };
+    // SAFETY: the ports and the value are those that the firmware's table names for this purpose.
+    unsafe {
+        if port == 0 || value == 0 || inw(pm1a) & SCI_EN != 0 {
+            return;
+        }
+        outb(port as u16, value);
+        for _ in 0..100_000 {
+            if inw(pm1a) & SCI_EN != 0 {
+                return;
+            }
+        }
+    }
+}
 
 /// Powers the machine off through ACPI; halts when that is not possible.
 pub fn poweroff() -> ! {
-    // SAFETY: QEMU's q35 power management control register.
-    unsafe { crate::arch::x86::io::outw(0x604, 0x2000) };
-    crate::arch::x86::io::halt_forever()
+    crate::irq::save_and_disable();
+    if let Some(off) = SOFT_OFF.get() {
+        // SAFETY: enters S5 by the registers and values that the firmware's tables name.
+        unsafe {
+            outw(off.pm1a, off.type_a << 10 | SLP_EN);
+            if off.pm1b != 0 {
+                outw(off.pm1b, off.type_b << 10 | SLP_EN);
+            }
+        }
+    }
+    halt_forever()
 }
 
-/// Resets the machine.
+/// Resets the machine: by ACPI's reset register, the chipset's port 0xcf9, the keyboard controller, whichever works.
 pub fn reset() -> ! {
-    todo!()
+    crate::irq::save_and_disable();
+    // SAFETY: these ports reset the machine and do nothing else.
+    unsafe {
+        if let Some(reset) = RESET.get() {
+            outb(reset.port, reset.value);
+        }
+        outb(0xcf9, 0x02);
+        outb(0xcf9, 0x06);
+        for _ in 0..100_000 {
+            if inb(0x64) & 2 == 0 {
+                break;
+            }
+        }
+        outb(0x64, 0xfe);
+    }
+    halt_forever()
 }
 
 /// Ends QEMU with status `code * 2 + 1` when it has an `isa-debug-exit` device at port 0xf4; powers off otherwise.
-pub fn debug_exit(_code: u8) -> ! {
-    todo!()
+pub fn debug_exit(code: u8) -> ! {
+    // SAFETY: nothing is at this port but QEMU's device, for which the write ends the machine.
+    unsafe { outl(DEBUG_EXIT, u32::from(code)) };
+    poweroff()
 }

@@ -11,9 +11,7 @@ impl Timer {
     /// Makes a timer, not armed. The callback runs in an interrupt handler, on the CPU that armed the timer: it must be
     /// short, not sleep and take only interrupt-safe locks. It may arm the timer again.
     pub fn new(callback: impl Fn() + Send + Sync + 'static) -> Arc<Timer> {
-        Arc::new(Timer {
-            callback: Box::new(callback),
-        })
+        Arc::new(Timer { callback: Box::new(callback) })
     }
 
     /// Lets the callback run at the time `deadline_ns` (see [`now_ns`](crate::time::now_ns)) or as soon as possible after

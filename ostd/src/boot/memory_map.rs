@@ -33,12 +33,7 @@ pub(crate) struct MemoryMap {
 impl MemoryMap {
     pub(crate) const fn new() -> MemoryMap {
         MemoryMap {
-            regions: [const {
-                Region {
-                    range: 0..0,
-                    kind: RegionKind::Reserved,
-                }
-            }; MAX_REGIONS],
+            regions: [const { Region { range: 0..0, kind: RegionKind::Reserved } }; MAX_REGIONS],
             len: 0,
         }
     }
@@ -57,13 +52,11 @@ impl MemoryMap {
 
     /// The regions that may be used, in whole pages.
     pub(crate) fn usable(&self) -> impl Iterator<Item = Range<Paddr>> {
-        self.iter()
-            .filter(|region| region.kind == RegionKind::Usable)
-            .filter_map(|region| {
-                let range = region.range.start.next_multiple_of(PAGE_SIZE)
-                    ..region.range.end / PAGE_SIZE * PAGE_SIZE;
-                (!range.is_empty()).then_some(range)
-            })
+        self.iter().filter(|region| region.kind == RegionKind::Usable).filter_map(|region| {
+            let range =
+                region.range.start.next_multiple_of(PAGE_SIZE)..region.range.end / PAGE_SIZE * PAGE_SIZE;
+            (!range.is_empty()).then_some(range)
+        })
     }
 
     /// Takes `hole` out of the usable regions: each page that it touches is used for something else.
@@ -79,17 +72,16 @@ impl MemoryMap {
         }
     }
 
-    /// Takes `len` bytes, a multiple of the page size, out of the end of the largest usable region below `limit`.
-    pub(crate) fn allocate(&mut self, len: usize, limit: Paddr) -> Option<Paddr> {
-        let best = self
-            .usable()
-            .map(|range| range.start..range.end.min(limit))
-            .max_by_key(|range| range.len())?;
-        if best.len() < len {
+    /// Takes `len` bytes, a multiple of the page size, aligned to `align`, out of the end of the largest usable
+    /// region below `limit`.
+    pub(crate) fn allocate(&mut self, len: usize, align: usize, limit: Paddr) -> Option<Paddr> {
+        let best =
+            self.usable().map(|range| range.start..range.end.min(limit)).max_by_key(|range| range.len())?;
+        let start = best.end.checked_sub(len)? / align * align;
+        if start < best.start {
             return None;
         }
-        let start = best.end - len;
-        self.reserve(start..best.end);
+        self.reserve(start..start + len);
         Some(start)
     }
 }

@@ -4,11 +4,14 @@
 //! console, CPU tables (so that a fault prints something), start info, memory, then everything that needs a heap,
 //! and last the kernel's main function in the first task.
 
+pub(crate) mod acpi;
 mod memory_map;
 mod pvh;
 
 pub(crate) use memory_map::{MemoryMap, RegionKind};
 
+use crate::arch::{self, x86::cpu_local};
+use crate::cpu::CpuId;
 use crate::mm::{self, Paddr};
 use crate::{console, logger};
 use core::ops::{Deref, Range};
@@ -42,13 +45,21 @@ unsafe extern "Rust" {
 
 /// Brings the machine up. Called once, by the entry code, with the physical address of the start info.
 pub(crate) extern "C" fn start(start_info: u32) -> ! {
+    // SAFETY: once, in ring 0; the boot CPU has number 0.
+    unsafe { cpu_local::install(CpuId::BOOT) };
     console::init();
+    // SAFETY: the boot tables map the text writable, and no user copy ran yet.
+    unsafe { arch::x86::mem::patch_smap() };
+    arch::x86::mem::init();
     let boot = read_boot_info(start_info as Paddr);
     logger::init(cmdline());
     *INITRAMFS.lock() = boot.initramfs.clone();
     // SAFETY: called once, before anything is allocated, with the boot loader's map.
-    unsafe { mm::init(boot.memory, boot.initramfs) };
-    log::info!("rsdp at {:#x}", boot.rsdp);
+    if unsafe { mm::init(boot.memory, boot.initramfs) }.is_err() {
+        die("not enough memory to boot");
+    }
+    acpi::init(boot.rsdp);
+    crate::power::init();
     __ostd_kernel_main();
     crate::power::poweroff()
 }
@@ -65,13 +76,15 @@ fn read_boot_info(start_info: Paddr) -> pvh::BootInfo {
             CMDLINE.call_once(|| text);
             info
         }
-        Err(why) => {
-            console::write(b"foster: ");
-            console::write(why.as_bytes());
-            console::write(b"\r\n");
-            crate::power::poweroff()
-        }
+        Err(why) => die(why),
     }
+}
+
+fn die(why: &str) -> ! {
+    console::write(b"foster: ");
+    console::write(why.as_bytes());
+    console::write(b"\r\n");
+    crate::power::poweroff()
 }
 
 /// The kernel command line; empty when it is not UTF-8.
@@ -92,9 +105,7 @@ impl Deref for Initramfs {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         // SAFETY: the range was kept from the allocator and is in the direct map; only this value refers to it.
-        unsafe {
-            core::slice::from_raw_parts(mm::paddr_to_vaddr(self.0.start) as *const u8, self.0.len())
-        }
+        unsafe { core::slice::from_raw_parts(mm::paddr_to_vaddr(self.0.start) as *const u8, self.0.len()) }
     }
 }
 

@@ -64,10 +64,7 @@ unsafe fn read<T: Copy>(paddr: u64) -> T {
 ///
 /// # Safety
 /// `start_info` is what the boot loader passed, and no memory was allocated yet.
-pub(super) unsafe fn parse(
-    start_info: Paddr,
-    cmdline: &mut [u8],
-) -> Result<(BootInfo, usize), &'static str> {
+pub(super) unsafe fn parse(start_info: Paddr, cmdline: &mut [u8]) -> Result<(BootInfo, usize), &'static str> {
     // SAFETY: as the caller says.
     let info: StartInfo = unsafe { read(start_info as u64) };
     if info.magic != MAGIC {
@@ -80,17 +77,13 @@ pub(super) unsafe fn parse(
     let mut memory = MemoryMap::new();
     for i in 0..u64::from(info.memmap_entries) {
         // SAFETY: the memory map has `memmap_entries` entries.
-        let entry: MemmapEntry =
-            unsafe { read(info.memmap_paddr + i * size_of::<MemmapEntry>() as u64) };
+        let entry: MemmapEntry = unsafe { read(info.memmap_paddr + i * size_of::<MemmapEntry>() as u64) };
         let kind = match entry.kind {
             1 => RegionKind::Usable,
             3 | 4 => RegionKind::Acpi,
             _ => RegionKind::Reserved,
         };
-        memory.push(
-            entry.addr as Paddr..entry.addr.saturating_add(entry.size) as Paddr,
-            kind,
-        );
+        memory.push(entry.addr as Paddr..entry.addr.saturating_add(entry.size) as Paddr, kind);
     }
 
     let mut initramfs = None;
@@ -114,12 +107,5 @@ pub(super) unsafe fn parse(
             len += 1;
         }
     }
-    Ok((
-        BootInfo {
-            memory,
-            initramfs,
-            rsdp: info.rsdp_paddr as Paddr,
-        },
-        len,
-    ))
+    Ok((BootInfo { memory, initramfs, rsdp: info.rsdp_paddr as Paddr }, len))
 }

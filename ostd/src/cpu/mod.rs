@@ -21,11 +21,7 @@ impl CpuId {
 
     /// The CPU with this number, if it is below [`MAX_CPUS`].
     pub const fn new(number: usize) -> Option<Self> {
-        if number < MAX_CPUS {
-            Some(Self(number as u32))
-        } else {
-            None
-        }
+        if number < MAX_CPUS { Some(Self(number as u32)) } else { None }
     }
 
     /// The number.

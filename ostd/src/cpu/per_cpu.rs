@@ -32,9 +32,7 @@ impl<T: Sync> PerCpu<T> {
                 i += 1;
             }
             core::mem::forget(values);
-            Self {
-                slots: slots.assume_init(),
-            }
+            Self { slots: slots.assume_init() }
         }
     }
 
@@ -45,10 +43,7 @@ impl<T: Sync> PerCpu<T> {
             let local = super::local();
             local.set_pin_depth(local.pin_depth() + 1);
         }
-        PerCpuGuard {
-            value: &self.slots[super::current().as_usize()].0,
-            _not_send: PhantomData,
-        }
+        PerCpuGuard { value: &self.slots[super::current().as_usize()].0, _not_send: PhantomData }
     }
 
     /// The value of any CPU.

@@ -1,8 +1,20 @@
 //! Memory: frames, heap, kernel stacks, page tables and user address spaces.
 
 mod addr_space;
+mod buddy;
 mod frame;
+mod frame_alloc;
 mod heap;
+mod kernel_space;
+mod kstack;
+mod meta;
+mod table;
+mod tlb;
+
+use core::ops::Range;
+
+pub(crate) use kernel_space::{activate as activate_kernel_space, map_device, map_firmware};
+pub(crate) use kstack::{KSTACK_SIZE, KStack, is_guard as is_stack_guard};
 
 pub use addr_space::{AddrSpace, Mapper, PageFlags};
 pub use frame::{AllocClass, Frame, FrameWriter};
@@ -29,19 +41,45 @@ pub(crate) const fn paddr_to_vaddr(paddr: Paddr) -> Vaddr {
 /// Brings up the final kernel page tables, the frame allocator and the heap.
 ///
 /// # Safety
-/// Called once, on the boot CPU, before anything is allocated. `map` is the machine's, and nothing in its usable
+/// Called once, on the boot CPU, before anything is allocated. `memory` is the machine's, and nothing in its usable
 /// regions is in use but the kernel image and `initramfs`.
 pub(crate) unsafe fn init(
-    _map: crate::boot::MemoryMap,
-    _initramfs: Option<core::ops::Range<Paddr>>,
-) {
+    mut memory: crate::boot::MemoryMap,
+    initramfs: Option<Range<Paddr>>,
+) -> Result<(), OutOfMemory> {
+    let end = memory.usable().map(|range| range.end).max().ok_or(OutOfMemory)?;
+    // The first MiB belongs to the firmware, and the start of other CPUs takes a page of it.
+    memory.reserve(0..1 << 20);
+    memory.reserve(kernel_space::image());
+    let total: usize = memory.usable().map(|range| range.len() / PAGE_SIZE).sum();
+    if let Some(range) = initramfs {
+        memory.reserve(range);
+    }
+    // SAFETY: what is in use is no longer in the map's usable regions.
+    unsafe { kernel_space::init(&mut memory)? };
+    frame_alloc::init(frame_alloc::pfn_of(end), total);
+    for range in memory.usable() {
+        // SAFETY: nobody uses what is left, and the records are there.
+        unsafe {
+            frame_alloc::add_range(frame_alloc::pfn_of(range.start), frame_alloc::pfn_of(range.end));
+        }
+    }
+    Ok(())
 }
 
 /// Gives memory that was kept from the frame allocator at boot to it.
 ///
 /// # Safety
 /// The pages that `range` touches were reserved by [`init`] and nobody uses them any more.
-pub(crate) unsafe fn free_boot_memory(_range: core::ops::Range<Paddr>) {}
+pub(crate) unsafe fn free_boot_memory(range: Range<Paddr>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        frame_alloc::add_range(
+            frame_alloc::pfn_of(range.start),
+            frame_alloc::pfn_of(range.end.next_multiple_of(PAGE_SIZE)),
+        );
+    }
+}
 
 /// No frame is free (or only those of the kernel's reserve).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,17 +104,29 @@ pub struct MemStats {
 
 /// The present use of memory. A snapshot: counters of other CPUs may be moving.
 pub fn stats() -> MemStats {
-    todo!()
+    let (total, buddy, cached) = frame_alloc::counts();
+    MemStats {
+        total,
+        free: buddy + cached,
+        cached,
+        kernel_heap: heap::frames(),
+        page_tables: table::frames(),
+        kernel_stacks: kstack::frames(),
+    }
 }
 
 /// Whether the kernel can take `frames` more frames for itself and keep its reserve. Callers that are about to
 /// make long-lived kernel objects (fork, exec, mount) fail with ENOMEM early when it says no.
-pub fn kernel_reserve_ok(_frames: usize) -> bool {
-    todo!()
+#[inline]
+pub fn kernel_reserve_ok(frames: usize) -> bool {
+    frame_alloc::reserve_ok(frames)
 }
 
-/// Gives memory that is kept for reuse (stacks, page tables, empty slabs, per-CPU frames of this CPU) back to
-/// the frame allocator. For leak tests and memory pressure.
+/// Gives memory that is kept for reuse (stacks, page tables, empty slabs, free frames of this CPU) back to the
+/// frame allocator. For leak tests and memory pressure. In a task, with no lock held.
 pub fn drain_caches() {
-    todo!()
+    kstack::drain();
+    table::drain();
+    heap::drain();
+    frame_alloc::drain();
 }

@@ -24,10 +24,7 @@ unsafe impl<T: ?Sized + Send + Sync> Send for ArcCell<T> {}
 impl<T: ?Sized> ArcCell<T> {
     /// Makes a cell that holds `value`.
     pub const fn new(value: Arc<T>) -> Self {
-        Self {
-            locked: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        }
+        Self { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// A counted reference to the current value.

@@ -67,11 +67,7 @@ impl<T: ?Sized> Mutex<T> {
     fn acquire(&self, nesting: Nesting) -> MutexGuard<'_, T> {
         rank::before_acquire(self.rank, Kind::Sleeping, nesting);
         // Acquire pairs with the Release in the guard's drop.
-        if self
-            .state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.acquire_contended();
         }
         self.guard()
@@ -90,19 +86,14 @@ impl<T: ?Sized> Mutex<T> {
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         rank::before_acquire(self.rank, Kind::Sleeping, Nesting::Try);
         // Acquire pairs with the Release in the guard's drop.
-        self.state
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .ok()?;
+        self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).ok()?;
         Some(self.guard())
     }
 
     #[inline(always)]
     fn guard(&self) -> MutexGuard<'_, T> {
         rank::acquired(self.address(), self.rank, Kind::Sleeping);
-        MutexGuard {
-            mutex: self,
-            _not_send: PhantomData,
-        }
+        MutexGuard { mutex: self, _not_send: PhantomData }
     }
 
     /// Whether somebody holds the mutex at this moment.

@@ -50,6 +50,12 @@ pub mod ranks {
     pub const PAGE_TABLES: LockRank = LockRank::new(800, "page tables");
     /// The serialisation of calls to other CPUs.
     pub const CPU_CALL: LockRank = LockRank::new(850, "cross-CPU call");
+    /// A size class of the kernel heap.
+    pub const HEAP: LockRank = LockRank::new(870, "heap");
+    /// The list of free kernel stacks.
+    pub const STACKS: LockRank = LockRank::new(860, "stacks");
+    /// The kernel's own page tables.
+    pub const KERNEL_SPACE: LockRank = LockRank::new(880, "kernel page tables");
     /// The buddy allocator.
     pub const FRAME_ALLOCATOR: LockRank = LockRank::new(900, "frame allocator");
     /// The routing table of an I/O APIC.
@@ -105,10 +111,7 @@ pub(crate) struct HeldLocks {
 
 impl HeldLocks {
     pub(crate) const fn new() -> Self {
-        const EMPTY: Held = Held {
-            lock: core::ptr::null(),
-            rank: LockRank::new(0, ""),
-        };
+        const EMPTY: Held = Held { lock: core::ptr::null(), rank: LockRank::new(0, "") };
         Self {
             len: Cell::new(0),
             base: Cell::new(0),
@@ -123,18 +126,12 @@ impl HeldLocks {
 
     /// The entry of the highest rank that is held.
     fn highest(&self) -> Option<Held> {
-        (self.base.get()..self.len.get())
-            .map(|i| self.entry(i))
-            .max_by_key(|held| held.rank.level)
+        (self.base.get()..self.len.get()).map(|i| self.entry(i)).max_by_key(|held| held.rank.level)
     }
 
     fn push(&self, lock: *const (), rank: LockRank) {
         let at = self.len.get();
-        assert!(
-            at < MAX_HELD,
-            "too many locks held while taking {}",
-            rank.name
-        );
+        assert!(at < MAX_HELD, "too many locks held while taking {}", rank.name);
         // The length first: an interrupt between the two lines then writes above this entry, not over it.
         self.len.set(at + 1);
         // SAFETY: as in `entry`.
@@ -211,10 +208,7 @@ pub fn assert_may_sleep() {
         let local = crate::cpu::local();
         assert!(local.irq_depth() == 0, "sleeping in an interrupt handler");
         if let Some(held) = local.held_locks().highest() {
-            panic!(
-                "sleeping while the spin lock \"{}\" is held",
-                held.rank.name
-            );
+            panic!("sleeping while the spin lock \"{}\" is held", held.rank.name);
         }
         assert!(local.pin_depth() == 0, "sleeping while pinned to a CPU");
     }
@@ -236,10 +230,7 @@ pub(crate) fn enter_irq() -> usize {
 /// Called at the end of an interrupt handler.
 pub(crate) fn leave_irq(old_base: usize) {
     let held = crate::cpu::local().held_locks();
-    assert!(
-        held.is_empty(),
-        "an interrupt handler returned with a lock held"
-    );
+    assert!(held.is_empty(), "an interrupt handler returned with a lock held");
     held.base.set(old_base);
 }
 
@@ -267,10 +258,7 @@ fn check(rank: LockRank, kind: Kind, nesting: Nesting) {
     let local = crate::cpu::local();
     let in_irq = local.irq_depth() != 0;
     if in_irq && kind != Kind::IrqSpin {
-        panic!(
-            "the lock \"{}\" was taken in an interrupt handler but is not interrupt-safe",
-            rank.name
-        );
+        panic!("the lock \"{}\" was taken in an interrupt handler but is not interrupt-safe", rank.name);
     }
     if kind == Kind::Sleeping && nesting != Nesting::Try {
         assert_may_sleep();

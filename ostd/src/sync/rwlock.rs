@@ -79,32 +79,21 @@ impl<T: ?Sized> RwLock<T> {
     fn acquire_read(&self, nesting: Nesting) -> RwLockReadGuard<'_, T> {
         rank::before_acquire(self.rank, Kind::Sleeping, nesting);
         if !self.try_add_reader() {
-            self.waiters
-                .wait_until(|| self.try_add_reader().then_some(()));
+            self.waiters.wait_until(|| self.try_add_reader().then_some(()));
         }
         rank::acquired(self.address(), self.rank, Kind::Sleeping);
-        RwLockReadGuard {
-            lock: self,
-            _not_send: PhantomData,
-        }
+        RwLockReadGuard { lock: self, _not_send: PhantomData }
     }
 
     #[inline]
     fn acquire_write(&self, nesting: Nesting) -> RwLockWriteGuard<'_, T> {
         rank::before_acquire(self.rank, Kind::Sleeping, nesting);
         // Acquire pairs with the Release of the last holder.
-        if self
-            .state
-            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.acquire_write_contended();
         }
         rank::acquired(self.address(), self.rank, Kind::Sleeping);
-        RwLockWriteGuard {
-            lock: self,
-            _not_send: PhantomData,
-        }
+        RwLockWriteGuard { lock: self, _not_send: PhantomData }
     }
 
     #[cold]
@@ -116,12 +105,7 @@ impl<T: ?Sized> RwLock<T> {
                 let free = state & (WRITER | READERS) == 0;
                 let new = if free { WRITER } else { state | WRITER_WAITS };
                 // Acquire as above.
-                match self.state.compare_exchange_weak(
-                    state,
-                    new,
-                    Ordering::Acquire,
-                    Ordering::Relaxed,
-                ) {
+                match self.state.compare_exchange_weak(state, new, Ordering::Acquire, Ordering::Relaxed) {
                     Ok(_) => return free.then_some(()),
                     Err(now) => state = now,
                 }
@@ -134,12 +118,7 @@ impl<T: ?Sized> RwLock<T> {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & (WRITER | WRITER_WAITS) == 0 {
             // Acquire pairs with the Release of the last writer.
-            match self.state.compare_exchange_weak(
-                state,
-                state + 1,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match self.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
             }
@@ -154,24 +133,16 @@ impl<T: ?Sized> RwLock<T> {
             return None;
         }
         rank::acquired(self.address(), self.rank, Kind::Sleeping);
-        Some(RwLockReadGuard {
-            lock: self,
-            _not_send: PhantomData,
-        })
+        Some(RwLockReadGuard { lock: self, _not_send: PhantomData })
     }
 
     /// Takes the lock for writing if it is free.
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
         rank::before_acquire(self.rank, Kind::Sleeping, Nesting::Try);
         // Acquire pairs with the Release of the last holder.
-        self.state
-            .compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed)
-            .ok()?;
+        self.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).ok()?;
         rank::acquired(self.address(), self.rank, Kind::Sleeping);
-        Some(RwLockWriteGuard {
-            lock: self,
-            _not_send: PhantomData,
-        })
+        Some(RwLockWriteGuard { lock: self, _not_send: PhantomData })
     }
 
     /// The value, when the lock is known not to be shared.
@@ -222,10 +193,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         if old & WRITER_WAITS == 0 {
             lock.waiters.wake_all();
         }
-        RwLockReadGuard {
-            lock,
-            _not_send: PhantomData,
-        }
+        RwLockReadGuard { lock, _not_send: PhantomData }
     }
 }
 

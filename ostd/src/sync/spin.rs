@@ -91,11 +91,7 @@ impl<T, G: Guardian> SpinLock<T, G> {
 }
 
 impl<T: ?Sized, G: Guardian> SpinLock<T, G> {
-    const KIND: Kind = if G::IRQ_SAFE {
-        Kind::IrqSpin
-    } else {
-        Kind::Spin
-    };
+    const KIND: Kind = if G::IRQ_SAFE { Kind::IrqSpin } else { Kind::Spin };
 
     /// Takes the lock, spinning until it is free.
     #[inline]
@@ -119,11 +115,7 @@ impl<T: ?Sized, G: Guardian> SpinLock<T, G> {
             self.acquire_contended();
         }
         rank::acquired(self.address(), self.rank, Self::KIND);
-        SpinLockGuard {
-            lock: self,
-            state,
-            _not_send: PhantomData,
-        }
+        SpinLockGuard { lock: self, state, _not_send: PhantomData }
     }
 
     #[cold]
@@ -150,11 +142,7 @@ impl<T: ?Sized, G: Guardian> SpinLock<T, G> {
             return None;
         }
         rank::acquired(self.address(), self.rank, Self::KIND);
-        Some(SpinLockGuard {
-            lock: self,
-            state,
-            _not_send: PhantomData,
-        })
+        Some(SpinLockGuard { lock: self, state, _not_send: PhantomData })
     }
 
     /// Whether somebody holds the lock at this moment.

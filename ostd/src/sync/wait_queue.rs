@@ -190,12 +190,7 @@ impl WaitQueue {
             own.in_use.store(true, Ordering::Relaxed);
             (NonNull::from(own), false)
         };
-        let guard = WaitGuard {
-            queue: self,
-            node,
-            heap,
-            _not_send: PhantomData,
-        };
+        let guard = WaitGuard { queue: self, node, heap, _not_send: PhantomData };
         guard.node().queue.set(self);
         // SAFETY: the entry is not linked, so it is the current task's alone.
         unsafe { *guard.node().waiter.get() = Waiter::Task(NonNull::from(&*task)) };
@@ -210,10 +205,7 @@ impl WaitQueue {
         unsafe { *node.waiter.get() = Waiter::Callback(waker) };
         node.queue.set(Arc::as_ptr(self));
         self.link(&node);
-        WakerRegistration {
-            queue: self.clone(),
-            node,
-        }
+        WakerRegistration { queue: self.clone(), node }
     }
 
     /// Waits, uninterruptibly, until `condition` gives a value.

@@ -37,11 +37,7 @@ pub struct TaskBuilder<F> {
 impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
     /// A task that will run `body` and end when it returns (or at [`exit`]).
     pub fn new(body: F) -> Self {
-        Self {
-            _body: body,
-            _data: None,
-            _inherit_fpu: false,
-        }
+        Self { _body: body, _data: None, _inherit_fpu: false }
     }
 
     /// Attaches the kernel's own data, found again with [`CurrentTask::data`]. The task drops it when it ends.
@@ -51,10 +47,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
 
     /// Gives the new task a copy of the current program's FPU registers instead of fresh ones.
     pub fn inherit_fpu(self) -> Self {
-        Self {
-            _inherit_fpu: true,
-            ..self
-        }
+        Self { _inherit_fpu: true, ..self }
     }
 
     /// Makes the task. It runs after [`Task::start`].
@@ -153,10 +146,7 @@ pub fn current() -> CurrentTask {
 #[inline(always)]
 pub fn try_current() -> Option<CurrentTask> {
     let task = NonNull::new(crate::arch::x86::cpu_local::current_task().cast_mut())?;
-    Some(CurrentTask {
-        task,
-        _not_send: PhantomData,
-    })
+    Some(CurrentTask { task, _not_send: PhantomData })
 }
 
 /// Sleeps until the task is unparked. Returns at once if it was since the last park. May return without cause.

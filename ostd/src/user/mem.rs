@@ -5,7 +5,10 @@
 //! is offered to the page-fault handler first (which may sleep to bring the page in), and becomes [`UserFault`]
 //! when that refuses. No lock that the fault handler takes, and no spin lock, may be held.
 
-use crate::mm::Vaddr;
+use crate::arch::x86::{ex_table, mem as arch};
+use crate::mm::{USER_END, Vaddr};
+use core::mem::MaybeUninit;
+use spin::Once;
 
 /// The user range can not be accessed: EFAULT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,61 +63,172 @@ macro_rules! pod_struct {
     )* };
 }
 
+type FaultHandler = fn(&PageFault) -> Result<(), ()>;
+
+static FAULT_HANDLER: Once<FaultHandler> = Once::new();
+
 /// Sets the function that resolves faults on user addresses by the copies in here. It runs with interrupts
-/// enabled and may sleep; `Err` makes the copy fail.
-pub fn set_page_fault_handler(_handler: fn(&PageFault) -> Result<(), ()>) {
-    todo!()
+/// enabled and may sleep; `Err` makes the copy fail. Only the first call has an effect.
+pub fn set_page_fault_handler(handler: FaultHandler) {
+    FAULT_HANDLER.call_once(|| handler);
+}
+
+/// Bits of the error code that the processor passes with a page fault.
+const ERROR_WRITE: u64 = 1 << 1;
+const ERROR_USER: u64 = 1 << 2;
+const ERROR_FETCH: u64 = 1 << 4;
+
+/// Handles a page fault in ring 0 that a copy in here (or another instruction of the exception table) caused.
+/// Returns where to go on: at the same instruction when the page is there by now, else at its fixup. `None`: the
+/// fault is a bug of the kernel.
+///
+/// Called by the trap handler, with interrupts as they were when the fault came, on the task's stack.
+pub(crate) fn handle_fault(addr: Vaddr, error_code: u64, ip: usize) -> Option<usize> {
+    let fixup = ex_table::fixup(ip)?;
+    if addr >= USER_END || !crate::irq::enabled() {
+        return Some(fixup);
+    }
+    let fault = PageFault {
+        addr,
+        write: error_code & ERROR_WRITE != 0,
+        exec: error_code & ERROR_FETCH != 0,
+        user_mode: error_code & ERROR_USER != 0,
+    };
+    match FAULT_HANDLER.get().map(|handler| handler(&fault)) {
+        Some(Ok(())) => Some(ip),
+        _ => Some(fixup),
+    }
+}
+
+/// Whether `addr..addr + len` is in the user half. (That it is mapped is found out by trying.)
+#[inline(always)]
+fn check(addr: Vaddr, len: usize) -> Result<(), UserFault> {
+    // `USER_END` is far from the top: with `len` below it the sum can not wrap.
+    if len <= USER_END && addr <= USER_END - len { Ok(()) } else { Err(UserFault) }
 }
 
 /// Copies `dst.len()` bytes from user address `src`: all of them or an error (then `dst` is unspecified).
-pub fn copy_from_user(_dst: &mut [u8], _src: Vaddr) -> Result<(), UserFault> {
-    todo!()
+#[inline]
+pub fn copy_from_user(dst: &mut [u8], src: Vaddr) -> Result<(), UserFault> {
+    if copy_from_user_partial(dst, src) == dst.len() { Ok(()) } else { Err(UserFault) }
 }
 
 /// Copies `src` to user address `dst`: all of it or an error (then a part may have been written).
-pub fn copy_to_user(_dst: Vaddr, _src: &[u8]) -> Result<(), UserFault> {
-    todo!()
+#[inline]
+pub fn copy_to_user(dst: Vaddr, src: &[u8]) -> Result<(), UserFault> {
+    if copy_to_user_partial(dst, src) == src.len() { Ok(()) } else { Err(UserFault) }
 }
 
 /// As [`copy_from_user`], but returns how many bytes were copied before a fault.
-pub fn copy_from_user_partial(_dst: &mut [u8], _src: Vaddr) -> usize {
-    todo!()
+#[inline]
+pub fn copy_from_user_partial(dst: &mut [u8], src: Vaddr) -> usize {
+    if check(src, dst.len()).is_err() {
+        return 0;
+    }
+    // SAFETY: `dst` is the caller's; the source is in the user half.
+    dst.len() - unsafe { arch::copy_user(dst.as_mut_ptr(), src as *const u8, dst.len()) }
 }
 
 /// As [`copy_to_user`], but returns how many bytes were copied before a fault.
-pub fn copy_to_user_partial(_dst: Vaddr, _src: &[u8]) -> usize {
-    todo!()
+#[inline]
+pub fn copy_to_user_partial(dst: Vaddr, src: &[u8]) -> usize {
+    if check(dst, src.len()).is_err() {
+        return 0;
+    }
+    // SAFETY: `src` is the caller's; the target is in the user half.
+    src.len() - unsafe { arch::copy_user(dst as *mut u8, src.as_ptr(), src.len()) }
 }
 
 /// Reads a value; any alignment.
-pub fn read<T: Pod>(_addr: Vaddr) -> Result<T, UserFault> {
-    todo!()
+#[inline]
+pub fn read<T: Pod>(addr: Vaddr) -> Result<T, UserFault> {
+    check(addr, size_of::<T>())?;
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the target is `value`; the source is in the user half. When nothing is left all bytes are written, and
+    // any bytes make a `T`.
+    unsafe {
+        match size_of::<T>() {
+            4 => value.as_mut_ptr().cast::<u32>().write_unaligned(arch::load_user_u32(addr)?),
+            8 => value.as_mut_ptr().cast::<u64>().write_unaligned(arch::load_user_u64(addr)?),
+            size => {
+                if arch::copy_user(value.as_mut_ptr().cast(), addr as *const u8, size) != 0 {
+                    return Err(UserFault);
+                }
+            }
+        }
+        Ok(value.assume_init())
+    }
 }
 
 /// Writes a value; any alignment.
-pub fn write<T: Pod>(_addr: Vaddr, _value: &T) -> Result<(), UserFault> {
-    todo!()
+#[inline]
+pub fn write<T: Pod>(addr: Vaddr, value: &T) -> Result<(), UserFault> {
+    check(addr, size_of::<T>())?;
+    let source = core::ptr::from_ref(value);
+    // SAFETY: the source is `value`, which has no padding; the target is in the user half.
+    unsafe {
+        match size_of::<T>() {
+            4 => arch::store_user_u32(addr, source.cast::<u32>().read_unaligned()),
+            8 => arch::store_user_u64(addr, source.cast::<u64>().read_unaligned()),
+            size => {
+                if arch::copy_user(addr as *mut u8, source.cast(), size) != 0 {
+                    return Err(UserFault);
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Copies a NUL-terminated string of at most `buf.len()` bytes (NUL included) into `buf`. Returns its length
 /// without the NUL, or `Ok(None)` when there is no NUL in the first `buf.len()` bytes (all copied).
-pub fn strncpy_from_user(_buf: &mut [u8], _src: Vaddr) -> Result<Option<usize>, UserFault> {
-    todo!()
+pub fn strncpy_from_user(buf: &mut [u8], src: Vaddr) -> Result<Option<usize>, UserFault> {
+    if src >= USER_END {
+        return Err(UserFault);
+    }
+    // A string may end right below the end of user memory: no more than that is looked at.
+    let len = buf.len().min(USER_END - src);
+    // SAFETY: `buf` is the caller's and has at least `len` bytes; the source is in the user half.
+    match unsafe { arch::strncpy_user(buf.as_mut_ptr(), src as *const u8, len) } {
+        usize::MAX => Err(UserFault),
+        found if found < len => Ok(Some(found)),
+        _ if len < buf.len() => Err(UserFault),
+        _ => Ok(None),
+    }
 }
 
 /// Clears `len` bytes at `addr`.
-pub fn clear_user(_addr: Vaddr, _len: usize) -> Result<(), UserFault> {
-    todo!()
+pub fn clear_user(addr: Vaddr, len: usize) -> Result<(), UserFault> {
+    check(addr, len)?;
+    // SAFETY: the range is in the user half.
+    match unsafe { arch::clear_user(addr as *mut u8, len) } {
+        0 => Ok(()),
+        _ => Err(UserFault),
+    }
+}
+
+#[inline(always)]
+fn check_aligned(addr: Vaddr) -> Result<(), UserFault> {
+    if addr % 4 != 0 {
+        return Err(UserFault);
+    }
+    check(addr, 4)
 }
 
 /// Loads a naturally aligned u32 atomically. `Err` when it faults or is unaligned.
-pub fn atomic_load_u32(_addr: Vaddr) -> Result<u32, UserFault> {
-    todo!()
+#[inline]
+pub fn atomic_load_u32(addr: Vaddr) -> Result<u32, UserFault> {
+    check_aligned(addr)?;
+    // SAFETY: the address is in the user half. An aligned load is atomic.
+    unsafe { arch::load_user_u32(addr) }
 }
 
 /// Compare-and-exchange on a naturally aligned u32: returns the value found (the exchange took place when it is `old`).
-pub fn atomic_cmpxchg_u32(_addr: Vaddr, _old: u32, _new: u32) -> Result<u32, UserFault> {
-    todo!()
+#[inline]
+pub fn atomic_cmpxchg_u32(addr: Vaddr, old: u32, new: u32) -> Result<u32, UserFault> {
+    check_aligned(addr)?;
+    // SAFETY: the address is in the user half.
+    unsafe { arch::cmpxchg_user_u32(addr, old, new) }
 }
 
 /// Replaces a naturally aligned u32 by `f` of it, atomically; returns the old value. Loops until no one interferes.

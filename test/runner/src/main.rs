@@ -15,7 +15,6 @@ mod results;
 mod run;
 mod session;
 mod suite;
-mod symbols;
 mod tap;
 mod test;
 mod toolchain;

@@ -153,9 +153,7 @@ pub(crate) fn local() -> &'static CpuLocal {
 pub(crate) fn current_cpu() -> u32 {
     let id: u32;
     // SAFETY: reads the field of this CPU's structure.
-    unsafe {
-        asm!("mov {:e}, gs:[{}]", out(reg) id, const ID, options(nostack, preserves_flags, readonly))
-    };
+    unsafe { asm!("mov {:e}, gs:[{}]", out(reg) id, const ID, options(nostack, preserves_flags, readonly)) };
     id
 }
 
@@ -173,9 +171,7 @@ pub(crate) fn current_task() -> *const Task {
 #[allow(dead_code)]
 pub(crate) fn set_current_task(task: *const Task) {
     // SAFETY: writes the field of this CPU's structure.
-    unsafe {
-        asm!("mov gs:[{}], {}", const CURRENT, in(reg) task, options(nostack, preserves_flags))
-    };
+    unsafe { asm!("mov gs:[{}], {}", const CURRENT, in(reg) task, options(nostack, preserves_flags)) };
 }
 
 #[inline(always)]

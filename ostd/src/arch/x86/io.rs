@@ -11,9 +11,7 @@ use core::arch::asm;
 #[inline]
 pub(crate) unsafe fn outb(port: u16, value: u8) {
     // SAFETY: the caller vouches for the effect on the device; no memory is touched.
-    unsafe {
-        asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
-    }
+    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags)) }
 }
 
 /// Writes a 16-bit word to `port`.
@@ -23,9 +21,7 @@ pub(crate) unsafe fn outb(port: u16, value: u8) {
 #[inline]
 pub(crate) unsafe fn outw(port: u16, value: u16) {
     // SAFETY: as in `outb`.
-    unsafe {
-        asm!("out dx, ax", in("dx") port, in("ax") value, options(nomem, nostack, preserves_flags))
-    }
+    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nomem, nostack, preserves_flags)) }
 }
 
 /// Writes a 32-bit word to `port`.
@@ -36,9 +32,7 @@ pub(crate) unsafe fn outw(port: u16, value: u16) {
 #[allow(dead_code)] // PCI configuration will want it.
 pub(crate) unsafe fn outl(port: u16, value: u32) {
     // SAFETY: as in `outb`.
-    unsafe {
-        asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags))
-    }
+    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags)) }
 }
 
 /// Reads a byte from `port`.
@@ -49,9 +43,7 @@ pub(crate) unsafe fn outl(port: u16, value: u32) {
 pub(crate) unsafe fn inb(port: u16) -> u8 {
     let value: u8;
     // SAFETY: the caller vouches for the effect on the device; no memory is touched.
-    unsafe {
-        asm!("in al, dx", out("al") value, in("dx") port, options(nomem, nostack, preserves_flags))
-    }
+    unsafe { asm!("in al, dx", out("al") value, in("dx") port, options(nomem, nostack, preserves_flags)) }
     value
 }
 
@@ -63,9 +55,7 @@ pub(crate) unsafe fn inb(port: u16) -> u8 {
 pub(crate) unsafe fn inw(port: u16) -> u16 {
     let value: u16;
     // SAFETY: as in `inb`.
-    unsafe {
-        asm!("in ax, dx", out("ax") value, in("dx") port, options(nomem, nostack, preserves_flags))
-    }
+    unsafe { asm!("in ax, dx", out("ax") value, in("dx") port, options(nomem, nostack, preserves_flags)) }
     value
 }
 
@@ -78,9 +68,7 @@ pub(crate) unsafe fn inw(port: u16) -> u16 {
 pub(crate) unsafe fn inl(port: u16) -> u32 {
     let value: u32;
     // SAFETY: as in `inb`.
-    unsafe {
-        asm!("in eax, dx", out("eax") value, in("dx") port, options(nomem, nostack, preserves_flags))
-    }
+    unsafe { asm!("in eax, dx", out("eax") value, in("dx") port, options(nomem, nostack, preserves_flags)) }
     value
 }
 

@@ -2,4 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod cpu_local;
+pub(crate) mod ex_table;
 pub(crate) mod io;
+pub(crate) mod mem;
+pub(crate) mod paging;

@@ -1,0 +1,257 @@
+//! Kernel stacks: 16 KiB each in an area of their own, with unmapped pages below, so that an overflow faults.
+//!
+//! A stack that is no longer used keeps its mapping and is given to the next task. Lists of free stacks: a short one
+//! per CPU, used with interrupts off, and a global one. Stacks beyond [`KEEP`] in the global list are unmapped the
+//! next time that a stack is asked for: freeing happens in the scheduler, where the other CPUs can not be told.
+
+use super::frame_alloc;
+use super::kernel_space::{self, STACKS};
+use super::meta::{KIND_NONE, meta};
+use super::{AllocClass, OutOfMemory, PAGE_SIZE, Vaddr};
+use crate::arch::x86::paging;
+use crate::cpu::{self, MAX_CPUS};
+use crate::irq;
+use crate::sync::IrqSpinLock;
+use crate::sync::rank::ranks;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Bytes of a stack.
+pub(crate) const KSTACK_SIZE: usize = 16 * 1024;
+const FRAMES: usize = KSTACK_SIZE / PAGE_SIZE;
+/// Distance of stacks: the lower half of each slot stays unmapped.
+const SLOT_SIZE: usize = 2 * KSTACK_SIZE;
+/// Slots in the area; far more than frames for them.
+const SLOTS: usize = 1 << 26;
+/// Free stacks that a CPU keeps.
+const PER_CPU: usize = 8;
+/// Free stacks that are kept in the global list for good.
+const KEEP: usize = 64;
+/// The length of the global list that starts unmapping.
+const HIGH: usize = 128;
+
+/// A kernel stack of [`KSTACK_SIZE`] bytes. Its contents are undefined; its pages stay mapped while it lives.
+pub(crate) struct KStack {
+    slot: u32,
+}
+
+struct Free {
+    /// Free slots that have their frames mapped.
+    mapped: Vec<u32>,
+    /// Free slots without frames.
+    bare: Vec<u32>,
+    /// Slots from here on were never used.
+    top: u32,
+}
+
+static FREE: IrqSpinLock<Free> =
+    IrqSpinLock::new(ranks::STACKS, Free { mapped: Vec::new(), bare: Vec::new(), top: 0 });
+
+struct CpuStacks {
+    slots: [u32; PER_CPU],
+    len: usize,
+}
+
+#[repr(align(64))]
+struct CpuCache(UnsafeCell<CpuStacks>);
+
+// SAFETY: each CPU touches only its own, with interrupts off, see `with_cache`.
+unsafe impl Sync for CpuCache {}
+
+static CACHES: [CpuCache; MAX_CPUS] =
+    [const { CpuCache(UnsafeCell::new(CpuStacks { slots: [0; PER_CPU], len: 0 })) }; MAX_CPUS];
+
+/// Stacks that have frames, in use or not.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+#[inline(always)]
+fn with_cache<R>(f: impl FnOnce(&mut CpuStacks) -> R) -> R {
+    let were_on = irq::save_and_disable();
+    let cache = CACHES[cpu::current().as_usize()].0.get();
+    // SAFETY: only this CPU uses it, and with interrupts off nothing else runs on it; `f` does not come back here.
+    let result = f(unsafe { &mut *cache });
+    irq::restore(were_on);
+    result
+}
+
+const fn bottom_of(slot: u32) -> Vaddr {
+    STACKS + slot as usize * SLOT_SIZE + (SLOT_SIZE - KSTACK_SIZE)
+}
+
+impl KStack {
+    /// A stack, used before or new. In a task, with interrupts on and no lock held.
+    pub(crate) fn new() -> Result<KStack, OutOfMemory> {
+        let cached = with_cache(|cache| {
+            cache.len = cache.len.checked_sub(1)?;
+            Some(cache.slots[cache.len])
+        });
+        if let Some(slot) = cached {
+            return Ok(KStack { slot });
+        }
+        let (slot, long) = {
+            let mut free = FREE.lock();
+            (free.mapped.pop(), free.mapped.len() > HIGH)
+        };
+        if long {
+            shrink(KEEP);
+        }
+        match slot {
+            Some(slot) => Ok(KStack { slot }),
+            None => KStack::map_new(),
+        }
+    }
+
+    fn map_new() -> Result<KStack, OutOfMemory> {
+        if !frame_alloc::reserve_ok(FRAMES) {
+            return Err(OutOfMemory);
+        }
+        let slot = {
+            let mut free = FREE.lock();
+            match free.bare.pop() {
+                Some(slot) => slot,
+                None if (free.top as usize) < SLOTS => {
+                    free.top += 1;
+                    let (needed, top) = (free.top as usize, free.top - 1);
+                    // So that giving a slot back, in the scheduler, never has to allocate.
+                    reserve(&mut free.mapped, needed);
+                    reserve(&mut free.bare, needed);
+                    top
+                }
+                None => return Err(OutOfMemory),
+            }
+        };
+        let mut frames = [0; FRAMES];
+        for i in 0..FRAMES {
+            let Some(pfn) = frame_alloc::alloc(AllocClass::Kernel) else {
+                for &pfn in &frames[..i] {
+                    frame_alloc::free(pfn);
+                }
+                FREE.lock().bare.push(slot);
+                return Err(OutOfMemory);
+            };
+            meta(pfn).kind.store(KIND_NONE, Relaxed);
+            frames[i] = pfn;
+        }
+        // SAFETY: the slot is ours and has no frames mapped; the frames are new.
+        if unsafe { kernel_space::map_stack(bottom_of(slot), &frames) }.is_err() {
+            for i in 0..FRAMES {
+                // SAFETY: of this slot, whose pages nobody has used.
+                unsafe { kernel_space::unmap_stack_page(bottom_of(slot) + i * PAGE_SIZE) };
+            }
+            for pfn in frames {
+                frame_alloc::free(pfn);
+            }
+            // The slot is not used again: TLBs may have seen a part of it.
+            return Err(OutOfMemory);
+        }
+        MAPPED.fetch_add(1, Relaxed);
+        Ok(KStack { slot })
+    }
+
+    /// The lowest address.
+    pub(crate) fn bottom(&self) -> Vaddr {
+        bottom_of(self.slot)
+    }
+
+    /// The end: where the stack pointer starts. A multiple of 16.
+    pub(crate) fn top(&self) -> Vaddr {
+        self.bottom() + KSTACK_SIZE
+    }
+}
+
+/// Makes room for `len` elements, doubling.
+fn reserve(list: &mut Vec<u32>, len: usize) {
+    if list.capacity() < len {
+        let more = (len * 2).max(256) - list.len();
+        list.reserve_exact(more);
+    }
+}
+
+impl Drop for KStack {
+    fn drop(&mut self) {
+        let kept = with_cache(|cache| {
+            if cache.len == PER_CPU {
+                return false;
+            }
+            cache.slots[cache.len] = self.slot;
+            cache.len += 1;
+            true
+        });
+        if !kept {
+            FREE.lock().mapped.push(self.slot);
+        }
+    }
+}
+
+/// Unmaps free stacks until `keep` are left in the global list. In a task, with interrupts on and no lock held.
+fn shrink(keep: usize) {
+    const AT_ONCE: usize = 32;
+    loop {
+        let mut slots = [0; AT_ONCE];
+        let mut count = 0;
+        {
+            let mut free = FREE.lock();
+            while count < AT_ONCE
+                && free.mapped.len() > keep
+                && let Some(slot) = free.mapped.pop()
+            {
+                slots[count] = slot;
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return;
+        }
+        let mut frames = [0; AT_ONCE * FRAMES];
+        let mut frame_count = 0;
+        for &slot in &slots[..count] {
+            for i in 0..FRAMES {
+                // SAFETY: a free slot with its frames mapped; we took it out of the list.
+                let page = unsafe { kernel_space::unmap_stack_page(bottom_of(slot) + i * PAGE_SIZE) };
+                if let Some(pfn) = page {
+                    frames[frame_count] = pfn;
+                    frame_count += 1;
+                }
+            }
+        }
+        // The entries are global: they survive a load of CR3 and have to be flushed one by one, everywhere.
+        let slots = &slots[..count];
+        super::tlb::on_all_cpus(&|| {
+            for &slot in slots {
+                for i in 0..FRAMES {
+                    paging::flush_page(bottom_of(slot) + i * PAGE_SIZE);
+                }
+            }
+        });
+        for &pfn in &frames[..frame_count] {
+            frame_alloc::free(pfn);
+        }
+        MAPPED.fetch_sub(count, Relaxed);
+        FREE.lock().bare.extend_from_slice(slots);
+    }
+}
+
+/// Whether `addr` is in the unmapped part below a stack: what was accessed there is a stack overflow.
+pub(crate) fn is_guard(addr: Vaddr) -> bool {
+    (STACKS..STACKS + SLOTS * SLOT_SIZE).contains(&addr)
+        && (addr - STACKS) % SLOT_SIZE < SLOT_SIZE - KSTACK_SIZE
+}
+
+/// The frames that stacks have.
+pub(super) fn frames() -> usize {
+    MAPPED.load(Relaxed) * FRAMES
+}
+
+/// Unmaps the free stacks of the global list and of this CPU. In a task, with interrupts on and no lock held.
+pub(super) fn drain() {
+    loop {
+        let slot = with_cache(|cache| {
+            cache.len = cache.len.checked_sub(1)?;
+            Some(cache.slots[cache.len])
+        });
+        let Some(slot) = slot else { break };
+        FREE.lock().mapped.push(slot);
+    }
+    shrink(0);
+}
