@@ -115,27 +115,26 @@ pub(crate) fn write_symbol(out: &mut dyn fmt::Write, ip: Vaddr) {
     };
 }
 
-/// The symbol table: this header, `count` pairs of `u32` (address minus [`BASE`], place of the name), sorted, and the
-/// names, each with a NUL at its end.
+/// The symbol table: this header, `count` pairs of `u32` (low half of the address, place of the name from the start of
+/// the table), sorted by address, and the names, each with a NUL at its end.
 #[repr(C)]
 struct Symbols {
     magic: [u8; 8],
     /// Bytes of the table, the header included.
-    len: u64,
+    len: u32,
     count: u32,
-    /// Where the names start, from the start of the table.
-    names: u32,
 }
 
-const MAGIC: [u8; 8] = *b"FOSTSYM1";
-/// What addresses are relative to: the kernel's link address.
-const BASE: Vaddr = 0xffff_ffff_8000_0000;
+const MAGIC: [u8; 8] = *b"FOSTRSYM";
 
 /// The table as the linker leaves it: empty.
 #[used]
 #[unsafe(link_section = ".ksyms")]
-static EMPTY: Symbols =
-    Symbols { magic: MAGIC, len: size_of::<Symbols>() as u64, count: 0, names: size_of::<Symbols>() as u32 };
+static EMPTY: Symbols = Symbols {
+    magic: MAGIC,
+    len: size_of::<Symbols>() as u32,
+    count: 0,
+};
 
 unsafe extern "C" {
     static __ksyms_start: Symbols;
@@ -149,42 +148,45 @@ fn header() -> Symbols {
 
 /// Bytes of the symbol table at the end of the image.
 pub(crate) fn symbols_len() -> usize {
-    let header = header();
-    if header.magic == MAGIC { header.len as usize } else { size_of::<Symbols>() }
+    header().len as usize
 }
 
 /// The table, if there is one.
 fn symbols() -> Option<SymbolTable> {
-    let header = header();
-    if header.magic != MAGIC || header.count == 0 {
+    let Symbols { magic, len, count } = header();
+    if magic != MAGIC || count == 0 {
         return None;
     }
     // SAFETY: the build wrote `len` bytes, and the whole table is mapped.
-    let bytes =
-        unsafe { core::slice::from_raw_parts((&raw const __ksyms_start).cast::<u8>(), header.len as usize) };
-    Some(SymbolTable { bytes, count: header.count as usize, names: header.names as usize })
+    let bytes = unsafe {
+        core::slice::from_raw_parts((&raw const __ksyms_start).cast::<u8>(), len as usize)
+    };
+    Some(SymbolTable {
+        bytes,
+        count: count as usize,
+    })
 }
 
 struct SymbolTable {
     bytes: &'static [u8],
     count: usize,
-    names: usize,
 }
 
 impl SymbolTable {
-    /// Address and name offset of entry `i`.
-    fn entry(&self, i: usize) -> Option<(usize, usize)> {
+    /// Address (its low half) and place of the name of entry `i`.
+    fn entry(&self, i: usize) -> Option<(u32, usize)> {
         let at = size_of::<Symbols>() + i * 8;
         let word = |at: usize| {
             let bytes = self.bytes.get(at..at + 4)?;
-            Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+            Some(u32::from_le_bytes(bytes.try_into().ok()?))
         };
-        Some((word(at)?, word(at + 4)?))
+        Some((word(at)?, word(at + 4)? as usize))
     }
 
     /// The function that `ip` is in, and how far.
-    fn find(&self, ip: Vaddr) -> Option<(&'static str, usize)> {
-        let ip = ip.checked_sub(BASE)?;
+    fn find(&self, ip: Vaddr) -> Option<(&'static str, u32)> {
+        // Code is in the top 2 GiB, but for the boot code below the first.
+        let ip = ip as u32;
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = (low + high) / 2;
@@ -195,7 +197,7 @@ impl SymbolTable {
             }
         }
         let (address, name) = self.entry(low.checked_sub(1)?)?;
-        let name = self.bytes.get(self.names + name..)?;
+        let name = self.bytes.get(name..)?;
         let end = name.iter().position(|&byte| byte == 0)?;
         Some((core::str::from_utf8(&name[..end]).ok()?, ip - address))
     }

@@ -15,6 +15,7 @@ mod results;
 mod run;
 mod session;
 mod suite;
+mod symbols;
 mod tap;
 mod test;
 mod toolchain;

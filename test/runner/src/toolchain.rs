@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, workspace};
+use crate::{Outcome, symbols, workspace};
 
 const TARGET: &str = "x86_64-unknown-none";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
@@ -125,7 +125,6 @@ fn build(options: &[&str], name: &str) -> Outcome<PathBuf> {
     }
     let elf = workspace::root().join("target/kernel").join(TARGET).join("release/foster");
     let copy = workspace::build(name)?;
-    std::fs::copy(&elf, &copy)
-        .map_err(|e| format!("cannot copy {} to {}: {e}", elf.display(), copy.display()))?;
+    workspace::write(&copy, symbols::embed(workspace::read(&elf)?)?)?;
     Ok(copy)
 }
