@@ -66,6 +66,6 @@ pub use kernel::{
 };
 pub use node::{SIGCHLD, SIGCONT, SIGHUP};
 pub use pgrp::NewPgrp;
-pub use pid::{NumberSpace, Numbers};
+pub use pid::{NumberSpace, Numbers, TooSmall};
 pub use table::{Refused, Supply, Table};
 pub use wait::{Class, Found, WaitFor, Who};

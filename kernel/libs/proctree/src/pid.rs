@@ -113,6 +113,10 @@ pub struct NumberSpace {
     pid_max: u32,
 }
 
+/// The bitmap has no room for this bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooSmall;
+
 impl NumberSpace {
     /// Numbers 1 to `pid_max - 1`, all free. Allocates `pid_max / 8` bytes: call it without the lock.
     pub fn try_new(pid_max: u32) -> Result<Self, NoMemory> {
@@ -128,6 +132,28 @@ impl NumberSpace {
     /// Exclusive upper bound of the numbers that are given out.
     pub fn pid_max(&self) -> u32 {
         self.pid_max
+    }
+
+    /// Changes the bound. A higher one than the bitmap has room for needs a new one, made by [`try_new`](Self::try_new) with the new
+    /// bound outside the lock: [`move_to`](Self::move_to). Numbers above a lower bound stay in use until they are freed.
+    pub fn set_pid_max(&mut self, pid_max: u32) -> Result<(), TooSmall> {
+        if pid_max as usize > self.bits.len() * 64 {
+            return Err(TooSmall);
+        }
+        self.pid_max = pid_max;
+        Ok(())
+    }
+
+    /// Moves numbers and cursor into a bitmap with more room; what is returned is to be dropped outside the lock.
+    pub fn move_to(&mut self, mut larger: NumberSpace) -> NumberSpace {
+        if larger.bits.len() < self.bits.len() {
+            return larger;
+        }
+        for (new, old) in larger.bits.iter_mut().zip(&self.bits) {
+            *new |= old;
+        }
+        larger.cursor = self.cursor;
+        core::mem::replace(self, larger)
     }
 
     /// The number given out last by [`alloc`](Self::alloc), or set by `ns_last_pid`.

@@ -1,7 +1,9 @@
 //! Tests of the process table, on the host.
 
+mod model;
 mod pgrp;
 mod pids;
+mod random;
 mod reparent;
 mod wait;
 mod world;

@@ -178,6 +178,22 @@ fn a_group_is_waited_for_in_list_order() {
 }
 
 #[test]
+fn the_oldest_member_comes_first_when_the_group_is_walked() {
+    // 4.10, by the way of the members, which are listed newest first
+    let mut w = parent_with(&["o1", "o2", "o3", "o4", "o5", "o6", "m1", "m2", "m3"]);
+    for child in ["m1", "m2", "m3"] {
+        w.setpgid("p", child, "m1").unwrap();
+    }
+    for child in ["o1", "o2", "o3", "o4", "o5", "o6", "m3", "m2", "m1"] {
+        w.exit(child);
+    }
+    let group = w.group("m1", ANY);
+    for child in ["m1", "m2", "m3"] {
+        assert_eq!(w.wait("p", group), format!("zombie {child}"));
+    }
+}
+
+#[test]
 fn a_stranger_is_no_child() {
     // 4.6, 4.7
     let mut w = parent_with(&["a"]);

@@ -28,6 +28,10 @@ pub struct Proc {
     pub dies_of_hup: AtomicBool,
 }
 
+pub fn new_proc(name: &str) -> Arc<Proc> {
+    Proc::new(name)
+}
+
 impl Proc {
     fn new(name: &str) -> Arc<Self> {
         Arc::new(Proc {
@@ -157,14 +161,18 @@ pub struct World {
 impl World {
     /// With a process "init".
     pub fn new() -> Self {
+        World::with_init("init")
+    }
+
+    pub fn with_init(name: &str) -> Self {
         let (t, ns) = Table::try_new(NumberSpace::try_new(32768).unwrap()).unwrap();
         let mut w = World { t, ns, ids: HashMap::new(), procs: HashMap::new(), log: Log::default() };
         let pid = w.t.alloc_pid(ns, Numbers::default()).unwrap();
-        let process = Proc::new("init");
-        w.procs.insert("init".into(), process.clone());
-        let new = NewProcess { pid, process, thread: "init".into(), exit_signal: SIGCHLD, sibling: false };
+        let process = Proc::new(name);
+        w.procs.insert(name.into(), process.clone());
+        let new = NewProcess { pid, process, thread: name.into(), exit_signal: SIGCHLD, sibling: false };
         let Ok(ids) = w.t.add_init(new) else { panic!("no init") };
-        w.ids.insert("init".into(), ids);
+        w.ids.insert(name.into(), ids);
         w
     }
 
