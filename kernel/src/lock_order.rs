@@ -23,6 +23,7 @@ pub const DENTRY: LockRank = LockRank::new(245, "dentry");
 pub const FILES: LockRank = LockRank::new(250, "fd table");
 pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
+pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
 pub const TTY: LockRank = LockRank::new(350, "tty");
 pub const TABLE: LockRank = LockRank::new(400, "process table");
 pub const PID_SHARD: LockRank = LockRank::new(450, "pid hash shard");

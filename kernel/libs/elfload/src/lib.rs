@@ -16,7 +16,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-pub use script::Script;
+pub use script::{HEAD as SCRIPT_HEAD, Script};
 
 use alloc::vec::Vec;
 
@@ -99,11 +99,7 @@ impl Segment {
 
     /// End of the pages that are mapped from the file (equal to `page_start` when there are none).
     pub fn file_page_end(&self) -> u64 {
-        if self.file_len == 0 {
-            self.page_start()
-        } else {
-            align_up(self.vaddr + self.file_len)
-        }
+        if self.file_len == 0 { self.page_start() } else { align_up(self.vaddr + self.file_len) }
     }
 
     /// End of all pages of the segment.
@@ -119,11 +115,7 @@ impl Segment {
     /// Bytes at the end of the last file page that the program expects to be zero: `start..end` (empty when none).
     pub fn tail_to_clear(&self) -> (u64, u64) {
         let end = self.vaddr + self.file_len;
-        if self.mem_len > self.file_len && self.file_len > 0 {
-            (end, align_up(end))
-        } else {
-            (end, end)
-        }
+        if self.mem_len > self.file_len && self.file_len > 0 { (end, align_up(end)) } else { (end, end) }
     }
 }
 
@@ -173,12 +165,7 @@ impl Header {
         if table_offset > i64::MAX as u64 - 65536 {
             return Err(Error::Malformed);
         }
-        Ok(Header {
-            kind,
-            entry: u64_at(head, 24),
-            table_offset,
-            table_len,
-        })
+        Ok(Header { kind, entry: u64_at(head, 24), table_offset, table_len })
     }
 
     /// Size of the program header table in bytes: at most 64 KiB.
@@ -190,12 +177,7 @@ impl Header {
 impl Image {
     /// Checks the program headers. `table` holds the bytes at [`Header::table_offset`]; a shorter one is a truncated file.
     /// Addresses must lie in `min_addr..user_end` (`min_addr` only counts for [`Kind::Fixed`]).
-    pub fn parse(
-        header: &Header,
-        table: &[u8],
-        min_addr: u64,
-        user_end: u64,
-    ) -> Result<Image, Error> {
+    pub fn parse(header: &Header, table: &[u8], min_addr: u64, user_end: u64) -> Result<Image, Error> {
         let table = table.get(..header.table_size()).ok_or(Error::Malformed)?;
         let mut image = Image {
             kind: header.kind,
@@ -207,11 +189,7 @@ impl Image {
             exec_stack: false,
             align: PAGE,
         };
-        let lowest = if header.kind == Kind::Fixed {
-            min_addr
-        } else {
-            0
-        };
+        let lowest = if header.kind == Kind::Fixed { min_addr } else { 0 };
         for entry in table.chunks_exact(PROGRAM_HEADER_SIZE) {
             image.take_program_header(header, entry, lowest, user_end)?;
         }
@@ -245,15 +223,10 @@ impl Image {
                 self.take_segment(header, segment, u64_at(entry, 48), lowest, user_end)
             }
             PT_INTERP if self.interpreter.is_none() => {
-                if !(2..=MAX_INTERPRETER).contains(&file_len)
-                    || offset > i64::MAX as u64 - MAX_INTERPRETER
-                {
+                if !(2..=MAX_INTERPRETER).contains(&file_len) || offset > i64::MAX as u64 - MAX_INTERPRETER {
                     return Err(Error::Malformed);
                 }
-                self.interpreter = Some(FileRange {
-                    offset,
-                    len: file_len,
-                });
+                self.interpreter = Some(FileRange { offset, len: file_len });
                 Ok(())
             }
             PT_GNU_STACK => {
@@ -275,14 +248,8 @@ impl Image {
         if segment.mem_len == 0 && segment.file_len == 0 {
             return Ok(());
         }
-        let end = segment
-            .vaddr
-            .checked_add(segment.mem_len)
-            .ok_or(Error::Malformed)?;
-        let file_end = segment
-            .offset
-            .checked_add(segment.file_len)
-            .ok_or(Error::Malformed)?;
+        let end = segment.vaddr.checked_add(segment.mem_len).ok_or(Error::Malformed)?;
+        let file_end = segment.offset.checked_add(segment.file_len).ok_or(Error::Malformed)?;
         let floor = self.segments.last().map_or(lowest, Segment::page_end);
         if segment.mem_len < segment.file_len
             || end > user_end

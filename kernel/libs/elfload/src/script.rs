@@ -32,19 +32,14 @@ impl<'a> Script<'a> {
             return Err(());
         }
         // The name runs up to the end of the head: nobody knows whether it is whole.
-        let name_ends = end.is_some()
-            || !cut
-            || blank.is_some()
-            || rest.last().is_some_and(|&byte| is_blank(byte));
+        let name_ends =
+            end.is_some() || !cut || blank.is_some() || rest.last().is_some_and(|&byte| is_blank(byte));
         if !name_ends {
             return Err(());
         }
         let (interpreter, argument) = line.split_at(blank.unwrap_or(line.len()));
         let argument = trim(argument);
-        Ok(Script {
-            interpreter,
-            argument: (!argument.is_empty()).then_some(argument),
-        })
+        Ok(Script { interpreter, argument: (!argument.is_empty()).then_some(argument) })
     }
 }
 

@@ -66,10 +66,7 @@ fn a_static_program_is_read() {
     assert_eq!((image.page_start(), image.page_end()), (0x400000, 0x408000));
     assert!(!image.exec_stack);
     let data = image.segments[2];
-    assert_eq!(
-        (data.page_start(), data.file_page_end(), data.page_end()),
-        (0x404000, 0x406000, 0x408000)
-    );
+    assert_eq!((data.page_start(), data.file_page_end(), data.page_end()), (0x404000, 0x406000, 0x408000));
     assert_eq!(data.tail_to_clear(), (0x4050f0, 0x406000));
     assert_eq!(data.page_offset(), 0x3000);
 }
@@ -85,13 +82,7 @@ fn an_interpreter_is_found() {
     )
     .unwrap();
     assert_eq!(image.kind, Kind::Relocatable);
-    assert_eq!(
-        image.interpreter,
-        Some(FileRange {
-            offset: 0x318,
-            len: 28
-        })
-    );
+    assert_eq!(image.interpreter, Some(FileRange { offset: 0x318, len: 28 }));
     assert_eq!(image.align, 0x200000);
 }
 
@@ -101,59 +92,29 @@ fn what_contradicts_itself_is_malformed() {
     assert!(with_segments(ET_EXEC, core::slice::from_ref(&good)).is_ok());
     let bad = [
         ("no segment", program_header(7, 5, 0, 0x401000, 1, 1, PAGE)),
-        (
-            "file larger than memory",
-            program_header(PT_LOAD, 5, 0x1000, 0x401000, 0x300, 0x200, PAGE),
-        ),
-        (
-            "not congruent",
-            program_header(PT_LOAD, 5, 0x1004, 0x401000, 0x100, 0x200, PAGE),
-        ),
-        (
-            "beyond the user's half",
-            program_header(PT_LOAD, 5, 0x1000, END - 0x1000, 0x100, 0x1001, PAGE),
-        ),
-        (
-            "wraps around",
-            program_header(PT_LOAD, 5, 0x1000, u64::MAX - 0xfff, 0x100, 0x2000, PAGE),
-        ),
-        (
-            "below the lowest address",
-            program_header(PT_LOAD, 5, 0x1000, 0x1000, 0x100, 0x200, PAGE),
-        ),
+        ("file larger than memory", program_header(PT_LOAD, 5, 0x1000, 0x401000, 0x300, 0x200, PAGE)),
+        ("not congruent", program_header(PT_LOAD, 5, 0x1004, 0x401000, 0x100, 0x200, PAGE)),
+        ("beyond the user's half", program_header(PT_LOAD, 5, 0x1000, END - 0x1000, 0x100, 0x1001, PAGE)),
+        ("wraps around", program_header(PT_LOAD, 5, 0x1000, u64::MAX - 0xfff, 0x100, 0x2000, PAGE)),
+        ("below the lowest address", program_header(PT_LOAD, 5, 0x1000, 0x1000, 0x100, 0x200, PAGE)),
         (
             "file offset overflows",
             program_header(PT_LOAD, 5, u64::MAX - 0xfff, 0x401000, 0x1000, 0x1000, PAGE),
         ),
-        (
-            "interpreter's name too short",
-            program_header(PT_INTERP, 4, 0, 0, 1, 1, 1),
-        ),
-        (
-            "interpreter's name too long",
-            program_header(PT_INTERP, 4, 0, 0, 4097, 4097, 1),
-        ),
+        ("interpreter's name too short", program_header(PT_INTERP, 4, 0, 0, 1, 1, 1)),
+        ("interpreter's name too long", program_header(PT_INTERP, 4, 0, 0, 4097, 4097, 1)),
     ];
     for (what, entry) in bad {
-        assert_eq!(
-            with_segments(ET_EXEC, &[entry]),
-            Err(Error::Malformed),
-            "{what}"
-        );
+        assert_eq!(with_segments(ET_EXEC, &[entry]), Err(Error::Malformed), "{what}");
     }
     let overlap = program_header(PT_LOAD, 6, 0x1000, 0x401000, 0x100, 0x200, PAGE);
-    assert_eq!(
-        with_segments(ET_EXEC, &[good, overlap]),
-        Err(Error::Malformed)
-    );
+    assert_eq!(with_segments(ET_EXEC, &[good, overlap]), Err(Error::Malformed));
 }
 
 #[test]
 fn every_truncation_is_refused() {
     let mut file = header(ET_EXEC, 0x401000, 1);
-    file.extend(program_header(
-        PT_LOAD, 5, 0x1000, 0x401000, 0x100, 0x200, PAGE,
-    ));
+    file.extend(program_header(PT_LOAD, 5, 0x1000, 0x401000, 0x100, 0x200, PAGE));
     for len in 0..file.len() {
         assert!(parse(&file[..len]).is_err(), "{len} bytes");
     }
@@ -179,15 +140,9 @@ fn script(head: &[u8]) -> Option<Result<Line<'_>, ()>> {
 
 #[test]
 fn script_lines_are_read() {
-    assert_eq!(
-        script(b"#!/bin/sh\necho"),
-        Some(Ok((&b"/bin/sh"[..], None)))
-    );
+    assert_eq!(script(b"#!/bin/sh\necho"), Some(Ok((&b"/bin/sh"[..], None))));
     assert_eq!(script(b"#!/bin/sh"), Some(Ok((&b"/bin/sh"[..], None))));
-    assert_eq!(
-        script(b"#! \t/bin/sh  -e  x \t\n"),
-        Some(Ok((&b"/bin/sh"[..], Some(&b"-e  x"[..]))))
-    );
+    assert_eq!(script(b"#! \t/bin/sh  -e  x \t\n"), Some(Ok((&b"/bin/sh"[..], Some(&b"-e  x"[..])))));
     assert_eq!(script(b"\x7fELF"), None);
     assert_eq!(script(b"#"), None);
 }

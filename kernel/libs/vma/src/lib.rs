@@ -70,16 +70,8 @@ impl<A: Attributes> Vma<A> {
     /// The part of this vma inside `start..end`, which must overlap it.
     fn clip(&self, start: usize, end: usize) -> Self {
         let from = self.start.max(start);
-        let attr = if from == self.start {
-            self.attr.clone()
-        } else {
-            self.attr.tail(from - self.start)
-        };
-        Vma {
-            start: from,
-            end: self.end.min(end),
-            attr,
-        }
+        let attr = if from == self.start { self.attr.clone() } else { self.attr.tail(from - self.start) };
+        Vma { start: from, end: self.end.min(end), attr }
     }
 }
 
@@ -102,11 +94,7 @@ struct NoHole {
     len: usize,
 }
 
-const NO_HINT: NoHole = NoHole {
-    top: 0,
-    below: 0,
-    len: usize::MAX,
-};
+const NO_HINT: NoHole = NoHole { top: 0, below: 0, len: usize::MAX };
 
 /// The vmas of one address space, sorted, disjoint and merged.
 #[derive(Clone, Debug)]
@@ -127,12 +115,7 @@ impl<A: Attributes> Default for VmaMap<A> {
 impl<A: Attributes> VmaMap<A> {
     /// An empty map. Allocates nothing.
     pub const fn new() -> Self {
-        VmaMap {
-            chunks: Vec::new(),
-            count: 0,
-            bytes: 0,
-            no_hole: NO_HINT,
-        }
+        VmaMap { chunks: Vec::new(), count: 0, bytes: 0, no_hole: NO_HINT }
     }
 
     /// Number of vmas.
@@ -163,8 +146,7 @@ impl<A: Attributes> VmaMap<A> {
 
     /// The last vma that ends at or below `addr`.
     pub fn find_below(&self, addr: usize) -> Option<&Vma<A>> {
-        self.before(self.locate(addr))
-            .and_then(|position| self.get(position))
+        self.before(self.locate(addr)).and_then(|position| self.get(position))
     }
 
     /// All vmas, lowest first.
@@ -175,15 +157,9 @@ impl<A: Attributes> VmaMap<A> {
     /// The vmas that overlap `start..end`, lowest first, unclipped.
     pub fn overlapping(&self, start: usize, end: usize) -> impl Iterator<Item = &Vma<A>> {
         let from = self.locate(start);
-        let first = self
-            .chunks
-            .get(from.chunk)
-            .map_or(&[][..], |chunk| &chunk[from.index..]);
+        let first = self.chunks.get(from.chunk).map_or(&[][..], |chunk| &chunk[from.index..]);
         let rest = self.chunks.get(from.chunk + 1..).unwrap_or(&[]);
-        first
-            .iter()
-            .chain(rest.iter().flatten())
-            .take_while(move |vma| vma.start < end)
+        first.iter().chain(rest.iter().flatten()).take_while(move |vma| vma.start < end)
     }
 
     /// Whether all of `start..end` is mapped.
@@ -200,8 +176,7 @@ impl<A: Attributes> VmaMap<A> {
 
     /// Whether nothing in `start..end` is mapped.
     pub fn is_free(&self, start: usize, end: usize) -> bool {
-        self.find_at_or_above(start)
-            .is_none_or(|vma| vma.start >= end)
+        self.find_at_or_above(start).is_none_or(|vma| vma.start >= end)
     }
 
     /// Maps `start..end` and merges it with its neighbours.
@@ -217,9 +192,8 @@ impl<A: Attributes> VmaMap<A> {
             let vma = &self.chunks[previous.chunk][previous.index];
             vma.end == start && vma.attr.continues(vma.len(), &attr)
         });
-        let joins_next = self
-            .get(at)
-            .is_some_and(|next| next.start == end && attr.continues(end - start, &next.attr));
+        let joins_next =
+            self.get(at).is_some_and(|next| next.start == end && attr.continues(end - start, &next.attr));
         match (joins_previous, joins_next) {
             (None, false) => self.insert_at(at, Vma { start, end, attr }),
             (None, true) => {
@@ -283,10 +257,7 @@ impl<A: Attributes> VmaMap<A> {
         if new_start > old_start || !self.is_free(new_start, old_start) {
             return Err(Occupied);
         }
-        let vma = self
-            .get_mut(at)
-            .filter(|vma| vma.start == old_start)
-            .ok_or(Occupied)?;
+        let vma = self.get_mut(at).filter(|vma| vma.start == old_start).ok_or(Occupied)?;
         vma.attr = vma.attr.grown_down(old_start - new_start);
         vma.start = new_start;
         self.bytes += old_start - new_start;
@@ -299,11 +270,7 @@ impl<A: Attributes> VmaMap<A> {
             return None;
         }
         let known = self.no_hole.top == high && len >= self.no_hole.len;
-        let mut ceiling = if known {
-            self.no_hole.below.min(high)
-        } else {
-            high
-        };
+        let mut ceiling = if known { self.no_hole.below.min(high) } else { high };
         let mut above = self.locate(ceiling.max(1) - 1);
         // A vma that reaches over the ceiling lowers it.
         if let Some(vma) = self.get(above) {
@@ -324,11 +291,7 @@ impl<A: Attributes> VmaMap<A> {
             }
         };
         if found.is_some() {
-            self.no_hole = NoHole {
-                top: high,
-                below: ceiling,
-                len,
-            };
+            self.no_hole = NoHole { top: high, below: ceiling, len };
         }
         found
     }
@@ -337,9 +300,7 @@ impl<A: Attributes> VmaMap<A> {
     pub fn find_gap_bottom_up(&self, len: usize, low: usize, high: usize) -> Option<usize> {
         let mut floor = low;
         let fits = |floor: usize, ceiling: usize| {
-            ceiling
-                .checked_sub(floor)
-                .is_some_and(|room| len > 0 && room >= len)
+            ceiling.checked_sub(floor).is_some_and(|room| len > 0 && room >= len)
         };
         for vma in self.overlapping(low, high) {
             if fits(floor, vma.start.saturating_sub(vma.attr.guard_below())) {
@@ -360,50 +321,31 @@ impl<A: Attributes> VmaMap<A> {
             [only] if ends_after(only) => 0,
             chunks => chunks.partition_point(|chunk| !ends_after(chunk)),
         };
-        let index = self
-            .chunks
-            .get(chunk)
-            .map_or(0, |chunk| chunk.partition_point(|vma| vma.end <= addr));
+        let index = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(|vma| vma.end <= addr));
         Position { chunk, index }
     }
 
     #[inline]
     fn get(&self, at: Position) -> Option<&Vma<A>> {
-        self.chunks
-            .get(at.chunk)
-            .and_then(|chunk| chunk.get(at.index))
+        self.chunks.get(at.chunk).and_then(|chunk| chunk.get(at.index))
     }
 
     fn get_mut(&mut self, at: Position) -> Option<&mut Vma<A>> {
-        self.chunks
-            .get_mut(at.chunk)
-            .and_then(|chunk| chunk.get_mut(at.index))
+        self.chunks.get_mut(at.chunk).and_then(|chunk| chunk.get_mut(at.index))
     }
 
     fn before(&self, at: Position) -> Option<Position> {
         if at.index > 0 {
-            return Some(Position {
-                chunk: at.chunk,
-                index: at.index - 1,
-            });
+            return Some(Position { chunk: at.chunk, index: at.index - 1 });
         }
         let chunk = at.chunk.checked_sub(1)?;
-        Some(Position {
-            chunk,
-            index: self.chunks[chunk].len() - 1,
-        })
+        Some(Position { chunk, index: self.chunks[chunk].len() - 1 })
     }
 
     fn after(&self, at: Position) -> Position {
         match self.chunks.get(at.chunk) {
-            Some(chunk) if at.index + 1 < chunk.len() => Position {
-                chunk: at.chunk,
-                index: at.index + 1,
-            },
-            _ => Position {
-                chunk: at.chunk + 1,
-                index: 0,
-            },
+            Some(chunk) if at.index + 1 < chunk.len() => Position { chunk: at.chunk, index: at.index + 1 },
+            _ => Position { chunk: at.chunk + 1, index: 0 },
         }
     }
 
@@ -411,10 +353,7 @@ impl<A: Attributes> VmaMap<A> {
         self.count += 1;
         // Past the end: append to the last chunk. At the front of a chunk: rather to the end of the one before.
         let at = match self.before(at) {
-            Some(previous) if at.index == 0 => Position {
-                chunk: previous.chunk,
-                index: previous.index + 1,
-            },
+            Some(previous) if at.index == 0 => Position { chunk: previous.chunk, index: previous.index + 1 },
             None if self.chunks.is_empty() => {
                 self.chunks.push(Vec::with_capacity(8));
                 at
@@ -427,11 +366,7 @@ impl<A: Attributes> VmaMap<A> {
             return;
         }
         // A full chunk is cut in two, but appending (the common case of a growing map) leaves it full.
-        let cut = if at.index == CHUNK {
-            CHUNK - 1
-        } else {
-            CHUNK / 2
-        };
+        let cut = if at.index == CHUNK { CHUNK - 1 } else { CHUNK / 2 };
         let mut upper = Vec::with_capacity(CHUNK);
         upper.extend(chunk.drain(cut..));
         if at.index <= cut {

@@ -16,16 +16,10 @@ struct Attr {
 
 impl Attributes for Attr {
     fn tail(&self, bytes: usize) -> Self {
-        Attr {
-            offset: self.offset.map(|offset| offset + bytes),
-            ..*self
-        }
+        Attr { offset: self.offset.map(|offset| offset + bytes), ..*self }
     }
     fn grown_down(&self, bytes: usize) -> Self {
-        Attr {
-            offset: self.offset.map(|offset| offset - bytes),
-            ..*self
-        }
+        Attr { offset: self.offset.map(|offset| offset - bytes), ..*self }
     }
     fn continues(&self, bytes: usize, next: &Self) -> bool {
         self.tail(bytes) == *next
@@ -36,25 +30,15 @@ impl Attributes for Attr {
 }
 
 fn anon(kind: u8) -> Attr {
-    Attr {
-        kind,
-        offset: None,
-        guard: 0,
-    }
+    Attr { kind, offset: None, guard: 0 }
 }
 
 fn file(kind: u8, page: usize) -> Attr {
-    Attr {
-        kind,
-        offset: Some(page * PAGE),
-        guard: 0,
-    }
+    Attr { kind, offset: Some(page * PAGE), guard: 0 }
 }
 
 fn ranges(map: &VmaMap<Attr>) -> Vec<(usize, usize, u8)> {
-    map.iter()
-        .map(|vma| (vma.start / PAGE, vma.end / PAGE, vma.attr.kind))
-        .collect()
+    map.iter().map(|vma| (vma.start / PAGE, vma.end / PAGE, vma.attr.kind)).collect()
 }
 
 fn map_of(list: &[(usize, usize, Attr)]) -> VmaMap<Attr> {
@@ -74,11 +58,7 @@ fn anonymous_neighbours_merge_on_both_sides() {
 
 #[test]
 fn file_neighbours_merge_only_when_the_offset_continues() {
-    let map = map_of(&[
-        (1, 2, file(1, 10)),
-        (2, 3, file(1, 11)),
-        (3, 4, file(1, 20)),
-    ]);
+    let map = map_of(&[(1, 2, file(1, 10)), (2, 3, file(1, 11)), (3, 4, file(1, 20))]);
     assert_eq!(ranges(&map), [(1, 3, 1), (3, 4, 1)]);
 }
 
@@ -87,14 +67,7 @@ fn a_hole_in_a_file_mapping_leaves_the_right_offset_behind() {
     let mut map = map_of(&[(0, 10, file(1, 100))]);
     let mut removed = Vec::new();
     map.remove(3 * PAGE, 5 * PAGE, |vma| removed.push(vma));
-    assert_eq!(
-        removed,
-        [Vma {
-            start: 3 * PAGE,
-            end: 5 * PAGE,
-            attr: file(1, 103)
-        }]
-    );
+    assert_eq!(removed, [Vma { start: 3 * PAGE, end: 5 * PAGE, attr: file(1, 103) }]);
     assert_eq!(map.find(5 * PAGE).unwrap().attr, file(1, 105));
     assert_eq!(map.find(4 * PAGE), None);
     assert_eq!(map.find_at_or_above(4 * PAGE).unwrap().start, 5 * PAGE);
@@ -114,11 +87,7 @@ fn changing_attributes_and_back_merges_again() {
 fn overlap_and_empty_ranges_are_refused() {
     let mut map = map_of(&[(5, 8, anon(1))]);
     for (start, end) in [(4, 6), (6, 7), (7, 9), (4, 9), (3, 3), (9, 4)] {
-        assert_eq!(
-            map.insert(start * PAGE, end * PAGE, anon(2)),
-            Err(Occupied),
-            "{start}..{end}"
-        );
+        assert_eq!(map.insert(start * PAGE, end * PAGE, anon(2)), Err(Occupied), "{start}..{end}");
     }
     assert_eq!(ranges(&map), [(5, 8, 1)]);
 }
@@ -136,16 +105,7 @@ fn a_stack_grows_down_into_free_room_only() {
 #[test]
 fn gaps_come_from_the_top_and_leave_the_guard_free() {
     let mut map = VmaMap::new();
-    map.insert(
-        90 * PAGE,
-        95 * PAGE,
-        Attr {
-            kind: 9,
-            offset: None,
-            guard: 10 * PAGE,
-        },
-    )
-    .unwrap();
+    map.insert(90 * PAGE, 95 * PAGE, Attr { kind: 9, offset: None, guard: 10 * PAGE }).unwrap();
     let top = 100 * PAGE;
     assert_eq!(map.find_gap_top_down(5 * PAGE, PAGE, top), Some(95 * PAGE));
     assert_eq!(map.find_gap_top_down(6 * PAGE, PAGE, top), Some(74 * PAGE));
@@ -173,11 +133,7 @@ fn tens_of_thousands_of_vmas_stay_sorted() {
         map.insert(page * PAGE, (page + 1) * PAGE, anon(1)).unwrap();
     }
     assert_eq!(map.len(), 30_000);
-    assert!(
-        map.iter()
-            .zip(map.iter().skip(1))
-            .all(|(a, b)| a.end < b.start)
-    );
+    assert!(map.iter().zip(map.iter().skip(1)).all(|(a, b)| a.end < b.start));
     assert_eq!(map.find(59_998 * PAGE).unwrap().start, 59_998 * PAGE);
     map.remove(0, 60_000 * PAGE, drop);
     assert!(map.is_empty() && map.chunks.is_empty());
@@ -231,10 +187,7 @@ fn check(map: &VmaMap<Attr>, model: &Model) {
                 "unmerged: {lower:?} {vma:?}"
             );
         }
-        for (index, slot) in flat[vma.start / PAGE..vma.end / PAGE]
-            .iter_mut()
-            .enumerate()
-        {
+        for (index, slot) in flat[vma.start / PAGE..vma.end / PAGE].iter_mut().enumerate() {
             *slot = Some(vma.attr.tail(index * PAGE));
         }
         previous = Some(vma);
@@ -242,15 +195,9 @@ fn check(map: &VmaMap<Attr>, model: &Model) {
     assert_eq!(&flat, model);
     assert_eq!(map.len(), map.iter().count());
     assert_eq!(map.mapped_bytes(), model.iter().flatten().count() * PAGE);
-    assert!(
-        map.chunks
-            .iter()
-            .all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK)
-    );
+    assert!(map.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK));
     for (page, slot) in model.iter().enumerate() {
-        let found = map
-            .find(page * PAGE + 5)
-            .map(|vma| vma.attr.tail(page * PAGE - vma.start));
+        let found = map.find(page * PAGE + 5).map(|vma| vma.attr.tail(page * PAGE - vma.start));
         assert_eq!(&found, slot);
     }
 }

@@ -1,0 +1,3 @@
+//! Communication between processes that is not a file.
+
+pub mod futex;

@@ -1,0 +1,346 @@
+//! Page faults: bring the page in, copy it, grow the stack, or say what is wrong with the access.
+//!
+//! One fault does more than the page that was touched when that is cheaper than the faults it saves: pages of an object
+//! that are at hand are mapped along (fault-around), a program that touches fresh memory in ascending order gets a few
+//! pages ahead (see [`Vm::pages_ahead`]), and pages that a fork write-protected and nobody else uses any more become writable
+//! along with their neighbour.
+
+use ostd::{
+    mm::{AllocClass, Frame, Mapper, OutOfMemory, PageFlags},
+    user::mem::PageFault,
+};
+
+use super::{
+    Backing, FrameRun, Layout, MemoryObject, OWNED, STACK_GUARD, Vm, VmFlags, Vma, object::FAULT_AROUND,
+    page_floor,
+};
+use crate::{prelude::*, process::Thread};
+
+/// What the program tried to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+    Exec,
+}
+
+impl Access {
+    fn needs(self) -> VmFlags {
+        match self {
+            // On x86 whatever is mapped with any right is readable.
+            Access::Read => VmFlags::ACCESS,
+            Access::Write => VmFlags::WRITE,
+            Access::Exec => VmFlags::EXEC,
+        }
+    }
+}
+
+impl From<&PageFault> for Access {
+    fn from(fault: &PageFault) -> Access {
+        match fault {
+            PageFault { write: true, .. } => Access::Write,
+            PageFault { exec: true, .. } => Access::Exec,
+            _ => Access::Read,
+        }
+    }
+}
+
+/// Why an access can't be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultError {
+    /// Nothing is mapped there: SIGSEGV, SEGV_MAPERR.
+    NotMapped,
+    /// The mapping does not allow it: SIGSEGV, SEGV_ACCERR.
+    Denied,
+    /// Beyond the end of the object, or it can't be read: SIGBUS, BUS_ADRERR.
+    Bus,
+    /// No memory left: the OOM policy decides.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for FaultError {
+    fn from(_: OutOfMemory) -> FaultError {
+        FaultError::OutOfMemory
+    }
+}
+
+impl From<FaultError> for Errno {
+    fn from(error: FaultError) -> Errno {
+        match error {
+            FaultError::OutOfMemory => ENOMEM,
+            _ => EFAULT,
+        }
+    }
+}
+
+/// An anonymous vma of at most this size gets a page of its own at the first read already: what is read in a heap, a stack
+/// or a bss is nearly always written soon, and a second fault costs more than clearing a page.
+const SMALL_VMA: usize = 4 << 20;
+
+/// A fault on a user address by a copy in the kernel. Set as ostd's handler at boot.
+pub fn handle_kernel_access(fault: &PageFault) -> Result<(), ()> {
+    let thread = Thread::try_current().ok_or(())?;
+    thread.vm().handle_fault(fault.addr, Access::from(fault)).map_err(drop)
+}
+
+impl Vm {
+    /// Makes an access to `addr` possible, or says why it is not.
+    ///
+    /// `Ok` may also mean that the fault was over before it got here (another thread was faster): the access is tried again.
+    pub fn handle_fault(&self, addr: Vaddr, access: Access) -> Result<(), FaultError> {
+        let layout = self.layout.read();
+        if let Some(vma) = layout.vmas.find(addr) {
+            return self.fault_in(vma, page_floor(addr), access);
+        }
+        let below_stack = layout
+            .vmas
+            .find_at_or_above(addr)
+            .is_some_and(|vma| vma.attr.flags.contains(VmFlags::GROWS_DOWN));
+        drop(layout);
+        if !below_stack {
+            return Err(FaultError::NotMapped);
+        }
+        self.grow_stack(page_floor(addr))?;
+        let layout = self.layout.read();
+        let vma = layout.vmas.find(addr).ok_or(FaultError::NotMapped)?;
+        self.fault_in(vma, page_floor(addr), access)
+    }
+
+    /// Brings in all pages of `start..end` (MAP_POPULATE, mlock); stops at the first error.
+    pub(super) fn populate(&self, start: Vaddr, end: Vaddr) -> Result<(), FaultError> {
+        let mut page = start;
+        while page < end {
+            let layout = self.layout.read();
+            let vma = layout.vmas.find(page).ok_or(FaultError::NotMapped)?;
+            let private_write =
+                vma.attr.flags.contains(VmFlags::WRITE) && !vma.attr.flags.contains(VmFlags::SHARED);
+            let access = if private_write { Access::Write } else { Access::Read };
+            let stop = end.min(vma.end);
+            while page < stop {
+                self.fault_in(vma, page, access)?;
+                page += PAGE_SIZE;
+            }
+        }
+        Ok(())
+    }
+
+    /// Resolves an access to `page`, which lies in `vma`.
+    fn fault_in(&self, vma: &Vma, page: Vaddr, access: Access) -> Result<(), FaultError> {
+        let flags = vma.attr.flags;
+        if !flags.intersects(access.needs()) {
+            return Err(FaultError::Denied);
+        }
+        let write = access == Access::Write;
+        match &vma.attr.backing {
+            Backing::Anonymous => self.fault_anonymous(vma, page, write),
+            Backing::Object(object, offset) => {
+                let index = (offset + (page - vma.start) as u64) / PAGE_SIZE as u64;
+                if write && !flags.contains(VmFlags::SHARED) {
+                    self.fault_private_write(vma, page, object, index)
+                } else {
+                    self.fault_object(vma, page, object, index)
+                }
+            }
+        }
+    }
+
+    fn fault_anonymous(&self, vma: &Vma, page: Vaddr, write: bool) -> Result<(), FaultError> {
+        let mut mapper = self.space.lock();
+        if let Some((present, references)) = mapper.query_refcount(page) {
+            return if write { make_writable(&mut mapper, vma, page, present, references) } else { Ok(()) };
+        }
+        let flags = vma.attr.flags;
+        if !write && vma.len() > SMALL_VMA {
+            mapper.map(page, zero_page()?, flags.page_flags())?;
+            self.count_in(1);
+            return Ok(());
+        }
+        let writable = writable_flags(flags);
+        mapper.map(page, Frame::zeroed(AllocClass::User)?, writable)?;
+        self.count_in(1);
+        for ahead in pages_ahead(&mapper, vma, page) {
+            // Only a help: without memory the program gets along with what it has.
+            let Ok(frame) = Frame::zeroed(AllocClass::User) else { break };
+            mapper.map(ahead, frame, writable)?;
+            self.count_in(1);
+        }
+        Ok(())
+    }
+
+    /// A read, a fetch, or a write through a shared mapping: the program gets the object's own frame.
+    fn fault_object(
+        &self,
+        vma: &Vma,
+        page: Vaddr,
+        object: &Arc<dyn MemoryObject>,
+        index: u64,
+    ) -> Result<(), FaultError> {
+        let shared_write = vma.attr.flags.contains(VmFlags::SHARED | VmFlags::WRITE);
+        let mut flags = vma.attr.flags.page_flags();
+        if shared_write {
+            flags |= PageFlags::WRITE;
+        }
+        let frame = object.frame(index, shared_write)?;
+        // Pages around it, in a window that is aligned as Linux's is; writes must be seen by the object one by one.
+        let window = page & !(FAULT_AROUND * PAGE_SIZE - 1);
+        let first = window.max(vma.start);
+        let last = (window + FAULT_AROUND * PAGE_SIZE).min(vma.end);
+        let mut after = FrameRun::new();
+        let mut before = FrameRun::new();
+        if !shared_write {
+            object.frames_at_hand(index + 1, (last - page) / PAGE_SIZE - 1, &mut after);
+            let pages_before = (page - first) / PAGE_SIZE;
+            object.frames_at_hand(index - pages_before as u64, pages_before, &mut before);
+        }
+        let mut mapper = self.space.lock();
+        if mapper.query_flags(page).is_none() {
+            mapper.map(page, frame, flags)?;
+            self.count_in(1);
+        } else if shared_write {
+            // Present, but not writable: the mapping was read-only when the page came in.
+            mapper.protect(page..page + PAGE_SIZE, |old| old | flags);
+        }
+        let mapped = map_absent(&mut mapper, page + PAGE_SIZE, after, flags)
+            + map_absent(&mut mapper, first, before, flags);
+        self.count_in(mapped);
+        Ok(())
+    }
+
+    /// A write through a private mapping of an object: the program gets a copy, unless it has one already.
+    fn fault_private_write(
+        &self,
+        vma: &Vma,
+        page: Vaddr,
+        object: &Arc<dyn MemoryObject>,
+        index: u64,
+    ) -> Result<(), FaultError> {
+        {
+            let mut mapper = self.space.lock();
+            if let Some((present, references)) = mapper.query_refcount(page) {
+                return make_writable(&mut mapper, vma, page, present, references);
+            }
+        }
+        let original = object.frame(index, false)?;
+        let copy = Frame::copy_of(&original, AllocClass::User)?;
+        let mut mapper = self.space.lock();
+        if mapper.query_flags(page).is_none() {
+            mapper.map(page, copy, writable_flags(vma.attr.flags))?;
+            self.count_in(1);
+        }
+        Ok(())
+    }
+
+    /// Moves the start of the stack above down to `page`, if limits and the guard gap allow.
+    fn grow_stack(&self, page: Vaddr) -> Result<(), FaultError> {
+        let limits = Thread::try_current().map(|thread| thread.process.memory_limits());
+        let mut layout = self.layout.write();
+        layout.grow_stack(page, limits.as_ref()).ok_or(FaultError::NotMapped)
+    }
+}
+
+impl Layout {
+    fn grow_stack(&mut self, page: Vaddr, limits: Option<&super::MemoryLimits>) -> Option<()> {
+        let stack = self.vmas.find_at_or_above(page)?;
+        if stack.start <= page {
+            return Some(());
+        }
+        let (start, size) = (stack.start, stack.end - page);
+        if !stack.attr.flags.contains(VmFlags::GROWS_DOWN) || page < super::MMAP_MIN_ADDR {
+            return None;
+        }
+        if limits.is_some_and(|limits| {
+            size > limits.stack || self.vmas.mapped_bytes() + (start - page) > limits.address_space
+        }) {
+            return None;
+        }
+        // Another mapping must stay out of reach of a large frame that skips the guard.
+        let neighbour = self.vmas.find_below(page + PAGE_SIZE);
+        let accessible = |vma: &&Vma| vma.attr.flags.intersects(VmFlags::ACCESS);
+        if neighbour.filter(accessible).is_some_and(|vma| page - vma.end < STACK_GUARD) {
+            return None;
+        }
+        self.vmas.grow_down(start, page).ok()
+    }
+}
+
+/// A write to a present page of a private mapping: the only owner goes on with the page, others get a copy.
+fn make_writable(
+    mapper: &mut Mapper,
+    vma: &Vma,
+    page: Vaddr,
+    present: PageFlags,
+    references: u32,
+) -> Result<(), FaultError> {
+    if present.contains(PageFlags::WRITE) {
+        return Ok(());
+    }
+    if present.contains(OWNED) && references == 1 {
+        unprotect_around(mapper, vma, page);
+        return Ok(());
+    }
+    let Some((shared, _)) = mapper.query(page) else { return Ok(()) };
+    let copy = if is_zero_page(&shared) {
+        Frame::zeroed(AllocClass::User)?
+    } else {
+        Frame::copy_of(&shared, AllocClass::User)?
+    };
+    mapper.map(page, copy, writable_flags(vma.attr.flags))?;
+    Ok(())
+}
+
+/// Makes `page` writable, and those that follow in the same state: after a fork whose child is gone, the parent gets
+/// its pages back in a few faults.
+fn unprotect_around(mapper: &mut Mapper, vma: &Vma, page: Vaddr) {
+    let limit = (page + FAULT_AROUND * PAGE_SIZE).min(vma.end);
+    let mut end = page + PAGE_SIZE;
+    while end < limit {
+        match mapper.query_refcount(end) {
+            Some((flags, 1)) if flags.contains(OWNED) && !flags.contains(PageFlags::WRITE) => {
+                end += PAGE_SIZE
+            }
+            _ => break,
+        }
+    }
+    mapper.protect(page..end, |flags| flags | PageFlags::WRITE);
+}
+
+/// The pages after `page` that a program walking upwards will touch next: as many as lie present before it, up to a
+/// window. Nothing is mapped ahead for scattered accesses; a walk over n pages takes O(log) faults at first and one per
+/// window later, and wastes less than a window.
+fn pages_ahead(mapper: &Mapper, vma: &Vma, page: Vaddr) -> impl Iterator<Item = Vaddr> + use<> {
+    let present = |at: &Vaddr| mapper.query_flags(*at).is_some();
+    let behind = (vma.start..page).step_by(PAGE_SIZE).rev().take(FAULT_AROUND).take_while(present).count();
+    let following = (page + PAGE_SIZE..vma.end).step_by(PAGE_SIZE).take(behind);
+    let count = following.clone().take_while(|at| !present(at)).count();
+    following.take(count)
+}
+
+/// Maps a run of an object's frames from `page` on, where nothing is mapped yet; returns how many it was. It is only a help,
+/// so it ends early when there is no memory for a page table.
+fn map_absent(mapper: &mut Mapper, page: Vaddr, run: FrameRun, flags: PageFlags) -> usize {
+    let mut mapped = 0;
+    for (at, frame) in (page..).step_by(PAGE_SIZE).zip(run) {
+        if mapper.query_flags(at).is_none() {
+            if mapper.map(at, frame, flags).is_err() {
+                break;
+            }
+            mapped += 1;
+        }
+    }
+    mapped
+}
+
+fn writable_flags(flags: VmFlags) -> PageFlags {
+    flags.page_flags() | PageFlags::WRITE | OWNED
+}
+
+static ZERO_PAGE: spin::Once<Frame> = spin::Once::new();
+
+/// The frame that all untouched anonymous pages show to readers.
+fn zero_page() -> Result<Frame, FaultError> {
+    ZERO_PAGE.try_call_once(|| Frame::zeroed(AllocClass::Kernel)).cloned().map_err(FaultError::from)
+}
+
+fn is_zero_page(frame: &Frame) -> bool {
+    ZERO_PAGE.get().is_some_and(|zero| zero == frame)
+}

@@ -1,0 +1,109 @@
+//! What can be mapped: files through their page cache, and memory shared between processes.
+
+use alloc::collections::BTreeMap;
+
+use arrayvec::ArrayVec;
+use ostd::{
+    mm::{AllocClass, Frame},
+    sync::SpinLock,
+};
+
+use super::FaultError;
+use crate::{lock_order, prelude::*};
+
+/// Most pages that one fault maps.
+pub const FAULT_AROUND: usize = 16;
+
+/// Consecutive frames of an object.
+pub type FrameRun = ArrayVec<Frame, FAULT_AROUND>;
+
+/// Identity of an object: two mappings with equal ids and pages show the same memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectId(pub usize);
+
+/// What `/proc/pid/maps` shows for a mapping.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectName {
+    /// Device number, in the kernel's encoding.
+    pub dev: u64,
+    pub ino: u64,
+    /// Path, or another name; empty for none.
+    pub path: Vec<u8>,
+}
+
+/// Memory that can be mapped, by pages.
+pub trait MemoryObject: Send + Sync {
+    /// The frame of page `index`. `write`: the program will be able to write to it (a shared writable mapping).
+    /// May sleep.
+    ///
+    /// # Errors
+    /// `Bus` beyond the end of the object, or when the page can't be read; `OutOfMemory`.
+    fn frame(&self, index: u64, write: bool) -> Result<Frame, FaultError>;
+
+    /// Appends the frames of the pages from `index` on that are at hand without sleeping: at most `max`, up to the first one
+    /// that is missing.
+    fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun);
+
+    /// Size in bytes.
+    fn size(&self) -> u64;
+
+    /// Which memory this is.
+    fn id(&self) -> ObjectId;
+
+    /// What to show in `/proc/pid/maps`.
+    fn name(&self) -> ObjectName;
+}
+
+/// Anonymous memory shared by a process and its descendants (MAP_SHARED | MAP_ANONYMOUS).
+///
+/// Pages are made when first touched, so that a huge sparse mapping costs what is used of it.
+pub struct SharedMemory {
+    pages: SpinLock<BTreeMap<u64, Frame>>,
+    /// Size in pages.
+    len: u64,
+    ino: u64,
+}
+
+impl SharedMemory {
+    /// `bytes` of zeros; nothing is allocated yet.
+    pub fn new(bytes: usize) -> Arc<SharedMemory> {
+        Arc::new(SharedMemory {
+            pages: SpinLock::new(lock_order::SHARED_MEMORY, BTreeMap::new()),
+            len: bytes.div_ceil(PAGE_SIZE) as u64,
+            ino: super::next_id(),
+        })
+    }
+}
+
+impl MemoryObject for SharedMemory {
+    fn frame(&self, index: u64, _write: bool) -> Result<Frame, FaultError> {
+        if index >= self.len {
+            return Err(FaultError::Bus);
+        }
+        if let Some(frame) = self.pages.lock().get(&index) {
+            return Ok(frame.clone());
+        }
+        // Allocated without the lock; whoever comes first wins.
+        let fresh = Frame::zeroed(AllocClass::User)?;
+        Ok(self.pages.lock().entry(index).or_insert(fresh).clone())
+    }
+
+    fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun) {
+        let pages = self.pages.lock();
+        let max = max.min(run.remaining_capacity());
+        let consecutive = pages.range(index..).zip(index..).take_while(|((at, _), expected)| *at == expected);
+        run.extend(consecutive.take(max).map(|((_, frame), _)| frame.clone()));
+    }
+
+    fn size(&self) -> u64 {
+        self.len * PAGE_SIZE as u64
+    }
+
+    fn id(&self) -> ObjectId {
+        ObjectId(core::ptr::from_ref(self) as usize)
+    }
+
+    fn name(&self) -> ObjectName {
+        ObjectName { dev: 1, ino: self.ino, path: b"/dev/zero (deleted)".to_vec() }
+    }
+}

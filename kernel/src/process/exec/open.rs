@@ -1,0 +1,121 @@
+//! Finding the file to run (rules 10.1, 10.2, 10.5, 10.8), and the ids that it runs with (10.16).
+
+use alloc::format;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::{
+    fs::{
+        access,
+        inode::{S_ISGID, S_ISUID, S_IXGRP},
+        mount::MountFlags,
+        open::ExecFile,
+        path::{Path, Walker},
+    },
+    prelude::*,
+    process::{Credentials, Thread},
+};
+
+/// What execve and execveat name.
+pub struct Target {
+    pub dirfd: i32,
+    /// Without NUL; empty with [`Target::empty_path`].
+    pub path: Vec<u8>,
+    /// AT_EMPTY_PATH: an empty path means the file of `dirfd` itself.
+    pub empty_path: bool,
+    /// AT_SYMLINK_NOFOLLOW.
+    pub no_follow: bool,
+}
+
+/// Flags of execveat(2).
+pub mod flags {
+    pub const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+    pub const AT_EMPTY_PATH: u32 = 0x1000;
+    /// Only check whether the file could be executed.
+    pub const AT_EXECVE_CHECK: u32 = 0x1_0000;
+}
+
+/// "The working directory" in place of a descriptor.
+pub const AT_FDCWD: i32 = -100;
+
+/// A file that may be executed.
+pub struct Opened {
+    pub exe: Arc<ExecFile>,
+    /// The path as the program will know it (AT_EXECFN; what a script's interpreter gets).
+    pub path: Vec<u8>,
+    /// Last part of the path, for comm.
+    pub name: Vec<u8>,
+    /// The path leads through a descriptor that exec will close: an interpreter could not follow it (rule 10.5).
+    pub hidden_by_close_on_exec: bool,
+}
+
+/// Finds and opens the file to run.
+///
+/// # Errors
+/// As open(2), and EACCES (not regular, not executable, noexec mount), ETXTBSY (open for writing).
+pub fn open(thread: &Thread, target: Target) -> Result<Opened> {
+    let by_fd = target.dirfd != AT_FDCWD && target.path.first() != Some(&b'/');
+    let place = find(thread, &target, by_fd)?;
+    let name = match target.path.is_empty() {
+        true => place.dentry.name().to_vec(),
+        false => basename(&target.path).to_vec(),
+    };
+    let hidden_by_close_on_exec = by_fd && thread.files().is_cloexec(target.dirfd)?;
+    let exe = Arc::new(ExecFile::open(&thread.creds(), place)?);
+    let path = match (by_fd, target.path.is_empty()) {
+        (false, _) => target.path,
+        (true, true) => format!("/dev/fd/{}", target.dirfd).into_bytes(),
+        (true, false) => [format!("/dev/fd/{}/", target.dirfd).as_bytes(), &target.path].concat(),
+    };
+    Ok(Opened { exe, path, name, hidden_by_close_on_exec })
+}
+
+fn find(thread: &Thread, target: &Target, by_fd: bool) -> Result<Path> {
+    if target.path.is_empty() && !target.empty_path {
+        return Err(ENOENT);
+    }
+    let (root, cwd) = thread.fs().root_and_cwd();
+    let start = match by_fd {
+        true => thread.files().get_any(target.dirfd)?.path().cloned().ok_or(EACCES)?,
+        false => cwd,
+    };
+    if target.path.is_empty() {
+        return Ok(start);
+    }
+    Walker::new(&thread.creds(), &root, start).find(&target.path, !target.no_follow)
+}
+
+/// Opens the interpreter of a script or a program.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_interpreter(thread: &Thread, path: &[u8]) -> Result<Opened> {
+    open(thread, Target { dirfd: AT_FDCWD, path: path.to_vec(), empty_path: false, no_follow: false })
+}
+
+fn basename(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
+/// The credentials that a program from `file` runs with, and whether the C library must not trust its environment
+/// (AT_SECURE).
+///
+/// Set-id bits count unless the mount or no_new_privs forbids it (rule 10.16).
+pub fn credentials(thread: &Thread, file: &ExecFile) -> (Credentials, bool) {
+    let old = thread.creds();
+    let base = file.inode().base();
+    let mode = base.mode();
+    let nosuid = file.path().is_some_and(|path| path.mount.flags().contains(MountFlags::NOSUID));
+    let honoured = !nosuid && !thread.no_new_privs.load(Relaxed);
+    let set_uid = honoured && mode & S_ISUID != 0;
+    // Without group execution the bit means mandatory locking, which is no more.
+    let set_gid = honoured && mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP;
+    let new = old
+        .after_exec(if set_uid { base.uid() } else { old.euid }, if set_gid { base.gid() } else { old.egid });
+    let secure = new.euid != old.uid || new.egid != old.gid;
+    (new, secure)
+}
+
+/// Whether the caller can't read the file that it may execute.
+pub fn is_unreadable(thread: &Thread, file: &ExecFile) -> bool {
+    access::check(file.inode().base(), &thread.creds(), access::Access::READ).is_err()
+}
