@@ -13,8 +13,8 @@ command=${1:?usage: setup.sh COMMAND [ARGUMENT...]}
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# The oldest release that knows edition 2024 and every library function used here.
-minor_needed=88
+# The oldest release of Rust 1 that this is built and tested with.
+minor_needed=95
 
 # recent RUSTC: is it new enough?
 recent() {
@@ -91,28 +91,48 @@ EOF
     exit 1
 }
 
+sources=
+# apt_get SUBCOMMAND [ARGUMENT...]: asks nothing, shows its progress, and does not mix it with our output.
+apt_get() {
+    # shellcheck disable=SC2086
+    apt-get $sources -y --no-install-recommends "$@" </dev/null >&2
+}
+
+# The Rust of Debian 12's main archive is too old; that of its security archive is not. A machine whose apt does not know
+# that archive (few are without it) gets to use it for this one installation, and its own lists stay as they are.
+recent_archive() {
+    minor=$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: 1\.\([0-9]*\)\..*/\1/p')
+    if [ "${minor:-0}" -ge $minor_needed ]; then return; fi
+    grep -q '^VERSION_CODENAME=bookworm' /etc/os-release || give_up "apt knows no recent rustc-web"
+    parts=$(mktemp -d)
+    trap 'rm -rf "$parts"' EXIT
+    for list in /etc/apt/sources.list.d/*; do [ ! -e "$list" ] || cp "$list" "$parts"; done
+    echo 'deb http://deb.debian.org/debian-security bookworm-security main' >"$parts/foster-security.list"
+    sources="-o Dir::Etc::SourceParts=$parts"
+    apt_get update || give_up "apt-get update failed for Debian's security archive"
+}
+
 missing_packages
 if [ -n "$missing" ]; then
     has apt-get && [ -f /etc/debian_version ] || give_up "some tools are missing, and this is not a Debian system"
     [ "$(id -u)" = 0 ] || give_up "some tools are missing, and only root can install them"
     echo "foster: installing $missing" >&2
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update </dev/null >&2 || give_up "apt-get update failed: is there a network?"
+    apt_get update || give_up "apt-get update failed: is there a network?"
+    case $missing in *rustc-web*) recent_archive ;; esac
     # Everything is fetched before anything is unpacked, so a failed download leaves the machine as it was.
     # shellcheck disable=SC2086
-    apt-get install -y --no-install-recommends --download-only $missing </dev/null >&2 ||
-        give_up "apt-get could not fetch the packages"
+    apt_get install --download-only $missing || give_up "apt-get could not fetch the packages: is there a network?"
     # shellcheck disable=SC2086
-    apt-get install -y --no-install-recommends $missing </dev/null >&2 ||
-        { echo "foster: apt-get install failed; its own message is above" >&2; exit 1; }
+    apt_get install $missing || { echo "foster: apt-get install failed; its own message is above" >&2; exit 1; }
     wanted=$missing
     missing_packages
     [ -z "$missing" ] || {
         echo "foster: installed $wanted, but these are still missing or too old: $missing" >&2
-        echo "foster: Rust 1.$minor_needed or newer comes with Debian's security archive (bookworm-security)" >&2
         exit 1
     }
 fi
 
 [ -z "$only_check" ] || exit 0
+[ -z "${parts:-}" ] || rm -rf "$parts"
 exec "$(host_cargo)" run --quiet --package runner -- "$@"
