@@ -73,6 +73,9 @@ impl From<FaultError> for Errno {
     }
 }
 
+/// Bytes that one fault maps of an object at most.
+const WINDOW: usize = FAULT_AROUND * PAGE_SIZE;
+
 /// An anonymous vma of at most this size gets a page of its own at the first read already: what is read in a heap, a stack
 /// or a bss is nearly always written soon, and a second fault costs more than clearing a page.
 const SMALL_VMA: usize = 4 << 20;
@@ -155,19 +158,18 @@ impl Vm {
             self.count_in(1);
             return Ok(());
         }
-        let writable = writable_flags(flags);
-        mapper.map(page, Frame::zeroed(AllocClass::User)?, writable)?;
-        self.count_in(1);
-        for ahead in pages_ahead(&mapper, vma, page) {
-            // Only a help: without memory the program gets along with what it has.
-            let Ok(frame) = Frame::zeroed(AllocClass::User) else { break };
-            mapper.map(ahead, frame, writable)?;
-            self.count_in(1);
-        }
+        let pages = 1 + pages_ahead(&mapper, vma, page);
+        let first = Frame::zeroed(AllocClass::User)?;
+        // The others are only a help: without memory the program gets along with the first.
+        let ahead = (1..pages).map_while(|_| Frame::zeroed(AllocClass::User).ok());
+        let frames = core::iter::once(first).chain(ahead);
+        let mapped = mapper.map_absent_run(page, frames, writable_flags(flags))?;
+        self.count_in(mapped);
         Ok(())
     }
 
-    /// A read, a fetch, or a write through a shared mapping: the program gets the object's own frame.
+    /// A read, a fetch, or a write through a shared mapping: the program gets the object's own frame, and those around it
+    /// that are at hand, in a window that is aligned as Linux's is.
     fn fault_object(
         &self,
         vma: &Vma,
@@ -181,27 +183,22 @@ impl Vm {
             flags |= PageFlags::WRITE;
         }
         let frame = object.frame(index, shared_write)?;
-        // Pages around it, in a window that is aligned as Linux's is; writes must be seen by the object one by one.
-        let window = page & !(FAULT_AROUND * PAGE_SIZE - 1);
-        let first = window.max(vma.start);
-        let last = (window + FAULT_AROUND * PAGE_SIZE).min(vma.end);
-        let mut after = FrameRun::new();
-        let mut before = FrameRun::new();
+        let mut around = FrameRun::new();
+        // Writable pages come one by one: the object wants to know which are written.
+        let start = if shared_write { page } else { (page & !(WINDOW - 1)).max(vma.start) };
         if !shared_write {
-            object.frames_at_hand(index + 1, (last - page) / PAGE_SIZE - 1, &mut after);
-            let pages_before = (page - first) / PAGE_SIZE;
-            object.frames_at_hand(index - pages_before as u64, pages_before, &mut before);
+            let end = ((page & !(WINDOW - 1)) + WINDOW).min(vma.end);
+            let behind = ((page - start) / PAGE_SIZE) as u64;
+            object.frames_at_hand(index - behind, (end - start) / PAGE_SIZE, &mut around);
         }
         let mut mapper = self.space.lock();
-        if mapper.query_flags(page).is_none() {
-            mapper.map(page, frame, flags)?;
+        if mapper.map_absent(page, frame, flags)? {
             self.count_in(1);
         } else if shared_write {
             // Present, but not writable: the mapping was read-only when the page came in.
-            mapper.protect(page..page + PAGE_SIZE, |old| old | flags);
+            mapper.grant_run(page, 1, flags, |_, _| true);
         }
-        let mapped = map_absent(&mut mapper, page + PAGE_SIZE, after, flags)
-            + map_absent(&mut mapper, first, before, flags);
+        let mapped = mapper.map_absent_run(start, around, flags)?;
         self.count_in(mapped);
         Ok(())
     }
@@ -214,17 +211,15 @@ impl Vm {
         object: &Arc<dyn MemoryObject>,
         index: u64,
     ) -> Result<(), FaultError> {
-        {
-            let mut mapper = self.space.lock();
-            if let Some((present, references)) = mapper.query_refcount(page) {
-                return make_writable(&mut mapper, vma, page, present, references);
-            }
+        let mut mapper = self.space.lock();
+        if let Some((present, references)) = mapper.query_refcount(page) {
+            return make_writable(&mut mapper, vma, page, present, references);
         }
+        drop(mapper);
         let original = object.frame(index, false)?;
         let copy = Frame::copy_of(&original, AllocClass::User)?;
         let mut mapper = self.space.lock();
-        if mapper.query_flags(page).is_none() {
-            mapper.map(page, copy, writable_flags(vma.attr.flags))?;
+        if mapper.map_absent(page, copy, writable_flags(vma.attr.flags))? {
             self.count_in(1);
         }
         Ok(())
@@ -291,43 +286,21 @@ fn make_writable(
 /// Makes `page` writable, and those that follow in the same state: after a fork whose child is gone, the parent gets
 /// its pages back in a few faults.
 fn unprotect_around(mapper: &mut Mapper, vma: &Vma, page: Vaddr) {
-    let limit = (page + FAULT_AROUND * PAGE_SIZE).min(vma.end);
-    let mut end = page + PAGE_SIZE;
-    while end < limit {
-        match mapper.query_refcount(end) {
-            Some((flags, 1)) if flags.contains(OWNED) && !flags.contains(PageFlags::WRITE) => {
-                end += PAGE_SIZE
-            }
-            _ => break,
-        }
-    }
-    mapper.protect(page..end, |flags| flags | PageFlags::WRITE);
+    let max = FAULT_AROUND.min((vma.end - page) / PAGE_SIZE);
+    mapper
+        .grant_run(page, max, PageFlags::WRITE, |flags, references| flags.contains(OWNED) && references == 1);
 }
 
-/// The pages after `page` that a program walking upwards will touch next: as many as lie present before it, up to a
+/// How many pages after `page` a program walking upwards will touch next: as many as lie present before it, up to a
 /// window. Nothing is mapped ahead for scattered accesses; a walk over n pages takes O(log) faults at first and one per
 /// window later, and wastes less than a window.
-fn pages_ahead(mapper: &Mapper, vma: &Vma, page: Vaddr) -> impl Iterator<Item = Vaddr> + use<> {
-    let present = |at: &Vaddr| mapper.query_flags(*at).is_some();
-    let behind = (vma.start..page).step_by(PAGE_SIZE).rev().take(FAULT_AROUND).take_while(present).count();
-    let following = (page + PAGE_SIZE..vma.end).step_by(PAGE_SIZE).take(behind);
-    let count = following.clone().take_while(|at| !present(at)).count();
-    following.take(count)
-}
-
-/// Maps a run of an object's frames from `page` on, where nothing is mapped yet; returns how many it was. It is only a help,
-/// so it ends early when there is no memory for a page table.
-fn map_absent(mapper: &mut Mapper, page: Vaddr, run: FrameRun, flags: PageFlags) -> usize {
-    let mut mapped = 0;
-    for (at, frame) in (page..).step_by(PAGE_SIZE).zip(run) {
-        if mapper.query_flags(at).is_none() {
-            if mapper.map(at, frame, flags).is_err() {
-                break;
-            }
-            mapped += 1;
-        }
+fn pages_ahead(mapper: &Mapper, vma: &Vma, page: Vaddr) -> usize {
+    let behind = mapper.mapped_below(page, FAULT_AROUND.min((page - vma.start) / PAGE_SIZE));
+    if behind == 0 {
+        return 0;
     }
-    mapped
+    let room = (vma.end - page) / PAGE_SIZE - 1;
+    if room == 0 { 0 } else { mapper.absent_from(page + PAGE_SIZE, behind.min(room)) }
 }
 
 fn writable_flags(flags: VmFlags) -> PageFlags {

@@ -24,7 +24,7 @@ impl Vm {
         let mut resident = 0;
         {
             let mut from = self.space.lock();
-            let mut to = space.lock();
+            let mut to = space.lock_nested();
             for vma in layout.vmas.iter() {
                 if vma.attr.may_own_pages() && !vma.attr.flags.contains(VmFlags::WIPE_ON_FORK) {
                     resident += AddrSpace::fork_range(&mut from, &mut to, vma.start..vma.end)?;

@@ -11,6 +11,8 @@
 //! The hot paths are fork ([`AddrSpace::fork_range`]) and the end of an address space (its `drop`, which has it to
 //! itself and needs neither lock nor flush: better than unmapping areas one by one). Both work table by table.
 
+mod runs;
+
 use super::frame::{self, Frame};
 use super::frame_alloc::{FreeBatch, paddr_of, pfn_of};
 use super::table::{self, Table, group_mask, part, span};
