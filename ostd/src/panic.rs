@@ -130,11 +130,7 @@ const MAGIC: [u8; 8] = *b"FOSTRSYM";
 /// The table as the linker leaves it: empty.
 #[used]
 #[unsafe(link_section = ".ksyms")]
-static EMPTY: Symbols = Symbols {
-    magic: MAGIC,
-    len: size_of::<Symbols>() as u32,
-    count: 0,
-};
+static EMPTY: Symbols = Symbols { magic: MAGIC, len: size_of::<Symbols>() as u32, count: 0 };
 
 unsafe extern "C" {
     static __ksyms_start: Symbols;
@@ -158,13 +154,8 @@ fn symbols() -> Option<SymbolTable> {
         return None;
     }
     // SAFETY: the build wrote `len` bytes, and the whole table is mapped.
-    let bytes = unsafe {
-        core::slice::from_raw_parts((&raw const __ksyms_start).cast::<u8>(), len as usize)
-    };
-    Some(SymbolTable {
-        bytes,
-        count: count as usize,
-    })
+    let bytes = unsafe { core::slice::from_raw_parts((&raw const __ksyms_start).cast::<u8>(), len as usize) };
+    Some(SymbolTable { bytes, count: count as usize })
 }
 
 struct SymbolTable {

@@ -58,6 +58,8 @@ pub mod ranks {
     pub const KERNEL_SPACE: LockRank = LockRank::new(880, "kernel page tables");
     /// The buddy allocator.
     pub const FRAME_ALLOCATOR: LockRank = LockRank::new(900, "frame allocator");
+    /// The random generator.
+    pub const RANDOM: LockRank = LockRank::new(930, "random generator");
     /// The routing table of an I/O APIC.
     pub const IO_APIC: LockRank = LockRank::new(940, "I/O APIC");
     /// The serial console.

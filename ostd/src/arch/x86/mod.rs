@@ -6,3 +6,5 @@ pub(crate) mod ex_table;
 pub(crate) mod io;
 pub(crate) mod mem;
 pub(crate) mod paging;
+#[cfg(target_os = "none")]
+mod string;
