@@ -92,7 +92,7 @@ impl Pair {
         }
         let me = self.m.threads[thread].process;
         let mut ns = self.m.procs[me].ns;
-        if c % 16 == 0 && self.m.spaces.len() < 6 && self.m.spaces[ns].level < 3 {
+        if c.is_multiple_of(16) && self.m.spaces.len() < 6 && self.m.spaces[ns].level < 3 {
             self.spaces.push(self.w.namespace_below(self.spaces[ns]));
             self.m.spaces.push(crate::model::MNs {
                 parent: Some(ns),
@@ -109,7 +109,7 @@ impl Pair {
             ns = pick(&below, c / 16);
         }
         let exit_signal = pick(&[SIGCHLD, SIGCHLD, SIGCHLD, 0, 10, SIGCONT], b / 4);
-        let sibling = b % 4 == 0;
+        let sibling = b.is_multiple_of(4);
         let Ok((mpid, pid)) = self.alloc(ns) else { return };
         let name = self.m.threads.len().to_string();
         let process = new_proc(&name);
@@ -223,8 +223,11 @@ impl Pair {
             .into_iter()
             .filter(|&p| p == me || self.m.parent_process(p) == Some(me))
             .collect();
-        let target =
-            if b % 8 == 0 { b as usize / 8 % self.pids.len() } else { self.m.procs[pick(&near, b / 8)].pid };
+        let target = if b.is_multiple_of(8) {
+            b as usize / 8 % self.pids.len()
+        } else {
+            self.m.procs[pick(&near, b / 8)].pid
+        };
         let group = match c % 4 {
             0 | 1 => None,
             2 => Some(self.m.procs[pick(&self.m.processes(), c / 4)].pgrp),
