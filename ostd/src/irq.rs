@@ -47,6 +47,6 @@ pub fn in_handler() -> bool {
 
 /// Installs the handler of an ISA interrupt line (COM1 is 4) and unmasks it. The handler runs with interrupts off, on the
 /// boot CPU, must not sleep and takes only interrupt-safe locks. One handler per line.
-pub fn set_isa_handler(_line: u8, _handler: fn()) {
-    todo!()
+pub fn set_isa_handler(line: u8, handler: fn()) {
+    crate::arch::x86::apic::set_isa_handler(line, handler);
 }

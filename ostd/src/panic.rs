@@ -3,11 +3,11 @@
 //! The names come from a table at the end of the image ([`Symbols`]), which the build fills in after the link. Without
 //! it (a kernel that was only linked) addresses are printed bare.
 
-use crate::arch::x86::mem;
+use crate::arch::x86::{mem, smp, trap};
 use crate::console::{self, LineWriter};
 use crate::mm::Vaddr;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::Once;
 
 /// More frames than any honest call chain has.
@@ -24,22 +24,25 @@ pub fn set_thread_name_hook(hook: fn(&mut dyn fmt::Write)) {
 /// How many panics there were: a second one is caused by the handling of the first.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// Some CPU panicked: the others stop when they notice.
-static STOPPED: AtomicBool = AtomicBool::new(false);
-
-/// Whether some CPU panicked.
-#[allow(dead_code)] // For the idle loop and the handlers of other CPUs.
-pub(crate) fn is_stopped() -> bool {
-    STOPPED.load(Ordering::Relaxed)
-}
+/// The CPU that panicked first.
+static ON_PANICKING_CPU: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 #[cfg_attr(target_os = "none", panic_handler)]
 #[cfg_attr(not(target_os = "none"), allow(dead_code))]
 fn panic(info: &core::panic::PanicInfo) -> ! {
     crate::irq::save_and_disable();
-    STOPPED.store(true, Ordering::Relaxed);
+    if !smp::stop_others()
+        && !ON_PANICKING_CPU.load(Ordering::Relaxed).eq(&(crate::cpu::current().as_usize()))
+    {
+        // Another CPU panicked first: it stops this one.
+        crate::arch::x86::io::halt_forever();
+    }
+    ON_PANICKING_CPU.store(crate::cpu::current().as_usize(), Ordering::Relaxed);
     match PANICS.fetch_add(1, Ordering::Relaxed) {
-        0 => report(info),
+        0 => {
+            report(info);
+            crate::ktest::panicked(format_args!("{}", info.message()));
+        }
         1 => {
             let mut out = LineWriter::new(console::write_in_panic);
             let _ = writeln!(out, "panicked again: {}", info.message());
@@ -65,7 +68,14 @@ fn report(info: &core::panic::PanicInfo) {
         hook(&mut out);
     }
     let _ = writeln!(out);
-    backtrace(&mut out, frame_pointer());
+    match trap::fatal_frame() {
+        Some(frame) => {
+            let _ = writeln!(out, "{frame}");
+            write_symbol(&mut out, frame.rip as Vaddr);
+            backtrace(&mut out, frame.rbp as Vaddr);
+        }
+        None => backtrace(&mut out, frame_pointer()),
+    }
 }
 
 /// The caller's frame pointer.

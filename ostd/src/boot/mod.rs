@@ -10,10 +10,9 @@ mod pvh;
 
 pub(crate) use memory_map::{MemoryMap, RegionKind};
 
-use crate::arch::{self, x86::cpu_local};
-use crate::cpu::CpuId;
+use crate::arch::x86;
 use crate::mm::{self, Paddr};
-use crate::{console, logger};
+use crate::{console, logger, task};
 use core::ops::{Deref, Range};
 use spin::Once;
 use spin::mutex::SpinMutex;
@@ -45,12 +44,9 @@ unsafe extern "Rust" {
 
 /// Brings the machine up. Called once, by the entry code, with the physical address of the start info.
 pub(crate) extern "C" fn start(start_info: u32) -> ! {
-    // SAFETY: once, in ring 0; the boot CPU has number 0.
-    unsafe { cpu_local::install(CpuId::BOOT) };
+    // SAFETY: the first call on the boot CPU. The boot tables map the text writable, and no user copy ran yet.
+    unsafe { x86::init_early() };
     console::init();
-    // SAFETY: the boot tables map the text writable, and no user copy ran yet.
-    unsafe { arch::x86::mem::patch_smap() };
-    arch::x86::mem::init();
     let boot = read_boot_info(start_info as Paddr);
     logger::init(cmdline());
     *INITRAMFS.lock() = boot.initramfs.clone();
@@ -60,6 +56,17 @@ pub(crate) extern "C" fn start(start_info: u32) -> ! {
     }
     acpi::init(boot.rsdp);
     crate::power::init();
+    // SAFETY: once, on the boot CPU; interrupts are still off.
+    if unsafe { x86::init() }.is_err() {
+        die("not enough memory to boot");
+    }
+    task::init_this_cpu();
+    crate::irq::set_isa_handler(console::ISA_IRQ, console::handle_irq);
+    task::run_first_task(main)
+}
+
+/// The first task.
+fn main() {
     __ostd_kernel_main();
     crate::power::poweroff()
 }

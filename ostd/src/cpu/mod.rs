@@ -4,8 +4,8 @@ mod per_cpu;
 
 pub use per_cpu::{PerCpu, PerCpuGuard};
 
-use crate::arch::x86::cpu_local;
 pub(crate) use crate::arch::x86::cpu_local::local;
+use crate::arch::x86::{cpu_local, smp};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The most CPUs that are used; a machine with more runs on the first ones.
@@ -103,17 +103,28 @@ impl CpuSet {
     }
 }
 
+/// Whether `cpu` sleeps because it has nothing to run (or is about to).
+#[inline]
+pub fn is_idle(cpu: CpuId) -> bool {
+    cpu_local::of(cpu).idle.load(Ordering::Relaxed)
+}
+
+/// Counts one more CPU that runs. CPUs start one after the other.
+pub(crate) fn add_online() {
+    NUM_CPUS.fetch_add(1, Ordering::Release);
+}
+
 /// Runs `f` on each CPU of `set`, in its interrupt handler, and waits until all have returned. On this CPU, if it is in
 /// the set, it runs directly. Used for TLB shoot-downs among others.
 ///
 /// `f` must be short and take no lock. The caller holds no interrupt-safe lock (a CPU that spins for it with interrupts
 /// off would not answer) and is not an interrupt handler.
-pub fn call_on(_set: CpuSet, _f: &(dyn Fn() + Sync)) {
-    todo!()
+pub fn call_on(set: CpuSet, f: &(dyn Fn() + Sync)) {
+    smp::call_on(set, f);
 }
 
 /// Starts the other CPUs; each enters its idle loop and takes work from the scheduler. Call it once, when the scheduler is
 /// registered.
 pub fn start_aps() {
-    todo!()
+    smp::start_aps();
 }

@@ -43,7 +43,7 @@ static DEVICE_TOP: SpinLock<Vaddr> = SpinLock::new(ranks::KERNEL_SPACE, DEVICES)
 
 /// The kernel's top-level table.
 #[inline]
-pub(super) fn root() -> Paddr {
+pub(crate) fn root() -> Paddr {
     ROOT.load(Relaxed)
 }
 

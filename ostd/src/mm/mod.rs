@@ -13,7 +13,7 @@ mod tlb;
 
 use core::ops::Range;
 
-pub(crate) use kernel_space::{activate as activate_kernel_space, map_device, map_firmware};
+pub(crate) use kernel_space::{map_device, map_firmware, root as kernel_root};
 pub(crate) use kstack::{KSTACK_SIZE, KStack, is_guard as is_stack_guard};
 
 pub use addr_space::{AddrSpace, Mapper, PageFlags};

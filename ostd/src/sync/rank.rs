@@ -155,6 +155,11 @@ impl HeldLocks {
         panic!("a lock was released that its holder did not hold");
     }
 
+    /// Whether no lock is in the record.
+    pub(crate) fn none_held(&self) -> bool {
+        self.len.get() == 0
+    }
+
     fn is_empty(&self) -> bool {
         self.len.get() == self.base.get()
     }
@@ -216,9 +221,17 @@ pub fn assert_may_sleep() {
     }
 }
 
-/// Whether this CPU holds no spin lock (always true in builds that do not check).
-pub(crate) fn holds_no_spin_lock() -> bool {
-    !CHECKED || crate::cpu::local().held_locks().is_empty()
+/// Whether taking a lock of this rank would be a violation, for tests: the check itself ends the kernel.
+#[cfg(feature = "ktest")]
+pub(super) fn violates_order(rank: LockRank) -> bool {
+    clashing(rank, Nesting::Above).is_some()
+}
+
+/// Whether the caller may sleep, for tests.
+#[cfg(feature = "ktest")]
+pub(super) fn may_sleep() -> bool {
+    let local = crate::cpu::local();
+    local.irq_depth() == 0 && local.held_locks().is_empty() && local.pin_depth() == 0
 }
 
 /// Called at the entry of an interrupt handler; give the result to [`leave_irq`].
@@ -256,29 +269,30 @@ fn violation(new: LockRank, held: LockRank) -> ! {
     );
 }
 
-fn check(rank: LockRank, kind: Kind, nesting: Nesting) {
+/// The held lock that forbids taking one of this rank.
+fn clashing(rank: LockRank, nesting: Nesting) -> Option<LockRank> {
     let local = crate::cpu::local();
-    let in_irq = local.irq_depth() != 0;
-    if in_irq && kind != Kind::IrqSpin {
+    let clashes = |held: &Held| match nesting {
+        Nesting::Above => held.rank.level >= rank.level,
+        Nesting::SameRank => held.rank.level > rank.level,
+        Nesting::Try => false,
+    };
+    let spin = local.held_locks().highest().filter(clashes);
+    let sleeping = || match local.irq_depth() {
+        0 => crate::task::try_current()?.held_locks().highest().filter(clashes),
+        _ => None,
+    };
+    spin.or_else(sleeping).map(|held| held.rank)
+}
+
+fn check(rank: LockRank, kind: Kind, nesting: Nesting) {
+    if crate::cpu::local().irq_depth() != 0 && kind != Kind::IrqSpin {
         panic!("the lock \"{}\" was taken in an interrupt handler but is not interrupt-safe", rank.name);
     }
     if kind == Kind::Sleeping && nesting != Nesting::Try {
         assert_may_sleep();
     }
-    let clashes = |held: Held| match nesting {
-        Nesting::Above => held.rank.level >= rank.level,
-        Nesting::SameRank => held.rank.level > rank.level,
-        Nesting::Try => false,
-    };
-    if let Some(held) = local.held_locks().highest().filter(|held| clashes(*held)) {
-        violation(rank, held.rank);
-    }
-    if in_irq {
-        return;
-    }
-    if let Some(task) = crate::task::try_current()
-        && let Some(held) = task.held_locks().highest().filter(|held| clashes(*held))
-    {
-        violation(rank, held.rank);
+    if let Some(held) = clashing(rank, nesting) {
+        violation(rank, held);
     }
 }

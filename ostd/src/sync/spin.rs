@@ -12,7 +12,6 @@ use core::{
     cell::UnsafeCell,
     fmt,
     marker::PhantomData,
-    mem::ManuallyDrop,
     ops::{Deref, DerefMut},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -205,12 +204,11 @@ impl<'a, T: ?Sized, G: Guardian> SpinLockGuard<'a, T, G> {
 }
 
 impl<'a, T: ?Sized> SpinLockGuard<'a, T, IrqSafe> {
-    /// Releases the lock but leaves interrupts off; the result tells whether they were on before the lock was taken.
-    #[allow(dead_code)]
-    pub(crate) fn unlock_keep_irqs_off(self) -> bool {
-        let mut guard = ManuallyDrop::new(self);
-        guard.release();
-        guard.state
+    /// Makes the guard's end turn interrupts on if `were_on`, whatever they were when the lock was taken: for a caller that
+    /// turned them off itself just before.
+    pub(crate) fn with_irqs_restored_to(mut self, were_on: bool) -> Self {
+        self.state = were_on;
+        self
     }
 }
 

@@ -153,6 +153,20 @@ impl WaitQueue {
         self.head.load(Ordering::Relaxed).is_null()
     }
 
+    /// How many entries there are, for tests.
+    #[cfg(feature = "ktest")]
+    pub(crate) fn len(&self) -> usize {
+        let _list = self.list.lock();
+        let mut count = 0;
+        let mut at = self.head.load(Ordering::Relaxed).cast_const();
+        // SAFETY: linked entries are alive while the lock is held.
+        while let Some(node) = unsafe { at.as_ref() } {
+            count += 1;
+            at = node.next.get();
+        }
+        count
+    }
+
     #[inline(never)]
     fn wake_waiters(&self, n: usize) -> usize {
         let mut woken = 0;

@@ -9,50 +9,167 @@
 //! *Scheduling.* What runs next is decided by a [`Scheduler`], registered by the kernel. The kernel is not preempted in
 //! ring 0: a task gives way when it sleeps, calls [`yield_now`], or is about to enter user mode while
 //! [`need_resched`] is set.
+//!
+//! *Memory.* A task is one allocation (its `Arc`) and a stack; its body is moved to the stack.
 
+mod fifo;
 pub mod scheduler;
+pub(crate) mod switch;
+#[cfg(feature = "ktest")]
+mod test;
 
 pub use scheduler::{EnqueueReason, SchedEntity, Scheduler, register_scheduler};
 
-use crate::mm::{AddrSpace, OutOfMemory};
-use crate::sync::{rank::HeldLocks, wait_queue::WaitNode};
+use crate::{
+    arch::x86::{cpu_local, fpu::FpuArea},
+    cpu, irq,
+    mm::{self, AddrSpace, KStack, OutOfMemory},
+    sync::{
+        assert_may_sleep,
+        rank::{CHECKED, HeldLocks},
+        wait_queue::WaitNode,
+    },
+    time,
+    timer::{self, TimerNode},
+};
 use alloc::sync::Arc;
-use core::{any::Any, marker::PhantomData, ops::Deref, ptr::NonNull};
+use core::{
+    any::{Any, TypeId},
+    cell::{Cell, UnsafeCell},
+    marker::PhantomData,
+    ops::Deref,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+};
+use switch::Outgoing;
+
+/// Not asleep, no token.
+const RUNNING: u8 = 0;
+/// Asleep, or about to be.
+const PARKED: u8 = 1;
+/// Not asleep; the next park takes the token instead of sleeping.
+const TOKEN: u8 = 2;
+
+/// Built and not started, for [`Task::start`].
+const NOT_STARTED: bool = false;
 
 /// A thread of execution.
 pub struct Task {
+    /// The stack pointer while the task does not run.
+    rsp: Cell<usize>,
+    /// Some CPU runs the task or still stands on its stack. See [`switch`].
+    on_cpu: AtomicBool,
+    /// [`RUNNING`], [`PARKED`] or [`TOKEN`].
+    state: AtomicU8,
+    started: AtomicBool,
     /// What the scheduling policy keeps for each task.
     pub sched: SchedEntity,
-    held_locks: HeldLocks,
+    user: UserState,
+    /// Touched by the task itself, and by the switch to it.
+    addr_space: UnsafeCell<Option<Arc<AddrSpace>>>,
+    /// The kernel's data: pointer and type, for the current task's fast look. Null once the task has ended.
+    data: Cell<*const ()>,
+    data_type: TypeId,
+    data_owner: UnsafeCell<Option<Arc<dyn Any + Send + Sync>>>,
+    stack: UnsafeCell<Option<KStack>>,
     wait_node: WaitNode,
+    timer_node: TimerNode,
+    held_locks: HeldLocks,
 }
+
+/// What a task that has been in user mode has in the processor.
+struct UserState {
+    /// It has been there, so that switches save and load the rest.
+    active: Cell<bool>,
+    /// The CPU whose FPU was last loaded with the task's registers.
+    fpu_cpu: Cell<u32>,
+    fs_base: Cell<u64>,
+    gs_base: Cell<u64>,
+    fpu: UnsafeCell<Option<FpuArea>>,
+}
+
+// SAFETY: the cells are touched only by the CPU that runs the task, or by the switch to it or away from it, of which there
+// is one at a time (`on_cpu`); data that others may see is `Send + Sync` by the bounds of the builder.
+unsafe impl Sync for Task {}
+// SAFETY: as above.
+unsafe impl Send for Task {}
 
 /// Makes tasks.
 pub struct TaskBuilder<F> {
-    _body: F,
-    _data: Option<Arc<dyn Any + Send + Sync>>,
-    _inherit_fpu: bool,
+    body: F,
+    data: Option<Arc<dyn Any + Send + Sync>>,
+    data_ptr: *const (),
+    data_type: TypeId,
+    addr_space: Option<Arc<AddrSpace>>,
+    inherit_fpu: bool,
 }
 
 impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
     /// A task that will run `body` and end when it returns (or at [`exit`]).
     pub fn new(body: F) -> Self {
-        Self { _body: body, _data: None, _inherit_fpu: false }
+        Self {
+            body,
+            data: None,
+            data_ptr: ptr::null(),
+            data_type: TypeId::of::<()>(),
+            addr_space: None,
+            inherit_fpu: false,
+        }
     }
 
     /// Attaches the kernel's own data, found again with [`CurrentTask::data`]. The task drops it when it ends.
-    pub fn data<T: Any + Send + Sync>(self, _data: Arc<T>) -> Self {
-        todo!()
+    pub fn data<T: Any + Send + Sync>(mut self, data: Arc<T>) -> Self {
+        self.data_ptr = Arc::as_ptr(&data).cast();
+        self.data_type = TypeId::of::<T>();
+        self.data = Some(data);
+        self
+    }
+
+    /// Gives the task a user address space from the start.
+    pub fn addr_space(mut self, space: Arc<AddrSpace>) -> Self {
+        self.addr_space = Some(space);
+        self
     }
 
     /// Gives the new task a copy of the current program's FPU registers instead of fresh ones.
-    pub fn inherit_fpu(self) -> Self {
-        Self { _inherit_fpu: true, ..self }
+    pub fn inherit_fpu(mut self) -> Self {
+        self.inherit_fpu = true;
+        self
     }
 
     /// Makes the task. It runs after [`Task::start`].
     pub fn build(self) -> Result<Arc<Task>, OutOfMemory> {
-        todo!()
+        /// Frames that a task may take beside its stack.
+        const FRAMES: usize = 2;
+        const { assert!(size_of::<F>() <= 4096, "the body of a task has to fit on its stack") };
+        const { assert!(align_of::<F>() <= 16, "the body of a task has to be aligned as a stack is") };
+        if !mm::kernel_reserve_ok(FRAMES) {
+            return Err(OutOfMemory);
+        }
+        let fpu = if self.inherit_fpu { Some(copy_current_fpu()?) } else { None };
+        let stack = KStack::new()?;
+        let body_at = (stack.top() - size_of::<F>()) & !15;
+        // SAFETY: the stack is new and nobody else's, and the body fits on it.
+        let rsp = unsafe {
+            (body_at as *mut F).write(self.body);
+            switch::prepare_stack(body_at, run::<F>, body_at as *mut u8)
+        };
+        Ok(Arc::new(Task {
+            rsp: Cell::new(rsp),
+            on_cpu: AtomicBool::new(false),
+            state: AtomicU8::new(RUNNING),
+            started: AtomicBool::new(NOT_STARTED),
+            sched: SchedEntity::new(),
+            user: UserState::new(fpu),
+            addr_space: UnsafeCell::new(self.addr_space),
+            data: Cell::new(self.data_ptr),
+            data_type: self.data_type,
+            data_owner: UnsafeCell::new(self.data),
+            stack: UnsafeCell::new(Some(stack)),
+            wait_node: WaitNode::new(),
+            timer_node: TimerNode::new(),
+            held_locks: HeldLocks::new(),
+        }))
     }
 
     /// Makes the task and starts it.
@@ -63,35 +180,116 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
     }
 }
 
+/// The life of a task.
+///
+/// # Safety
+/// `body` is the `F` that `build` put there, and this is called once, as a task's first function.
+unsafe extern "C" fn run<F: FnOnce()>(body: *mut u8) -> ! {
+    switch::finish();
+    irq::restore(true);
+    // SAFETY: as the caller says.
+    let body = unsafe { body.cast::<F>().read() };
+    body();
+    exit()
+}
+
+fn copy_current_fpu() -> Result<FpuArea, OutOfMemory> {
+    let mut area = FpuArea::new().ok_or(OutOfMemory)?;
+    // A task that has not been in user mode has fresh registers, as the area has.
+    if current().user.active.get() {
+        area.save_all();
+    }
+    Ok(area)
+}
+
+impl UserState {
+    const fn new(fpu: Option<FpuArea>) -> Self {
+        Self {
+            active: Cell::new(false),
+            fpu_cpu: Cell::new(u32::MAX),
+            fs_base: Cell::new(0),
+            gs_base: Cell::new(0),
+            fpu: UnsafeCell::new(fpu),
+        }
+    }
+}
+
 impl Task {
     /// Hands the task to the scheduler for the first time. Once only: further calls do nothing.
     pub fn start(self: &Arc<Self>) {
-        todo!()
+        if self.started.swap(true, Ordering::AcqRel) == NOT_STARTED {
+            let task = self.clone();
+            irq::without(|| switch::enqueue(task, EnqueueReason::New));
+        }
     }
 
     /// Ends the current or the next [`park`] of the task. May be called from an interrupt handler.
+    #[inline]
     pub fn unpark(&self) {
-        todo!()
+        // Release: the task, which takes the token with Acquire, sees what the caller did before. Acquire: the caller
+        // sees the parked task's state.
+        if self.state.swap(TOKEN, Ordering::AcqRel) == PARKED {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        irq::without(|| {
+            // It may still be on its way out on another CPU, with interrupts off: a few dozen instructions. Acquire
+            // pairs with the Release in `switch::finish`.
+            while self.on_cpu.load(Ordering::Acquire) {
+                core::hint::spin_loop();
+            }
+            // SAFETY: a parked task owns one reference to itself, and exactly one `unpark` found it parked.
+            switch::enqueue(unsafe { Arc::from_raw(self) }, EnqueueReason::Wake);
+        });
     }
 
     /// Makes the task leave user mode if it is there at this moment on another CPU, so that it looks at its work flags.
+    #[inline]
     pub fn kick(&self) {
-        todo!()
+        // The caller set a flag before. Either the task asks for it after this (with interrupts off, right before it
+        // enters user mode), or it is seen running here: the fence pairs with the switch or the `cli` over there.
+        core::sync::atomic::fence(Ordering::SeqCst);
+        if self.on_cpu.load(Ordering::Relaxed) {
+            self.kick_running();
+        }
+    }
+
+    #[cold]
+    fn kick_running(&self) {
+        let cpu = self.sched.last_cpu();
+        if cpu != cpu::current() {
+            crate::arch::x86::smp::interrupt(cpu);
+        }
     }
 
     /// Whether the task is the current one of some CPU at this moment.
     pub fn is_running(&self) -> bool {
-        todo!()
+        self.on_cpu.load(Ordering::Relaxed)
     }
 
     /// CPU time used so far in user and kernel mode, in ns, including the part that is running.
     pub fn cpu_time_ns(&self) -> u64 {
-        todo!()
+        let sum = self.sched.sum_exec.load(Ordering::Relaxed);
+        if self.is_running() {
+            sum + time::now_ns().saturating_sub(self.sched.exec_start.load(Ordering::Relaxed))
+        } else {
+            sum
+        }
     }
 
-    /// CPU time used so far as (user, system), in ns: the exact sum, split in the proportion of sampled ticks.
+    /// CPU time used so far as (user, system), in ns: the exact sum, split in the proportion of sampled ticks. Without a
+    /// sample it all counts as user time if the task has a program, as Linux does.
     pub fn cpu_times_ns(&self) -> (u64, u64) {
-        todo!()
+        let total = self.cpu_time_ns();
+        let user = self.sched.user_ticks.load(Ordering::Relaxed);
+        let system = self.sched.system_ticks.load(Ordering::Relaxed);
+        if system == 0 {
+            return (total, 0);
+        }
+        let user_ns = (u128::from(total) * u128::from(user) / u128::from(user + system)) as u64;
+        (user_ns, total - user_ns)
     }
 
     pub(crate) fn held_locks(&self) -> &HeldLocks {
@@ -100,6 +298,33 @@ impl Task {
 
     pub(crate) fn wait_node(&self) -> &WaitNode {
         &self.wait_node
+    }
+
+    pub(crate) fn timer_node(&self) -> &TimerNode {
+        &self.timer_node
+    }
+
+    /// A task for what runs now on this CPU, on a stack that is not the task's: the boot code and what becomes of it, the
+    /// idle loop. Never freed.
+    fn adopt_current() -> &'static Task {
+        let task = Arc::new(Task {
+            rsp: Cell::new(0),
+            on_cpu: AtomicBool::new(true),
+            state: AtomicU8::new(RUNNING),
+            started: AtomicBool::new(true),
+            sched: SchedEntity::new(),
+            user: UserState::new(None),
+            addr_space: UnsafeCell::new(None),
+            data: Cell::new(ptr::null()),
+            data_type: TypeId::of::<()>(),
+            data_owner: UnsafeCell::new(None),
+            stack: UnsafeCell::new(None),
+            wait_node: WaitNode::new(),
+            timer_node: TimerNode::new(),
+            held_locks: HeldLocks::new(),
+        });
+        // SAFETY: the reference is never given back.
+        unsafe { &*Arc::into_raw(task) }
     }
 }
 
@@ -123,7 +348,11 @@ impl CurrentTask {
     /// own until the task ends.
     #[inline]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
-        todo!()
+        if self.data_type != TypeId::of::<T>() {
+            return None;
+        }
+        // SAFETY: the pointer is that of an `Arc<T>` that the task owns, or null once that was dropped.
+        unsafe { self.data.get().cast::<T>().as_ref() }
     }
 }
 
@@ -139,51 +368,152 @@ impl Deref for CurrentTask {
 /// The task that runs the caller. In an interrupt handler: the one that was interrupted.
 #[inline(always)]
 pub fn current() -> CurrentTask {
-    try_current().expect("no task runs on this CPU yet")
+    let task = cpu_local::current_task().cast_mut();
+    debug_assert!(!task.is_null(), "no task runs on this CPU yet");
+    // SAFETY: nothing that is called before there is a task asks for it without `try_current`.
+    CurrentTask { task: unsafe { NonNull::new_unchecked(task) }, _not_send: PhantomData }
 }
 
 /// As [`current`]; `None` while the CPU still boots.
 #[inline(always)]
 pub fn try_current() -> Option<CurrentTask> {
-    let task = NonNull::new(crate::arch::x86::cpu_local::current_task().cast_mut())?;
+    let task = NonNull::new(cpu_local::current_task().cast_mut())?;
     Some(CurrentTask { task, _not_send: PhantomData })
 }
 
 /// Sleeps until the task is unparked. Returns at once if it was since the last park. May return without cause.
+#[inline]
 pub fn park() {
-    todo!()
+    assert_may_sleep();
+    park_current(&current());
 }
 
-/// As [`park`], until the time `deadline_ns` at most. Returns whether the time has come without an unpark.
-pub fn park_until(_deadline_ns: u64) -> bool {
-    todo!()
+fn park_current(task: &Task) {
+    let irqs = irq::save_and_disable();
+    if task.state.compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        switch::schedule(Outgoing::Parked);
+    }
+    // Takes the token. Acquire pairs with the Release in `unpark`.
+    task.state.swap(RUNNING, Ordering::Acquire);
+    irq::restore(irqs);
+}
+
+/// As [`park`], until the time `deadline_ns` at most. Returns whether that time has come.
+pub fn park_until(deadline_ns: u64) -> bool {
+    assert_may_sleep();
+    if deadline_ns == u64::MAX {
+        park();
+        return false;
+    }
+    if time::now_ns() >= deadline_ns {
+        return true;
+    }
+    let task = current();
+    timer::arm_for_task(&task, deadline_ns);
+    park_current(&task);
+    // A timer that is gone has fired.
+    !task.timer_node.cancel()
 }
 
 /// Gives way to other tasks that could run.
 pub fn yield_now() {
-    todo!()
+    assert_may_sleep();
+    irq::without(|| switch::schedule(Outgoing::Requeue(EnqueueReason::Yield)));
 }
 
 /// Whether the current task should give way.
 #[inline(always)]
 pub fn need_resched() -> bool {
-    crate::arch::x86::cpu_local::need_resched()
+    cpu_local::need_resched()
 }
 
 /// Gives way if the current task should.
 #[inline]
 pub fn schedule_if_needed() {
     if need_resched() {
-        yield_now();
+        assert_may_sleep();
+        irq::without(|| switch::schedule(Outgoing::Requeue(EnqueueReason::Preempted)));
     }
 }
 
 /// Gives the current task a user address space, or none, and switches this CPU to it. The old one is released.
-pub fn set_addr_space(_space: Option<Arc<AddrSpace>>) {
-    todo!()
+pub fn set_addr_space(space: Option<Arc<AddrSpace>>) {
+    let task = current();
+    let old = irq::without(|| {
+        match &space {
+            Some(space) => space.activate(),
+            None => AddrSpace::deactivate(),
+        }
+        // SAFETY: only the current task itself touches it while it runs.
+        unsafe { core::mem::replace(&mut *task.addr_space.get(), space) }
+    });
+    drop(old);
 }
 
 /// Ends the current task. Its data is dropped first, in its own context; its stack is freed by whoever runs next here.
 pub fn exit() -> ! {
-    todo!()
+    assert_may_sleep();
+    {
+        let task = current();
+        task.data.set(ptr::null());
+        // SAFETY: only the current task touches it, and what it borrowed from it is in frames that never run again.
+        let data = unsafe { (*task.data_owner.get()).take() };
+        drop(data);
+        set_addr_space(None);
+        task.wait_node.retire();
+        task.timer_node.cancel();
+        if CHECKED {
+            assert!(task.held_locks.none_held(), "a task ended with a lock held");
+        }
+    }
+    irq::save_and_disable();
+    switch::schedule(Outgoing::Exited);
+    unreachable!("a finished task was scheduled")
+}
+
+/// Gives the current program the FPU registers of a fresh one.
+pub(crate) fn with_current_fpu<R>(f: impl FnOnce(&mut FpuArea) -> R) -> R {
+    let task = current();
+    irq::without(|| {
+        switch::become_user_task();
+        // SAFETY: the current task's area is only touched by its own CPU; interrupts are off, so that no switch is near.
+        match unsafe { &mut *task.user.fpu.get() } {
+            Some(area) => f(area),
+            None => unreachable!("a user task has an area"),
+        }
+    })
+}
+
+/// Makes a task of the boot code of this CPU, which becomes its idle task.
+pub(crate) fn init_this_cpu() {
+    let task = Task::adopt_current();
+    cpu_local::local().set_idle_task(task);
+    cpu_local::set_current_task(task);
+}
+
+/// The rest of the boot code's life: runs `main` in a task, and idles.
+pub(crate) fn run_first_task(main: fn()) -> ! {
+    let first = TaskBuilder::new(main).spawn();
+    assert!(first.is_ok(), "no memory for the first task");
+    drop(first);
+    idle()
+}
+
+/// The idle loop of this CPU.
+pub(crate) fn idle() -> ! {
+    let local = cpu_local::local();
+    loop {
+        irq::save_and_disable();
+        // Set before the queues are looked at: who gives us work after that look sees it and sends an interrupt, which
+        // ends the `hlt` below.
+        local.idle.store(true, Ordering::SeqCst);
+        if switch::schedule(Outgoing::Idle) {
+            continue;
+        }
+        if !need_resched() {
+            // SAFETY: interrupts are turned on by the first instruction and taken only after the second has begun, so
+            // none is slept through.
+            unsafe { core::arch::asm!("sti", "hlt", options(nomem, nostack)) };
+        }
+    }
 }

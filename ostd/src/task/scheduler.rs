@@ -1,6 +1,6 @@
 //! The scheduler hook: ostd switches tasks, the policy decides which.
 
-use super::Task;
+use super::{Task, fifo::FIFO, switch};
 use crate::cpu::CpuId;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -33,10 +33,7 @@ pub trait Scheduler: Sync + 'static {
     /// if it can and else the CPU idles.
     fn pick_next(&self, cpu: CpuId) -> Option<Arc<Task>>;
 
-    /// `task` is about to run on `cpu`.
-    fn started(&self, _cpu: CpuId, _task: &Task) {}
-
-    /// `task` has run on `cpu` for `ran_ns` since `started` or the last call, and goes on or stops.
+    /// `task` has run on `cpu` for `ran_ns` since it was picked or since the last call, and goes on or stops.
     fn account(&self, cpu: CpuId, task: &Task, ran_ns: u64);
 
     /// The tick while `task` runs on `cpu`, after `account`. Returns whether it should give way.
@@ -106,6 +103,21 @@ impl Default for SchedEntity {
 static SCHEDULER: Once<&'static dyn Scheduler> = Once::new();
 
 /// Installs the policy. Once, before [`start_aps`](crate::cpu::start_aps); until then tasks run first come, first served.
+/// What was queued before is handed over.
 pub fn register_scheduler(scheduler: &'static dyn Scheduler) {
     SCHEDULER.call_once(|| scheduler);
+    crate::irq::without(|| {
+        while let Some(task) = FIFO.pick_next(CpuId::BOOT) {
+            switch::enqueue(task, EnqueueReason::New);
+        }
+    });
+}
+
+/// The policy.
+#[inline]
+pub(super) fn policy() -> &'static dyn Scheduler {
+    match SCHEDULER.get() {
+        Some(scheduler) => *scheduler,
+        None => &FIFO,
+    }
 }

@@ -31,8 +31,7 @@ pub fn ktest(args: TokenStream, item: TokenStream) -> TokenStream {
                 #[cfg(feature = "ktest")]
                 "#
             );
-            let mut output: TokenStream =
-                registration.parse().expect("the expansion is valid Rust");
+            let mut output: TokenStream = registration.parse().expect("the expansion is valid Rust");
             output.extend(item);
             output
         }
@@ -57,9 +56,7 @@ fn function_name(item: TokenStream) -> Result<String, &'static str> {
                 }
                 return Ok(name.to_string());
             }
-            TokenTree::Ident(word)
-                if matches!(word.to_string().as_str(), "async" | "unsafe" | "extern") =>
-            {
+            TokenTree::Ident(word) if matches!(word.to_string().as_str(), "async" | "unsafe" | "extern") => {
                 return Err("a #[ktest] function is a plain `fn`");
             }
             _ => {}
@@ -69,7 +66,5 @@ fn function_name(item: TokenStream) -> Result<String, &'static str> {
 }
 
 fn error(message: &str) -> TokenStream {
-    format!("::core::compile_error!({message:?});")
-        .parse()
-        .expect("valid Rust")
+    format!("::core::compile_error!({message:?});").parse().expect("valid Rust")
 }

@@ -6,7 +6,7 @@
 use crate::{
     cpu::{CpuId, MAX_CPUS},
     sync::rank::HeldLocks,
-    task::Task,
+    task::{Task, switch::Outgoing},
 };
 use core::{
     arch::asm,
@@ -71,6 +71,12 @@ pub(crate) struct CpuLocal {
     pub(crate) tss: core::cell::UnsafeCell<Tss>,
     pub(crate) gdt: core::cell::UnsafeCell<[u64; 16]>,
     held_locks: HeldLocks,
+    /// The task that runs when there is no other. Set once.
+    idle_task: Cell<*const Task>,
+    /// The task that is being switched away from, and what becomes of it.
+    handoff: Cell<(*const Task, Outgoing)>,
+    /// The task whose registers the FPU holds, if it has not run elsewhere since.
+    fpu_owner: Cell<*const Task>,
     /// The local APIC id.
     pub(crate) apic_id: AtomicU32,
     /// This CPU has started.
@@ -105,6 +111,9 @@ impl CpuLocal {
             tss: core::cell::UnsafeCell::new(Tss::new()),
             gdt: core::cell::UnsafeCell::new([0; 16]),
             held_locks: HeldLocks::new(),
+            idle_task: Cell::new(core::ptr::null()),
+            handoff: Cell::new((core::ptr::null(), Outgoing::Idle)),
+            fpu_owner: Cell::new(core::ptr::null()),
             apic_id: AtomicU32::new(0),
             online: AtomicBool::new(false),
         }
@@ -128,6 +137,35 @@ impl CpuLocal {
 
     pub(crate) fn held_locks(&self) -> &HeldLocks {
         &self.held_locks
+    }
+
+    #[inline]
+    pub(crate) fn idle_task(&self) -> *const Task {
+        self.idle_task.get()
+    }
+
+    pub(crate) fn set_idle_task(&self, task: *const Task) {
+        self.idle_task.set(task);
+    }
+
+    #[inline]
+    pub(crate) fn set_handoff(&self, prev: *const Task, outgoing: Outgoing) {
+        self.handoff.set((prev, outgoing));
+    }
+
+    #[inline]
+    pub(crate) fn take_handoff(&self) -> (*const Task, Outgoing) {
+        self.handoff.get()
+    }
+
+    #[inline]
+    pub(crate) fn fpu_owner(&self) -> *const Task {
+        self.fpu_owner.get()
+    }
+
+    #[inline]
+    pub(crate) fn set_fpu_owner(&self, task: *const Task) {
+        self.fpu_owner.set(task);
     }
 }
 
