@@ -19,6 +19,6 @@ echo
 echo "A busybox shell; the test programs are in /tests. exit or poweroff ends the machine, Ctrl-A x ends QEMU."
 cd /root
 # The shell leads a session of its own whose controlling terminal is the console: that is what makes ^C and job control
-# work. PID 1 stays outside, to reap what the shell leaves behind.
+# work. PID 1 stays outside, to reap what the shell leaves behind. (In the background it would ignore SIGINT.)
 setsid -c sh -l </dev/console >/dev/console 2>&1
 poweroff -f

@@ -127,7 +127,7 @@ fn one(machine: &Machine, name: &str, steps: &[Step]) -> Outcome<Results> {
         }
     }
     // The guest may be gone before it has read the whole line.
-    let _ = guest.send("poweroff -f\n");
+    let _ = guest.send("poweroff\n");
     match guest.wait(Instant::now() + PATIENCE) {
         Some(status) if status.success() => results.passed += 1,
         Some(status) => {

@@ -56,25 +56,11 @@ fn kernel_tests() -> Outcome<Results> {
     Ok(Results { passed: tally.passed, skipped: 0, failures })
 }
 
-/// `cargo test` of the workspace's default members, and the concurrency models, which need a flag of their own.
+/// `cargo test` of the workspace's default members.
 fn host() -> Outcome<Results> {
-    let mut results = cargo_test("host", &["test", "--no-fail-fast"], &[])?;
-    if workspace::root().join("kernel/libs/proctree/tests/loom.rs").exists() {
-        let arguments = ["test", "--no-fail-fast", "--release", "--package", "proctree", "--test", "loom"];
-        // Another target directory, so that the flag does not make every crate compile anew each time.
-        results.add(cargo_test(
-            "loom",
-            &arguments,
-            &[("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", "target/loom")],
-        )?);
-    }
-    Ok(results)
-}
-
-fn cargo_test(log: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome<Results> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(workspace::root()).envs(environment.iter().copied());
-    let mut process = Process::start(command, &workspace::log(log)?)?;
+    command.args(["test", "--no-fail-fast"]).current_dir(workspace::root());
+    let mut process = Process::start(command, &workspace::log("host")?)?;
     let mut results = Results::default();
     let progress = Progress::new();
     let mut tests = 0;
