@@ -267,6 +267,12 @@ pub fn requeue(
     {
         return Err(EAGAIN);
     }
+    let (woken, moved) = requeue_keys(source, target, count, requeue);
+    Ok(woken + moved)
+}
+
+/// Wakes `count` waiters of `source` and moves `requeue` others to `target`; returns how many were woken and moved.
+fn requeue_keys(source: Key, target: Key, count: usize, requeue: usize) -> (usize, usize) {
     let (mut bucket, mut other) = lock_two(source, target);
     let woken = wake_in(&mut bucket, source, count, MATCH_ANY);
     let mut moved = 0;
@@ -290,7 +296,7 @@ pub fn requeue(
             }
         }
     }
-    Ok(woken + moved)
+    (woken, moved)
 }
 
 /// The operation that FUTEX_WAKE_OP carries out on its second word.

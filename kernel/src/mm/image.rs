@@ -41,12 +41,18 @@ impl Vm {
     }
 
     /// Records what the address space was filled with; the heap begins at `heap`.
-    pub fn set_program(&self, heap: Vaddr, ranges: ProgramRanges, auxv: Arc<[u64]>, exe: Arc<ExecFile>) {
+    pub fn set_program(
+        &self,
+        heap: Vaddr,
+        ranges: ProgramRanges,
+        auxv: Arc<[u64]>,
+        exe: Option<Arc<ExecFile>>,
+    ) {
         let mut layout = self.layout.write();
         layout.brk_start = heap;
         layout.brk = heap;
         layout.ranges = ranges;
         layout.auxv = auxv;
-        layout.exe = Some(exe);
+        layout.exe = exe;
     }
 }

@@ -49,7 +49,7 @@ impl Program {
         let (creds, secure) = open::credentials(thread, &opened.exe);
         let unreadable = open::is_unreadable(thread, &opened.exe);
         let parts = Parts {
-            exe: opened.exe.clone(),
+            exe: Some(opened.exe.clone()),
             object: opened.exe.file().clone(),
             head: &head,
             open_interpreter: &|path| open::open_interpreter(thread, path),
@@ -109,7 +109,8 @@ fn resolve_scripts(thread: &Thread, mut opened: Opened, args: &mut Args) -> Resu
 
 /// What an address space is built from.
 pub struct Parts<'a> {
-    pub exe: Arc<ExecFile>,
+    /// None in tests only.
+    pub exe: Option<Arc<ExecFile>>,
     pub object: Arc<dyn MemoryObject>,
     pub head: &'a Head,
     /// Opens the file that PT_INTERP names.
