@@ -13,6 +13,9 @@ use crate::{
     process::{Process, Thread, signal::work},
 };
 
+pub mod exec;
+pub mod futex;
+pub mod mm;
 pub mod signal;
 pub mod table;
 pub mod time;
