@@ -9,6 +9,8 @@ mod kernel_space;
 mod kstack;
 mod meta;
 mod table;
+#[cfg(feature = "ktest")]
+mod test;
 mod tlb;
 
 use core::ops::Range;

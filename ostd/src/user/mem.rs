@@ -39,7 +39,7 @@ macro_rules! impl_pod {
         unsafe impl Pod for $ty {}
     )* };
 }
-impl_pod!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+impl_pod!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, isize);
 // SAFETY: an array has no padding beyond its elements'.
 unsafe impl<T: Pod, const N: usize> Pod for [T; N] {}
 
