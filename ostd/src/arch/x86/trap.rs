@@ -126,6 +126,7 @@ global_asm!(
     // One stub per vector: error code (0 where the processor pushes none), vector, and on. 16 bytes each.
     .pushsection .text.trap_stubs, "ax", @progbits
     .balign 16
+    .global trap_stubs
 trap_stubs:
     .irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
     .balign 16
