@@ -16,8 +16,11 @@
 //! control character, `^C` for one, has it typed as soon as the line above it has come; the terminal echoes it as the same two
 //! characters, and what follows on the line is expected after them.
 //!
+//! A comment is possible between commands too: its line starts with `# `, so no expected line may.
+//!
 //! A session runs in the guest that `make run` gives, and ends with `poweroff`, after which QEMU's status must be 0. Linux
-//! is the oracle here too: `runner session linux` runs the same files on Debian's kernel.
+//! is the oracle here too: `runner session linux` runs the same files on Debian's kernel, but those with a comment that says
+//! `Only on Foster` and why.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,28 +46,33 @@ struct Step {
 
 /// `runner session [foster | linux] [NAME...]`.
 pub fn command(arguments: &[&str]) -> Outcome<bool> {
-    let (kernel, names) = match arguments {
-        ["linux", names @ ..] => (bench::linux::kernel()?.elf, names),
-        ["foster", names @ ..] | names => (toolchain::kernel()?, names),
+    let results = match arguments {
+        ["linux", names @ ..] => all(&bench::linux::kernel()?.elf, names, "Only on Foster")?,
+        ["foster", names @ ..] | names => on_foster(names)?,
     };
-    let results = all(&kernel, names)?;
     results.print_failures();
     println!("{}", results.summary());
     Ok(results.failures.is_empty())
 }
 
-/// Runs the sessions of these names, or every one.
-pub fn all(kernel: &Path, names: &[&str]) -> Outcome<Results> {
+pub fn on_foster(names: &[&str]) -> Outcome<Results> {
+    all(&toolchain::kernel()?, names, "Only on Linux")
+}
+
+/// Runs the sessions of these names, or every one that has no comment which starts with `unfit`.
+fn all(kernel: &Path, names: &[&str], unfit: &str) -> Outcome<Results> {
     let initrd = image::save(run::interactive_root()?, "shell.cpio")?;
     let mut results = Results::default();
     let progress = Progress::new();
     for path in files()? {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if names.is_empty() || names.contains(&name.as_str()) {
+        let text = workspace::read_text(&path)?;
+        let fit = !text.lines().any(|line| line.trim_start_matches("# ").starts_with(unfit));
+        if names.contains(&name.as_str()) || (names.is_empty() && fit) {
             progress.show(&format!("    {name}"));
             let machine =
                 Machine::new(kernel).initrd(&initrd).memory("256M").command_line("loglevel=3 quiet panic=-1");
-            results.add(one(&machine, &name, &parse(&workspace::read_text(&path)?)?)?);
+            results.add(one(&machine, &name, &parse(&text)?)?);
         }
     }
     progress.clear();
@@ -86,11 +94,14 @@ fn files() -> Outcome<Vec<PathBuf>> {
 fn parse(text: &str) -> Outcome<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
+        if line.starts_with("# ") {
+            continue;
+        }
         if let Some(command) = line.strip_prefix("$ ") {
             steps.push(Step { command: command.into(), line: number, expected: Vec::new() });
         } else if let Some(step) = steps.last_mut() {
             step.expected.push(line.into());
-        } else if !line.is_empty() && !line.starts_with('#') {
+        } else if !line.is_empty() {
             return Err(format!("a session's line {number} comes before any command: {line}"));
         }
     }
