@@ -86,12 +86,13 @@ pub fn run_all(filter: &str, skip: usize) -> ! {
     };
     let selected = items().iter().filter(matches).count();
     for item in items().iter().filter(matches).skip(skip) {
-        let _ = write!(Out, "ktest: test {}::{} ... ", item.module, item.name);
+        // Lines of their own, so that a test that hangs has a name, whatever it prints.
+        let _ = write!(Out, "ktest: test {}::{} ...\r\n", item.module, item.name);
         RUNNING.store(core::ptr::from_ref(item).cast_mut(), Ordering::Release);
         (item.function)();
         RUNNING.store(core::ptr::null_mut(), Ordering::Release);
         PASSED.fetch_add(1, Ordering::Relaxed);
-        let _ = write!(Out, "ok\r\n");
+        let _ = write!(Out, "ktest: test {}::{} ... ok\r\n", item.module, item.name);
     }
     let passed = PASSED.load(Ordering::Relaxed);
     let _ = write!(Out, "ktest: {passed} passed, 0 failed, {} filtered out\r\n", items().len() - selected);
