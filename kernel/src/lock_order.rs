@@ -19,9 +19,14 @@ pub const PAGE_CACHE: LockRank = LockRank::new(220, "page cache");
 /// Ranks from here on are spin locks.
 pub const SPIN: u16 = 240;
 
+pub const MOUNT_TABLE: LockRank = LockRank::new(241, "mount table");
+pub const MOUNT_POINT: LockRank = LockRank::new(242, "mount point");
+pub const RAMFS: LockRank = LockRank::new(243, "ramfs node");
+pub const DCACHE: LockRank = LockRank::new(244, "dentry cache");
 pub const DENTRY: LockRank = LockRank::new(245, "dentry");
 pub const FILES: LockRank = LockRank::new(250, "fd table");
 pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
+pub const FLOCK: LockRank = LockRank::new(270, "flock");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
 pub const TTY: LockRank = LockRank::new(350, "tty");
@@ -33,4 +38,6 @@ pub const PROCESS_MISC: LockRank = LockRank::new(550, "rlimits and names");
 pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
 /// Taken with interrupts off: timer callbacks queue here.
 pub const DEFERRED: LockRank = LockRank::new(650, "deferred work");
+/// Taken in interrupt context: bytes of the console.
+pub const TTY_INPUT: LockRank = LockRank::new(660, "console input");
 pub const RUN_QUEUE: LockRank = LockRank::new(700, "run queue");

@@ -2,6 +2,7 @@
 
 pub use alloc::{
     boxed::Box,
+    format,
     string::{String, ToString},
     sync::{Arc, Weak},
     vec,

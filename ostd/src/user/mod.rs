@@ -4,7 +4,4 @@ pub mod context;
 pub mod fpu;
 pub mod mem;
 
-#[cfg(feature = "ktest")]
-mod test;
-
 pub use context::{ExceptionInfo, GeneralRegs, UserContext, UserExit};

@@ -1,0 +1,181 @@
+//! The memory devices: null, zero, full, random, urandom, kmsg (null(4), full(4), random(4)).
+
+use crate::{
+    fs::{
+        file::{File, FileOps, MapKind},
+        inode::DevId,
+        io::{ReadBuf, WriteBuf},
+    },
+    prelude::*,
+};
+
+pub const NULL: DevId = DevId::new(1, 3);
+pub const ZERO: DevId = DevId::new(1, 5);
+pub const FULL: DevId = DevId::new(1, 7);
+pub const RANDOM: DevId = DevId::new(1, 8);
+pub const URANDOM: DevId = DevId::new(1, 9);
+pub const KMSG: DevId = DevId::new(1, 11);
+
+pub(super) fn open(rdev: DevId) -> Option<Box<dyn FileOps>> {
+    Some(match rdev {
+        NULL => Box::new(Null),
+        ZERO => Box::new(Zero),
+        FULL => Box::new(Full),
+        RANDOM | URANDOM => Box::new(Random),
+        KMSG => Box::new(Kmsg),
+        _ => return None,
+    })
+}
+
+/// Takes everything that is written.
+fn swallow(buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+    Ok((buf.skip_all(), pos))
+}
+
+fn read_zeros(buf: &mut ReadBuf) -> Result<usize> {
+    if buf.left() > 0 {
+        buf.put_zeros(buf.left())?;
+    }
+    Ok(buf.done())
+}
+
+struct Null;
+
+impl FileOps for Null {
+    fn read_at(&self, _: &File, _: &mut ReadBuf, _: u64) -> Result<usize> {
+        Ok(0)
+    }
+
+    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+        swallow(buf, pos)
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    /// The offset stays at the start, whatever is asked for.
+    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+struct Zero;
+
+impl FileOps for Zero {
+    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        read_zeros(buf)
+    }
+
+    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+        swallow(buf, pos)
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn map_kind(&self, _: &File) -> MapKind {
+        MapKind::Anonymous
+    }
+}
+
+struct Full;
+
+impl FileOps for Full {
+    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        read_zeros(buf)
+    }
+
+    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+        if buf.left() == 0 { Ok((0, pos)) } else { Err(ENOSPC) }
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+}
+
+/// random and urandom: the same generator, which is ready from the start.
+struct Random;
+
+impl FileOps for Random {
+    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        let mut bytes = [0; 256];
+        while buf.left() > 0 {
+            let piece = bytes.len().min(buf.left());
+            ostd::random::fill(&mut bytes[..piece]);
+            match buf.put(&bytes[..piece]) {
+                Ok(moved) if moved == piece => {}
+                Err(e) if buf.done() == 0 => return Err(e),
+                _ => break,
+            }
+        }
+        Ok(buf.done())
+    }
+
+    /// What is written would be mixed into the pool; the generator has no need of it.
+    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+        swallow(buf, pos)
+    }
+
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn ioctl(&self, _: &File, request: u32, arg: usize) -> Result<usize> {
+        /// RNDGETENTCNT: bits of entropy in the pool.
+        const RNDGETENTCNT: u32 = 0x8004_5200;
+        if request != RNDGETENTCNT {
+            return Err(ENOTTY);
+        }
+        ostd::user::mem::write(arg, &256u32)?;
+        Ok(0)
+    }
+}
+
+/// Takes messages of programs for the kernel's log, which can't be read back.
+struct Kmsg;
+
+/// The longest message, as in Linux.
+const KMSG_MAX: usize = 1024;
+
+impl FileOps for Kmsg {
+    fn read_at(&self, file: &File, _: &mut ReadBuf, _: u64) -> Result<usize> {
+        if file.is_nonblocking() { Err(EAGAIN) } else { Ok(0) }
+    }
+
+    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+        if buf.left() > KMSG_MAX {
+            return Err(EINVAL);
+        }
+        let mut text = vec![0; buf.left()];
+        let n = buf.take(&mut text)?;
+        let text = String::from_utf8_lossy(&text[..n]);
+        // An optional priority "<n>" stands before the text.
+        let (level, message) = match text.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+            Some((level, message)) => (level.parse::<u32>().unwrap_or(4) & 7, message),
+            None => (4, &*text),
+        };
+        let message = message.trim_end_matches('\n');
+        match level {
+            0..=3 => error!("{message}"),
+            4 => warn!("{message}"),
+            5..=6 => info!("{message}"),
+            _ => debug!("{message}"),
+        }
+        Ok((n, pos))
+    }
+}

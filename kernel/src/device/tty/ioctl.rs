@@ -1,0 +1,132 @@
+//! What programs ask of a terminal by ioctl(2) (tty_ioctl(4)).
+
+use ldisc::Termios;
+use ostd::user::mem;
+
+use super::{Tty, TtyFile};
+use crate::{
+    prelude::*,
+    process::{Thread, tree},
+};
+
+const TCGETS: u32 = 0x5401;
+const TCSETS: u32 = 0x5402;
+const TCSETSW: u32 = 0x5403;
+const TCSETSF: u32 = 0x5404;
+const TCSBRK: u32 = 0x5409;
+const TCXONC: u32 = 0x540a;
+const TCFLSH: u32 = 0x540b;
+const TIOCSCTTY: u32 = 0x540e;
+const TIOCGPGRP: u32 = 0x540f;
+const TIOCSPGRP: u32 = 0x5410;
+const TIOCOUTQ: u32 = 0x5411;
+const TIOCGWINSZ: u32 = 0x5413;
+const TIOCSWINSZ: u32 = 0x5414;
+const TIOCNOTTY: u32 = 0x5422;
+const TIOCGETD: u32 = 0x5424;
+const TCSBRKP: u32 = 0x5425;
+const TIOCGSID: u32 = 0x5429;
+const TCGETS2: u32 = 0x802c_542a;
+const TCSETS2: u32 = 0x402c_542b;
+const TCSETSW2: u32 = 0x402c_542c;
+const TCSETSF2: u32 = 0x402c_542d;
+
+/// `struct termios2`: two speeds more.
+const TERMIOS2_SIZE: usize = Termios::SIZE + 8;
+
+/// What the line claims to run at.
+const BAUD: u32 = 38400;
+
+impl TtyFile {
+    /// Answers a request. ENOTTY for what terminals do not know.
+    pub(super) fn request(&self, request: u32, arg: usize) -> Result<usize> {
+        if self.is_dead() {
+            return Err(if request == TIOCSPGRP { ENOTTY } else { EIO });
+        }
+        let tty = &*self.tty;
+        let thread = Thread::current();
+        match request {
+            TCGETS => mem::write(arg, &tty.termios().to_bytes())?,
+            TCGETS2 => mem::write(arg, &termios2(&tty.termios()))?,
+            TCSETS | TCSETSW | TCSETSF => tty.set_termios(|| read_termios(arg), request == TCSETSF)?,
+            TCSETS2 | TCSETSW2 | TCSETSF2 => tty.set_termios(|| read_termios2(arg), request == TCSETSF2)?,
+            TCFLSH => tty.flush(arg)?,
+            // Output is sent before a write returns, so there is nothing to drain; and there is no break to send.
+            TCSBRK | TCSBRKP | TCXONC => tty.check_change()?,
+            TIOCGWINSZ => {
+                let size = tty.state.lock().size;
+                mem::write(arg, &size)?;
+            }
+            TIOCSWINSZ => tty.set_size(mem::read(arg)?),
+            // Nothing waits to be sent; the line discipline is number 0.
+            TIOCOUTQ | TIOCGETD => mem::write(arg, &0i32)?,
+            TIOCSCTTY => return tty.set_controlling(arg),
+            TIOCNOTTY => return tty.give_up(&thread.process),
+            TIOCGPGRP | TIOCGSID => {
+                if !tty.is_controlling(&thread.process) {
+                    return Err(ENOTTY);
+                }
+                let id = {
+                    let state = tty.state.lock();
+                    if request == TIOCGSID { state.session } else { state.foreground }
+                };
+                mem::write(arg, &id.map_or(0, tree::pid_nr))?;
+            }
+            TIOCSPGRP => {
+                tty.check_change().map_err(|e| if e == EIO { ENOTTY } else { e })?;
+                return tty.set_foreground(mem::read(arg)?);
+            }
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    }
+}
+
+impl Tty {
+    fn set_termios(&self, new: impl FnOnce() -> Result<Termios>, flush: bool) -> Result<()> {
+        self.check_change()?;
+        let new = new()?;
+        {
+            let mut state = self.state.lock();
+            if flush {
+                state.ldisc.flush_input();
+            }
+            state.ldisc.set_termios(new);
+        }
+        // Canonical mode and VMIN decide what is readable.
+        self.wake_all();
+        Ok(())
+    }
+
+    fn flush(&self, arg: usize) -> Result<()> {
+        const TCIFLUSH: usize = 0;
+        const TCOFLUSH: usize = 1;
+        const TCIOFLUSH: usize = 2;
+        self.check_change()?;
+        match arg {
+            TCIFLUSH | TCIOFLUSH => self.state.lock().ldisc.flush_input(),
+            TCOFLUSH => {}
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+}
+
+fn read_termios(addr: Vaddr) -> Result<Termios> {
+    Ok(Termios::from_bytes(&mem::read::<[u8; Termios::SIZE]>(addr)?))
+}
+
+fn read_termios2(addr: Vaddr) -> Result<Termios> {
+    // The speeds, at the end, are ignored: the line has none.
+    mem::read::<[u8; TERMIOS2_SIZE]>(addr)?;
+    read_termios(addr)
+}
+
+fn termios2(termios: &Termios) -> [u8; TERMIOS2_SIZE] {
+    let mut raw = [0; TERMIOS2_SIZE];
+    raw[..Termios::SIZE].copy_from_slice(&termios.to_bytes());
+    for speed in raw[Termios::SIZE..].chunks_exact_mut(4) {
+        speed.copy_from_slice(&BAUD.to_le_bytes());
+    }
+    raw
+}

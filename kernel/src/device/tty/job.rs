@@ -1,0 +1,204 @@
+//! Job control: which session a terminal belongs to, and what a background process may do (rules 8.9-8.21).
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use proctree::PidId;
+
+use super::{Tty, TtyFile};
+use crate::{
+    fs::file::FileOps,
+    prelude::*,
+    process::{
+        Process, Thread,
+        credentials::Cap,
+        pid,
+        signal::{SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, SigInfo, Signo},
+        tree,
+    },
+};
+
+/// What comes of an operation that only the foreground may do.
+enum JobControl {
+    Allowed,
+    /// Not in the foreground, and the signal would have no effect.
+    SignalIgnored,
+    Orphaned,
+    /// The signal was sent to the caller's group.
+    Signalled,
+}
+
+impl Tty {
+    /// Whether this is the controlling terminal of `process`.
+    pub(super) fn is_controlling(&self, process: &Process) -> bool {
+        let session = tree::session_of(process);
+        session.is_some() && self.state.lock().session == session
+    }
+
+    /// What an open of a terminal does for a session leader that has none (rule 8.9).
+    pub fn acquire_on_open(&self) {
+        let thread = Thread::current();
+        if tree::is_session_leader(&thread.process) && controlling_tty(&thread.process).is_none() {
+            // Owned by another session: then it is just open.
+            let _ = self.acquire(&thread.process, false);
+        }
+    }
+
+    /// Makes this the controlling terminal of a session leader without one. EPERM if another session owns it, unless
+    /// `steal`.
+    fn acquire(&self, process: &Process, steal: bool) -> Result<()> {
+        let (session, pgrp) = (tree::session_of(process), tree::pgrp_of(process));
+        let mut state = self.state.lock();
+        if state.session.is_some() && state.session != session && !steal {
+            return Err(EPERM);
+        }
+        state.session = session;
+        state.foreground = pgrp;
+        Ok(())
+    }
+
+    /// TIOCSCTTY.
+    pub(super) fn set_controlling(&self, arg: usize) -> Result<usize> {
+        let thread = Thread::current();
+        let process = &thread.process;
+        let leader = tree::is_session_leader(process);
+        if leader && self.is_controlling(process) {
+            return Ok(0);
+        }
+        if !leader || controlling_tty(process).is_some() {
+            return Err(EPERM);
+        }
+        let steal = arg == 1 && thread.creds().capable(Cap::SysAdmin);
+        self.acquire(process, steal)?;
+        Ok(0)
+    }
+
+    /// TIOCNOTTY: with a session leader the session loses the terminal, and the foreground is told (rule 8.18).
+    ///
+    /// FIXME: a process that is no leader keeps it, where Linux takes it from that process alone.
+    pub(super) fn give_up(&self, process: &Process) -> Result<usize> {
+        if !self.is_controlling(process) {
+            return Err(ENOTTY);
+        }
+        if tree::is_session_leader(process) {
+            self.disown(&[SIGHUP, SIGCONT]);
+        }
+        Ok(0)
+    }
+
+    /// Takes the terminal from its session; its foreground group gets `signals`.
+    fn disown(&self, signals: &[Signo]) {
+        let foreground = {
+            let mut state = self.state.lock();
+            state.session = None;
+            state.foreground.take()
+        };
+        if let Some(pgrp) = foreground {
+            for &signo in signals {
+                tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
+            }
+        }
+    }
+
+    /// The leader of `session` exits: if the terminal is that session's, it is hung up (rule 8.19).
+    fn leader_exits(&self, session: PidId) {
+        if self.state.lock().session != Some(session) {
+            return;
+        }
+        self.hangups.fetch_add(1, Relaxed);
+        self.disown(&[SIGHUP, SIGCONT]);
+        self.wake_all();
+    }
+
+    /// May the caller do what only the foreground may? If not, its group gets `signo` (rules 8.13-8.15).
+    fn job_control(&self, signo: Signo) -> JobControl {
+        let thread = Thread::current();
+        let process = &thread.process;
+        let Some(pgrp) = tree::pgrp_of(process) else {
+            return JobControl::Allowed;
+        };
+        let session = tree::session_of(process);
+        {
+            let state = self.state.lock();
+            if state.session != session || state.foreground.is_none_or(|foreground| foreground == pgrp) {
+                return JobControl::Allowed;
+            }
+        }
+        let ignored = process.signals.sighand().get(signo).ignores(signo);
+        if ignored || thread.signals.blocked().contains(signo) {
+            return JobControl::SignalIgnored;
+        }
+        if tree::in_orphaned_pgrp(process) {
+            return JobControl::Orphaned;
+        }
+        tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
+        JobControl::Signalled
+    }
+
+    pub(super) fn check_read(&self) -> Result<()> {
+        match self.job_control(SIGTTIN) {
+            JobControl::Allowed => Ok(()),
+            JobControl::SignalIgnored | JobControl::Orphaned => Err(EIO),
+            JobControl::Signalled => Err(ERESTARTSYS),
+        }
+    }
+
+    /// For writes with TOSTOP and changes of the settings.
+    pub(super) fn check_change(&self) -> Result<()> {
+        match self.job_control(SIGTTOU) {
+            JobControl::Allowed | JobControl::SignalIgnored => Ok(()),
+            JobControl::Orphaned => Err(EIO),
+            JobControl::Signalled => Err(ERESTARTSYS),
+        }
+    }
+
+    /// TIOCSPGRP.
+    pub(super) fn set_foreground(&self, nr: i32) -> Result<usize> {
+        let thread = Thread::current();
+        let process = &thread.process;
+        if nr < 0 {
+            return Err(EINVAL);
+        }
+        if !self.is_controlling(process) {
+            return Err(ENOTTY);
+        }
+        let pgrp = pid::lookup(process.ns(), nr as u32).ok_or(ESRCH)?;
+        let session = {
+            let table = tree::lock();
+            table.pgrp_session(pgrp).or_else(|| table.pid_process(pgrp).and_then(|p| table.session(p)))
+        };
+        if session.is_none() || session != tree::session_of(process) {
+            return Err(EPERM);
+        }
+        self.state.lock().foreground = Some(pgrp);
+        Ok(0)
+    }
+}
+
+/// The controlling terminal of a process.
+pub fn controlling_tty(process: &Process) -> Option<Arc<Tty>> {
+    let console = crate::device::console::tty();
+    console.is_controlling(process).then(|| console.clone())
+}
+
+/// The controlling terminal as /proc/pid/stat shows it: its device number, and the foreground group.
+pub fn stat_numbers(process: &Process) -> (u64, i64) {
+    match controlling_tty(process) {
+        Some(tty) => {
+            let foreground = tty.state.lock().foreground;
+            (tty.dev.encode(), foreground.map_or(-1, |pgrp| i64::from(tree::pid_nr(pgrp))))
+        }
+        None => (0, -1),
+    }
+}
+
+/// The leader of a session exits: its terminal is hung up.
+pub fn session_leader_exits(session: PidId) {
+    crate::device::console::tty().leader_exits(session);
+}
+
+/// Opens /dev/tty. ENXIO without a controlling terminal.
+pub fn open_controlling() -> Result<Box<dyn FileOps>> {
+    let thread = Thread::current();
+    let tty = controlling_tty(&thread.process).ok_or(ENXIO)?;
+    Ok(Box::new(TtyFile::new(tty, false)))
+}

@@ -1,0 +1,314 @@
+//! Terminals: the line discipline joined to a line, with job control (tty_ioctl(4), rules 8.9-8.22).
+//!
+//! A [`Tty`] keeps the state of the pure [`ldisc`] crate, the window size, and the session and foreground process group
+//! that it belongs to. A process's controlling terminal is the one that its session owns. [`TtyFile`] is an open terminal;
+//! who may do what is in [`job`], the requests of programs in [`ioctl`](self::TtyFile).
+//!
+//! Locks: [`TTY`](lock_order::TTY), a spin lock around all of that. The process table may be asked while it is held;
+//! signals are sent after it is released.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ldisc::{Cc, Ldisc, Lflag, Signal, Termios};
+use ostd::sync::{SpinLock, WaitQueue};
+use proctree::PidId;
+
+use crate::{
+    fs::{
+        file::{File, FileOps},
+        inode::DevId,
+        io::{ReadBuf, WriteBuf, moved_or},
+        poll::{PollEvents, PollTable},
+    },
+    lock_order,
+    prelude::*,
+    process::{
+        signal::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SigInfo, Signo},
+        tree,
+        wait_event::{wait_interruptible, wait_interruptible_until},
+    },
+};
+
+mod ioctl;
+mod job;
+
+pub use job::{controlling_tty, open_controlling, session_leader_exits, stat_numbers};
+
+/// /dev/tty: the opener's controlling terminal.
+pub const DEV_TTY: DevId = DevId::new(5, 0);
+
+/// The line of a terminal.
+pub trait TtyDriver: Send + Sync {
+    /// Sends bytes; called with the terminal locked.
+    fn write(&self, bytes: &[u8]);
+}
+
+ostd::pod_struct! {
+    /// `struct winsize`.
+    #[derive(Default, PartialEq, Eq)]
+    pub struct WinSize {
+        rows: u16,
+        columns: u16,
+        x_pixels: u16,
+        y_pixels: u16,
+    }
+}
+
+struct State {
+    ldisc: Ldisc,
+    size: WinSize,
+    /// The session that this is the controlling terminal of.
+    session: Option<PidId>,
+    /// The foreground process group.
+    foreground: Option<PidId>,
+}
+
+/// A terminal: see the [module's description](self).
+pub struct Tty {
+    pub dev: DevId,
+    driver: Box<dyn TtyDriver>,
+    state: SpinLock<State>,
+    /// Woken when there may be something to read, and at a hangup.
+    readable: Arc<WaitQueue>,
+    /// Woken when stopped output may go on, and at a hangup.
+    writable: Arc<WaitQueue>,
+    /// How often it was hung up: files opened before are dead.
+    hangups: AtomicU32,
+}
+
+/// Collects what the line discipline wants done.
+struct Effects<'a> {
+    driver: &'a dyn TtyDriver,
+    signals: Vec<Signo>,
+}
+
+impl ldisc::Sink for Effects<'_> {
+    fn emit(&mut self, bytes: &[u8]) {
+        self.driver.write(bytes);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.signals.push(match signal {
+            Signal::Interrupt => SIGINT,
+            Signal::Quit => SIGQUIT,
+            Signal::Suspend => SIGTSTP,
+        });
+    }
+}
+
+impl Tty {
+    pub fn new(dev: DevId, driver: Box<dyn TtyDriver>) -> Arc<Tty> {
+        let size = WinSize { rows: 24, columns: 80, ..WinSize::default() };
+        let state = State { ldisc: Ldisc::new(), size, session: None, foreground: None };
+        Arc::new(Tty {
+            dev,
+            driver,
+            state: SpinLock::new(lock_order::TTY, state),
+            readable: Arc::new(WaitQueue::new()),
+            writable: Arc::new(WaitQueue::new()),
+            hangups: AtomicU32::new(0),
+        })
+    }
+
+    /// Bytes from the line.
+    pub fn input(&self, bytes: &[u8]) {
+        let mut effects = Effects { driver: &*self.driver, signals: Vec::new() };
+        let foreground = {
+            let mut state = self.state.lock();
+            for &byte in bytes {
+                state.ldisc.input(byte, &mut effects);
+            }
+            state.foreground
+        };
+        if let Some(pgrp) = foreground {
+            for signo in effects.signals {
+                tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
+            }
+        }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.readable.wake_all();
+        self.writable.wake_all();
+    }
+
+    /// Reads in canonical mode: one line, or a part of it.
+    fn read_line(&self, buf: &mut [u8], file: &TtyFile, nonblocking: bool) -> Result<usize> {
+        let mut look = || {
+            if file.is_dead() {
+                return Some(Some(0));
+            }
+            let mut state = self.state.lock();
+            if !state.ldisc.termios().has(Lflag::ICANON) {
+                // Switched while we waited: the other rules apply.
+                return Some(None);
+            }
+            state.ldisc.read(buf).map(Some)
+        };
+        let got =
+            if nonblocking { look().ok_or(EAGAIN)? } else { wait_interruptible(&self.readable, &mut look)? };
+        match got {
+            Some(n) => Ok(n),
+            None => self.read_raw(buf, file, nonblocking),
+        }
+    }
+
+    /// Reads in raw mode, by VMIN and VTIME (termios(3)).
+    fn read_raw(&self, buf: &mut [u8], file: &TtyFile, nonblocking: bool) -> Result<usize> {
+        const TENTH_NS: u64 = 100_000_000;
+        let termios = self.termios();
+        let (min, time) = (usize::from(termios.cc(Cc::Min)), u64::from(termios.cc(Cc::Time)) * TENTH_NS);
+        let wanted = min.clamp(1, buf.len());
+        let deadline_from_now = || ostd::time::now_ns() + time;
+        // With VMIN 0, VTIME runs from the start; else from each byte on.
+        let mut deadline = (min == 0).then(deadline_from_now);
+        let mut got = 0;
+        loop {
+            let mut take = || {
+                if file.is_dead() {
+                    return Some(0);
+                }
+                self.state.lock().ldisc.read(&mut buf[got..])
+            };
+            let step = if min == 0 && time == 0 {
+                Ok(take())
+            } else if nonblocking {
+                take().map(Some).ok_or(EAGAIN)
+            } else {
+                wait_interruptible_until(&self.readable, deadline, take)
+            };
+            match step {
+                Ok(Some(n)) if n > 0 => got += n,
+                Ok(_) => return Ok(got),
+                Err(e) => return moved_or(got, Err(e)),
+            }
+            if got >= wanted {
+                return Ok(got);
+            }
+            if min > 0 && time > 0 {
+                deadline = Some(deadline_from_now());
+            }
+        }
+    }
+
+    fn write_processed(&self, bytes: &[u8], file: &TtyFile, nonblocking: bool) -> Result<()> {
+        let look = || {
+            if file.is_dead() {
+                return Some(Err(EIO));
+            }
+            let mut state = self.state.lock();
+            if state.ldisc.output_stopped() {
+                return None;
+            }
+            let mut effects = Effects { driver: &*self.driver, signals: Vec::new() };
+            state.ldisc.output(bytes, &mut effects);
+            Some(Ok(()))
+        };
+        if nonblocking { look().unwrap_or(Err(EAGAIN)) } else { wait_interruptible(&self.writable, look)? }
+    }
+
+    fn termios(&self) -> Termios {
+        *self.state.lock().ldisc.termios()
+    }
+
+    fn set_size(&self, size: WinSize) {
+        let foreground = {
+            let mut state = self.state.lock();
+            if state.size == size {
+                return;
+            }
+            state.size = size;
+            state.foreground
+        };
+        if let Some(pgrp) = foreground {
+            tree::signal_pgrp(pgrp, &SigInfo::kernel(SIGWINCH));
+        }
+    }
+}
+
+/// An open terminal.
+pub struct TtyFile {
+    tty: Arc<Tty>,
+    /// Opened as /dev/console: survives hangups.
+    is_console: bool,
+    /// The terminal's count of hangups at the open.
+    opened_at: u32,
+}
+
+impl TtyFile {
+    pub fn new(tty: Arc<Tty>, is_console: bool) -> Self {
+        let opened_at = tty.hangups.load(Relaxed);
+        TtyFile { tty, is_console, opened_at }
+    }
+
+    /// Hung up since it was opened (rule 8.22).
+    fn is_dead(&self) -> bool {
+        !self.is_console && self.tty.hangups.load(Relaxed) != self.opened_at
+    }
+}
+
+impl FileOps for TtyFile {
+    fn read_at(&self, file: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        if self.is_dead() || buf.left() == 0 {
+            return Ok(0);
+        }
+        self.tty.check_read()?;
+        let mut bytes = vec![0; buf.left().min(ldisc::CAPACITY + 1)];
+        let nonblocking = file.is_nonblocking();
+        let n = if self.tty.termios().has(Lflag::ICANON) {
+            self.tty.read_line(&mut bytes, self, nonblocking)?
+        } else {
+            self.tty.read_raw(&mut bytes, self, nonblocking)?
+        };
+        if n == 0 { Ok(0) } else { buf.put(&bytes[..n]) }
+    }
+
+    fn write_at(&self, file: &File, buf: &mut WriteBuf, _: u64) -> Result<(usize, u64)> {
+        if self.is_dead() {
+            return Err(EIO);
+        }
+        if self.tty.termios().has(Lflag::TOSTOP) {
+            self.tty.check_change()?;
+        }
+        let nonblocking = file.is_nonblocking();
+        let mut bytes = [0; 256];
+        let mut written = 0;
+        while buf.left() > 0 {
+            let step = buf.take(&mut bytes).and_then(|n| {
+                self.tty.write_processed(&bytes[..n], self, nonblocking)?;
+                written += n;
+                Ok(())
+            });
+            if step.is_err() {
+                return Ok((moved_or(written, step)?, 0));
+            }
+        }
+        Ok((written, 0))
+    }
+
+    fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {
+        table.add(&self.tty.readable);
+        table.add(&self.tty.writable);
+        if self.is_dead() {
+            return PollEvents::IN | PollEvents::OUT | PollEvents::ERR | PollEvents::HUP;
+        }
+        let state = self.tty.state.lock();
+        let mut events = PollEvents::empty();
+        if state.ldisc.readable(true) {
+            events |= PollEvents::READABLE;
+        }
+        if !state.ldisc.output_stopped() {
+            events |= PollEvents::WRITABLE;
+        }
+        events
+    }
+
+    fn available(&self, _: &File) -> Result<usize> {
+        Ok(self.tty.state.lock().ldisc.available())
+    }
+
+    fn ioctl(&self, _: &File, request: u32, arg: usize) -> Result<usize> {
+        self.request(request, arg)
+    }
+}

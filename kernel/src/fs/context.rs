@@ -1,0 +1,76 @@
+//! What a process's paths start from: its root, its working directory and its umask.
+//!
+//! Threads of a process share one (CLONE_FS); fork copies it. Both places change seldom and are read by every path walk,
+//! so they stand together under one spin lock ([`FS_CONTEXT`](lock_order::FS_CONTEXT)).
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ostd::sync::SpinLock;
+
+use super::path::Path;
+use crate::{lock_order, prelude::*};
+
+/// Root, working directory and umask of one or more threads.
+pub struct FsContext {
+    places: SpinLock<Places>,
+    umask: AtomicU32,
+}
+
+#[derive(Clone)]
+struct Places {
+    root: Path,
+    cwd: Path,
+}
+
+impl FsContext {
+    /// A context with root and working directory at `root`, and umask 022.
+    pub fn new(root: Path) -> Arc<FsContext> {
+        let places = Places { cwd: root.clone(), root };
+        Arc::new(FsContext {
+            places: SpinLock::new(lock_order::FS_CONTEXT, places),
+            umask: AtomicU32::new(0o022),
+        })
+    }
+
+    /// A copy of its own, for fork and unshare(CLONE_FS).
+    pub fn fork(&self) -> Arc<FsContext> {
+        let places = self.places.lock().clone();
+        Arc::new(FsContext {
+            places: SpinLock::new(lock_order::FS_CONTEXT, places),
+            umask: AtomicU32::new(self.umask()),
+        })
+    }
+
+    pub fn root(&self) -> Path {
+        self.places.lock().root.clone()
+    }
+
+    pub fn cwd(&self) -> Path {
+        self.places.lock().cwd.clone()
+    }
+
+    /// Root and working directory at one moment.
+    pub fn root_and_cwd(&self) -> (Path, Path) {
+        let places = self.places.lock();
+        (places.root.clone(), places.cwd.clone())
+    }
+
+    pub fn set_root(&self, root: Path) {
+        let old = core::mem::replace(&mut self.places.lock().root, root);
+        drop(old);
+    }
+
+    pub fn set_cwd(&self, cwd: Path) {
+        let old = core::mem::replace(&mut self.places.lock().cwd, cwd);
+        drop(old);
+    }
+
+    pub fn umask(&self) -> u32 {
+        self.umask.load(Relaxed)
+    }
+
+    /// Sets the umask and returns the old one.
+    pub fn set_umask(&self, mask: u32) -> u32 {
+        self.umask.swap(mask & 0o777, Relaxed)
+    }
+}

@@ -1,0 +1,335 @@
+//! Dentries: names of files, and the cache of them.
+//!
+//! A [`Dentry`] is a name in a directory and the inode it stands for; a *negative* one says that the name does not exist.
+//! The inode of a dentry never changes: making or removing a file puts another dentry in the cache. Its place (parent and
+//! name) changes only by rename, so that an open file or a working directory keeps knowing its path.
+//!
+//! The cache is one hash table, keyed by parent and name, of the dentries of all file systems. It is only a cache: any
+//! entry that nobody else refers to can go, except that a mount point is kept by its mount. In file systems whose names
+//! come and go by themselves (procfs) the cache does not keep dentries alive, but finds those that somebody holds, so
+//! that a name has one dentry at a time and a mount on it is found.
+//!
+//! Locks: a bucket's spin lock, then the place's ([`DCACHE`](lock_order::DCACHE), [`DENTRY`](lock_order::DENTRY)).
+//! Lookups that miss, and all changes, happen under the directory inode's lock, so that two dentries of one name can't be
+//! made at the same time.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use ostd::sync::SpinLock;
+
+use super::inode::Inode;
+use crate::{lock_order, prelude::*};
+
+/// Number of hash buckets, a power of two.
+const BUCKETS: usize = 2048;
+
+/// How many dentries the cache holds before unused ones are thrown out.
+const MAX_CACHED: usize = 16 * 1024;
+
+/// A name of a file: see the [module's description](self).
+pub struct Dentry {
+    place: SpinLock<Place>,
+    inode: Option<Arc<dyn Inode>>,
+    /// The cache does not keep it alive.
+    volatile: bool,
+    /// No longer (or never) reachable by its name.
+    unhashed: AtomicBool,
+    /// How many mounts have this as their mount point, in all namespaces.
+    mounts: AtomicU32,
+}
+
+struct Place {
+    /// `None` for the root of a file system.
+    parent: Option<Arc<Dentry>>,
+    name: Box<[u8]>,
+}
+
+impl Dentry {
+    /// The root of a file system.
+    pub fn new_root(inode: Arc<dyn Inode>, volatile: bool) -> Arc<Dentry> {
+        Arc::new(Dentry {
+            place: SpinLock::new(lock_order::DENTRY, Place { parent: None, name: Box::from(&b"/"[..]) }),
+            inode: Some(inode),
+            volatile,
+            unhashed: AtomicBool::new(false),
+            mounts: AtomicU32::new(0),
+        })
+    }
+
+    /// A dentry that is in no directory: for a file without a name, which is shown as `name`.
+    pub fn new_unnamed(name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
+        Arc::new(Dentry {
+            place: SpinLock::new(lock_order::DENTRY, Place { parent: None, name: Box::from(name) }),
+            inode: Some(inode),
+            volatile: true,
+            unhashed: AtomicBool::new(true),
+            mounts: AtomicU32::new(0),
+        })
+    }
+
+    /// The inode; `None` if the name does not exist.
+    pub fn inode(&self) -> Option<&Arc<dyn Inode>> {
+        self.inode.as_ref()
+    }
+
+    /// The directory that this name is in; `None` for a root.
+    pub fn parent(&self) -> Option<Arc<Dentry>> {
+        self.place.lock().parent.clone()
+    }
+
+    pub fn name(&self) -> Box<[u8]> {
+        self.place.lock().name.clone()
+    }
+
+    /// Parent and name at one moment.
+    pub fn place(&self) -> (Option<Arc<Dentry>>, Box<[u8]>) {
+        let place = self.place.lock();
+        (place.parent.clone(), place.name.clone())
+    }
+
+    /// Whether names of this file system come and go by themselves.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    /// Whether the file was unlinked from this name (shown as " (deleted)").
+    pub fn is_unhashed(&self) -> bool {
+        self.unhashed.load(Relaxed)
+    }
+
+    pub fn is_mount_point(&self) -> bool {
+        self.mounts.load(Relaxed) != 0
+    }
+
+    /// A mount on this dentry begins or ends.
+    pub fn count_mount(&self, begins: bool) {
+        if begins {
+            self.mounts.fetch_add(1, Relaxed);
+        } else {
+            self.mounts.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Whether `self` is `other` or below it.
+    pub fn is_below(self: &Arc<Self>, other: &Arc<Dentry>) -> bool {
+        let mut at = self.clone();
+        loop {
+            if Arc::ptr_eq(&at, other) {
+                return true;
+            }
+            let Some(parent) = at.parent() else {
+                return false;
+            };
+            at = parent;
+        }
+    }
+
+    fn is(&self, parent: &Arc<Dentry>, name: &[u8]) -> bool {
+        let place = self.place.lock();
+        *place.name == *name && place.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent))
+    }
+}
+
+/// How the cache refers to a dentry.
+enum Ref {
+    Strong(Arc<Dentry>),
+    /// For volatile file systems.
+    Weak(Weak<Dentry>),
+}
+
+struct Slot {
+    hash: u32,
+    dentry: Ref,
+}
+
+impl Slot {
+    fn get(&self) -> Option<Arc<Dentry>> {
+        match &self.dentry {
+            Ref::Strong(dentry) => Some(dentry.clone()),
+            Ref::Weak(dentry) => dentry.upgrade(),
+        }
+    }
+
+    fn points_to(&self, dentry: &Dentry) -> bool {
+        match &self.dentry {
+            Ref::Strong(d) => core::ptr::eq(&**d, dentry),
+            Ref::Weak(d) => core::ptr::eq(d.as_ptr(), dentry),
+        }
+    }
+
+    /// Nobody would miss it.
+    fn is_unused(&self) -> bool {
+        match &self.dentry {
+            Ref::Strong(dentry) => Arc::strong_count(dentry) == 1,
+            Ref::Weak(dentry) => dentry.strong_count() == 0,
+        }
+    }
+}
+
+type Bucket = SpinLock<Vec<Slot>>;
+
+static TABLE: [Bucket; BUCKETS] = [const { SpinLock::new(lock_order::DCACHE, Vec::new()) }; BUCKETS];
+
+static CACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Where the next search for unused entries starts.
+static HAND: AtomicUsize = AtomicUsize::new(0);
+
+/// FNV-1a over eight bytes at a time, from the parent's address.
+fn hash(parent: &Arc<Dentry>, name: &[u8]) -> u32 {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = (Arc::as_ptr(parent) as usize as u64 >> 4).wrapping_mul(PRIME);
+    let mut chunks = name.chunks_exact(8);
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(PRIME).rotate_left(29);
+    }
+    let mut last = name.len() as u64;
+    for &byte in chunks.remainder() {
+        last = last << 8 | u64::from(byte);
+    }
+    hash = (hash ^ last).wrapping_mul(PRIME);
+    (hash >> 32) as u32
+}
+
+fn bucket(hash: u32) -> &'static Bucket {
+    &TABLE[hash as usize % BUCKETS]
+}
+
+/// The cached dentry of `name` in `parent`.
+pub fn lookup(parent: &Arc<Dentry>, name: &[u8]) -> Option<Arc<Dentry>> {
+    let hash = hash(parent, name);
+    let bucket = bucket(hash).lock();
+    bucket
+        .iter()
+        .filter(|slot| slot.hash == hash)
+        .find_map(|slot| slot.get().filter(|dentry| dentry.is(parent, name)))
+}
+
+/// Puts a new dentry in the cache, in place of one of the same name. The directory inode's lock is held.
+pub fn insert(parent: &Arc<Dentry>, name: &[u8], inode: Option<Arc<dyn Inode>>) -> Arc<Dentry> {
+    let volatile = parent.volatile;
+    let dentry = Arc::new(Dentry {
+        place: SpinLock::new(
+            lock_order::DENTRY,
+            Place { parent: Some(parent.clone()), name: Box::from(name) },
+        ),
+        inode,
+        volatile,
+        unhashed: AtomicBool::new(false),
+        mounts: AtomicU32::new(0),
+    });
+    remove_name(parent, name);
+    // A volatile file system has too many names that might come to exist; they are not remembered as absent.
+    if !(volatile && dentry.inode.is_none()) {
+        add(&dentry, hash(parent, name));
+    }
+    dentry
+}
+
+fn add(dentry: &Arc<Dentry>, hash: u32) {
+    let reference =
+        if dentry.volatile { Ref::Weak(Arc::downgrade(dentry)) } else { Ref::Strong(dentry.clone()) };
+    bucket(hash).lock().push(Slot { hash, dentry: reference });
+    if CACHED.fetch_add(1, Relaxed) >= MAX_CACHED {
+        shrink(BUCKETS / 16);
+    }
+}
+
+/// Takes a dentry out of the cache: its name no longer leads to it.
+pub fn remove(dentry: &Dentry) {
+    let hash = {
+        let place = dentry.place.lock();
+        let Some(parent) = &place.parent else { return };
+        hash(parent, &place.name)
+    };
+    let slot = {
+        let mut bucket = bucket(hash).lock();
+        let at = bucket.iter().position(|slot| slot.points_to(dentry));
+        at.map(|at| bucket.swap_remove(at))
+    };
+    if slot.is_some() {
+        CACHED.fetch_sub(1, Relaxed);
+    }
+    dentry.unhashed.store(true, Relaxed);
+}
+
+fn remove_name(parent: &Arc<Dentry>, name: &[u8]) {
+    if let Some(old) = lookup(parent, name) {
+        remove(&old);
+    }
+}
+
+/// A file was removed: its dentry gives way to a negative one.
+pub fn unlink(dentry: &Arc<Dentry>) {
+    remove(dentry);
+    if let (Some(parent), name) = dentry.place() {
+        insert(&parent, &name, None);
+    }
+}
+
+/// Moves a dentry to another place; what was cached there is dropped. The locks of both directories are held.
+pub fn rename(dentry: &Arc<Dentry>, new_parent: &Arc<Dentry>, new_name: &[u8]) {
+    remove(dentry);
+    remove_name(new_parent, new_name);
+    let old = {
+        let mut place = dentry.place.lock();
+        let new = Place { parent: Some(new_parent.clone()), name: Box::from(new_name) };
+        core::mem::replace(&mut *place, new)
+    };
+    dentry.unhashed.store(false, Relaxed);
+    add(dentry, hash(new_parent, new_name));
+    if let Some(parent) = old.parent {
+        insert(&parent, &old.name, None);
+    }
+}
+
+/// Exchanges the places of two dentries.
+pub fn exchange(a: &Arc<Dentry>, b: &Arc<Dentry>) {
+    let (Some(a_parent), a_name) = a.place() else { return };
+    let (Some(b_parent), b_name) = b.place() else { return };
+    remove(a);
+    remove(b);
+    for (dentry, parent, name) in [(a, b_parent, b_name), (b, a_parent, a_name)] {
+        let hash = hash(&parent, &name);
+        let old = core::mem::replace(&mut *dentry.place.lock(), Place { parent: Some(parent), name });
+        drop(old);
+        dentry.unhashed.store(false, Relaxed);
+        add(dentry, hash);
+    }
+}
+
+/// Drops unused entries of the next `buckets` buckets.
+fn shrink(buckets: usize) {
+    let start = HAND.fetch_add(buckets, Relaxed);
+    for at in start..start + buckets {
+        // Dropped with the lock released: a parent's last reference may go with its last child's.
+        let mut unused = Vec::new();
+        {
+            let mut bucket = TABLE[at % BUCKETS].lock();
+            let mut i = 0;
+            while i < bucket.len() {
+                if bucket[i].is_unused() {
+                    unused.push(bucket.swap_remove(i));
+                } else {
+                    i += 1;
+                }
+            }
+        }
+        CACHED.fetch_sub(unused.len(), Relaxed);
+    }
+}
+
+/// Drops everything that is not in use, as far as it is not the parent of something in use. For memory pressure and
+/// leak tests.
+pub fn shrink_all() {
+    // A directory becomes unused when its last child is gone: a deep tree needs as many rounds.
+    loop {
+        let before = CACHED.load(Relaxed);
+        shrink(BUCKETS);
+        if CACHED.load(Relaxed) == before {
+            return;
+        }
+    }
+}

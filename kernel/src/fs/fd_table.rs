@@ -1,0 +1,232 @@
+//! File descriptors: small numbers for open files.
+//!
+//! A [`FileTable`] is shared by the threads of a process (CLONE_FILES). Its contents are copied on write: fork shares
+//! them and the first change on either side makes a copy, so that a child that execs or exits at once copies nothing.
+//! Sharing is invisible: an entry refers to the same open file from both tables, as it would after a copy.
+//!
+//! A lookup is one spin lock, an index and a count: this is on the path of every read and write. The lowest free number
+//! is found through a bitmap, a word at a time.
+//!
+//! Locks: [`FILES`](lock_order::FILES). Files are closed after it is released, as that may sleep.
+
+use ostd::sync::SpinLock;
+
+use super::{caller, file::File};
+use crate::{lock_order, prelude::*};
+
+/// A file descriptor.
+pub type Fd = i32;
+
+#[derive(Clone, Default)]
+struct Contents {
+    files: Vec<Option<Arc<File>>>,
+    /// Bit per descriptor: in use.
+    used: Vec<u64>,
+    /// Bit per descriptor: close on exec.
+    cloexec: Vec<u64>,
+}
+
+impl Contents {
+    /// The lowest free number from `min` on.
+    fn lowest_free(&self, min: usize) -> usize {
+        let mut word = min / 64;
+        let mut mask = !0 << (min % 64);
+        while let Some(used) = self.used.get(word) {
+            let free = !used & mask;
+            if free != 0 {
+                return word * 64 + free.trailing_zeros() as usize;
+            }
+            word += 1;
+            mask = !0;
+        }
+        min.max(self.used.len() * 64)
+    }
+
+    fn set(&mut self, fd: usize, file: Arc<File>, cloexec: bool) -> Option<Arc<File>> {
+        if fd >= self.files.len() {
+            self.files.resize(fd + 1, None);
+        }
+        if fd / 64 >= self.used.len() {
+            self.used.resize(fd / 64 + 1, 0);
+            self.cloexec.resize(fd / 64 + 1, 0);
+        }
+        self.used[fd / 64] |= 1 << (fd % 64);
+        self.set_cloexec(fd, cloexec);
+        self.files[fd].replace(file)
+    }
+
+    fn take(&mut self, fd: usize) -> Option<Arc<File>> {
+        let file = self.files.get_mut(fd)?.take()?;
+        self.used[fd / 64] &= !(1 << (fd % 64));
+        self.cloexec[fd / 64] &= !(1 << (fd % 64));
+        Some(file)
+    }
+
+    fn is_cloexec(&self, fd: usize) -> bool {
+        self.cloexec.get(fd / 64).is_some_and(|word| word >> (fd % 64) & 1 != 0)
+    }
+
+    fn set_cloexec(&mut self, fd: usize, on: bool) {
+        let bit = 1 << (fd % 64);
+        let word = &mut self.cloexec[fd / 64];
+        *word = if on { *word | bit } else { *word & !bit };
+    }
+}
+
+/// The descriptors of one or more threads: see the [module's description](self).
+pub struct FileTable {
+    contents: SpinLock<Arc<Contents>>,
+}
+
+impl FileTable {
+    pub fn new() -> Arc<FileTable> {
+        Self::with(Arc::new(Contents::default()))
+    }
+
+    fn with(contents: Arc<Contents>) -> Arc<FileTable> {
+        Arc::new(FileTable { contents: SpinLock::new(lock_order::FILES, contents) })
+    }
+
+    /// A table of its own with the same files, for fork and unshare(CLONE_FILES).
+    pub fn dup_for_fork(&self) -> Arc<FileTable> {
+        Self::with(self.contents.lock().clone())
+    }
+
+    /// The open file of a descriptor, those opened with O_PATH too. EBADF.
+    #[inline]
+    pub fn get_any(&self, fd: Fd) -> Result<Arc<File>> {
+        // A negative number becomes one that no table reaches.
+        match self.contents.lock().files.get(fd as u32 as usize) {
+            Some(Some(file)) => Ok(file.clone()),
+            _ => Err(EBADF),
+        }
+    }
+
+    /// The open file of a descriptor, for operations on its contents: EBADF also for O_PATH.
+    #[inline]
+    pub fn get(&self, fd: Fd) -> Result<Arc<File>> {
+        let file = self.get_any(fd)?;
+        if file.is_path_only() { Err(EBADF) } else { Ok(file) }
+    }
+
+    /// Gives `file` the lowest free number from `min` on. EMFILE at RLIMIT_NOFILE.
+    pub fn install(&self, file: Arc<File>, cloexec: bool, min: Fd) -> Result<Fd> {
+        let limit = caller::max_fds();
+        let mut contents = self.contents.lock();
+        let fd = contents.lowest_free(min.max(0) as usize);
+        if fd >= limit {
+            drop(contents);
+            return Err(EMFILE);
+        }
+        Arc::make_mut(&mut contents).set(fd, file, cloexec);
+        Ok(fd as Fd)
+    }
+
+    /// Gives two files numbers, or neither.
+    pub fn install_pair(&self, files: (Arc<File>, Arc<File>), cloexec: bool) -> Result<(Fd, Fd)> {
+        let first = self.install(files.0, cloexec, 0)?;
+        match self.install(files.1, cloexec, 0) {
+            Ok(second) => Ok((first, second)),
+            Err(e) => {
+                // Another thread may have closed it meanwhile.
+                let _ = self.close(first);
+                Err(e)
+            }
+        }
+    }
+
+    /// Makes `fd` refer to `file`; what it was before is closed. EBADF if `fd` is beyond RLIMIT_NOFILE.
+    pub fn replace(&self, fd: Fd, file: Arc<File>, cloexec: bool) -> Result<()> {
+        let index = usize::try_from(fd).map_err(|_| EBADF)?;
+        if index >= caller::max_fds() {
+            return Err(EBADF);
+        }
+        let old = {
+            let mut contents = self.contents.lock();
+            Arc::make_mut(&mut contents).set(index, file, cloexec)
+        };
+        drop(old);
+        Ok(())
+    }
+
+    /// close(2).
+    pub fn close(&self, fd: Fd) -> Result<()> {
+        let file = {
+            let mut contents = self.contents.lock();
+            if !matches!(contents.files.get(fd as u32 as usize), Some(Some(_))) {
+                return Err(EBADF);
+            }
+            Arc::make_mut(&mut contents).take(fd as usize)
+        };
+        drop(file);
+        Ok(())
+    }
+
+    /// Closes, or marks close-on-exec, all descriptors from `first` to `last` (both included).
+    pub fn close_range(&self, first: u32, last: u32, only_mark: bool) {
+        let closed = {
+            let mut contents = self.contents.lock();
+            let end = contents.files.len().min((last as usize).saturating_add(1));
+            let range = first as usize..end;
+            if range.is_empty() {
+                return;
+            }
+            let contents = Arc::make_mut(&mut contents);
+            let mut closed = Vec::new();
+            for fd in range {
+                if !only_mark {
+                    closed.extend(contents.take(fd));
+                } else if contents.files[fd].is_some() {
+                    contents.set_cloexec(fd, true);
+                }
+            }
+            closed
+        };
+        drop(closed);
+    }
+
+    /// Closes what execve closes.
+    pub fn close_on_exec(&self) {
+        let closed: Vec<_> = {
+            let mut contents = self.contents.lock();
+            if contents.cloexec.iter().all(|&word| word == 0) {
+                return;
+            }
+            let contents = Arc::make_mut(&mut contents);
+            (0..contents.files.len())
+                .filter_map(|fd| if contents.is_cloexec(fd) { contents.take(fd) } else { None })
+                .collect()
+        };
+        drop(closed);
+    }
+
+    /// F_GETFD.
+    pub fn is_cloexec(&self, fd: Fd) -> Result<bool> {
+        self.get_any(fd)?;
+        Ok(self.contents.lock().is_cloexec(fd as usize))
+    }
+
+    /// F_SETFD.
+    pub fn set_cloexec(&self, fd: Fd, on: bool) -> Result<()> {
+        let mut contents = self.contents.lock();
+        if !matches!(contents.files.get(fd as u32 as usize), Some(Some(_))) {
+            return Err(EBADF);
+        }
+        if contents.is_cloexec(fd as usize) != on {
+            Arc::make_mut(&mut contents).set_cloexec(fd as usize, on);
+        }
+        Ok(())
+    }
+
+    /// The descriptors in use from `min` on, for /proc/pid/fd.
+    pub fn list_from(&self, min: usize) -> Vec<Fd> {
+        let contents = self.contents.lock();
+        let files = contents.files.iter().enumerate().skip(min);
+        files.filter(|(_, file)| file.is_some()).map(|(fd, _)| fd as Fd).collect()
+    }
+
+    /// How many descriptors the table has room for: FDSize of /proc/pid/status, in steps of 64 as in Linux.
+    pub fn capacity(&self) -> usize {
+        (self.contents.lock().used.len() * 64).max(64)
+    }
+}

@@ -1,0 +1,427 @@
+//! Open files: what a file descriptor refers to (an "open file description").
+//!
+//! A [`File`] has what is the same for all kinds (status flags, offset, path, inode); what differs is behind
+//! [`FileOps`]: regular files, directories, pipe ends, devices, generated files of procfs. A `File` is shared by `dup` and
+//! fork; it is closed when the last reference goes, by dropping its `FileOps`.
+//!
+//! Locks: the offset has a sleeping lock of its own ([`FILE_POS`](lock_order::FILE_POS)), held while a seekable file
+//! is read or written through it, so that two threads that share it do not read the same bytes (POSIX 2.9.7).
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use bitflags::bitflags;
+use ostd::sync::Mutex;
+
+use super::{
+    inode::{DirEntry, Inode},
+    io::{ReadBuf, WriteBuf},
+    path::Path,
+    poll::{PollEvents, PollTable},
+};
+use crate::{lock_order, prelude::*};
+
+bitflags! {
+    /// Flags of open(2), x86_64 values.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpenFlags: u32 {
+        const WRONLY = 0o1;
+        const RDWR = 0o2;
+        const CREAT = 0o100;
+        const EXCL = 0o200;
+        const NOCTTY = 0o400;
+        const TRUNC = 0o1000;
+        const APPEND = 0o2000;
+        const NONBLOCK = 0o4000;
+        const DSYNC = 0o10000;
+        const ASYNC = 0o20000;
+        const DIRECT = 0o40000;
+        const LARGEFILE = 0o100000;
+        const DIRECTORY = 0o200000;
+        const NOFOLLOW = 0o400000;
+        const NOATIME = 0o1000000;
+        const CLOEXEC = 0o2000000;
+        const SYNC_BIT = 0o4000000;
+        const PATH = 0o10000000;
+        const TMPFILE_BIT = 0o20000000;
+    }
+}
+
+impl OpenFlags {
+    const ACCESS_MODE: OpenFlags = OpenFlags::WRONLY.union(OpenFlags::RDWR);
+    /// O_TMPFILE contains O_DIRECTORY, so that old kernels fail it.
+    pub const TMPFILE: OpenFlags = OpenFlags::TMPFILE_BIT.union(OpenFlags::DIRECTORY);
+    /// Flags that only open looks at.
+    const CREATION: OpenFlags = OpenFlags::CREAT
+        .union(OpenFlags::EXCL)
+        .union(OpenFlags::NOCTTY)
+        .union(OpenFlags::TRUNC)
+        .union(OpenFlags::CLOEXEC);
+    /// Flags that F_SETFL can change.
+    const SETTABLE: OpenFlags = OpenFlags::APPEND
+        .union(OpenFlags::NONBLOCK)
+        .union(OpenFlags::ASYNC)
+        .union(OpenFlags::DIRECT)
+        .union(OpenFlags::NOATIME);
+
+    /// Opened for reading (and not with the access mode 3, which allows neither).
+    pub fn readable(self) -> bool {
+        !self.contains(OpenFlags::PATH) && !self.contains(OpenFlags::WRONLY)
+    }
+
+    pub fn writable(self) -> bool {
+        let mode = self & OpenFlags::ACCESS_MODE;
+        !self.contains(OpenFlags::PATH) && (mode == OpenFlags::WRONLY || mode == OpenFlags::RDWR)
+    }
+}
+
+/// How a file can be mapped into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapKind {
+    /// Not at all: ENODEV.
+    None,
+    /// The inode's pages.
+    Pages,
+    /// As if no file had been given (/dev/zero).
+    Anonymous,
+}
+
+/// What an open file of one kind does. Reads and writes come with the position (meaningless unless
+/// [`is_seekable`](Self::is_seekable)); the flags have been checked.
+#[allow(unused_variables)]
+pub trait FileOps: Send + Sync {
+    /// Reads at `pos`. Less than asked means the end, or that more would have to be waited for.
+    fn read_at(&self, file: &File, buf: &mut ReadBuf, pos: u64) -> Result<usize> {
+        Err(EINVAL)
+    }
+
+    /// Writes at `pos`, or at the end with O_APPEND. Returns the bytes written and the position behind them.
+    fn write_at(&self, file: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
+        Err(EINVAL)
+    }
+
+    /// Whether the file has an offset, and pread and pwrite work.
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    /// Moves the offset (already locked); returns the new one.
+    fn seek(&self, file: &File, current: u64, offset: i64, whence: u32) -> Result<u64> {
+        if self.is_seekable() {
+            seek_by_size(file.inode().base().size(), current, offset, whence)
+        } else {
+            Err(ESPIPE)
+        }
+    }
+
+    /// Gives the queues to wait on to `table`, then says what is ready.
+    fn poll<'a>(&'a self, file: &'a File, table: &mut PollTable<'a>) -> PollEvents {
+        PollEvents::READABLE | PollEvents::WRITABLE
+    }
+
+    /// Requests that only this kind of file knows.
+    fn ioctl(&self, file: &File, request: u32, arg: usize) -> Result<usize> {
+        Err(ENOTTY)
+    }
+
+    /// Gives directory entries from position `pos` on to `emit` until it returns false.
+    fn read_dir(&self, file: &File, pos: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+        Err(ENOTDIR)
+    }
+
+    fn map_kind(&self, file: &File) -> MapKind {
+        MapKind::None
+    }
+
+    /// fsync(2). EINVAL for what can't be synced.
+    fn sync(&self, file: &File) -> Result<()> {
+        Err(EINVAL)
+    }
+
+    /// Bytes that can be read at once, for FIONREAD.
+    fn available(&self, file: &File) -> Result<usize> {
+        Err(ENOTTY)
+    }
+
+    /// The pipe, if this is an end of one.
+    fn as_pipe(&self) -> Option<&Arc<super::pipe::Pipe>> {
+        None
+    }
+
+    /// What /proc/pid/fd shows for a file that has no path.
+    fn anonymous_name(&self) -> String {
+        String::from("anon_inode:[file]")
+    }
+
+    /// More lines for /proc/pid/fdinfo.
+    fn describe(&self, out: &mut String) {}
+}
+
+pub const SEEK_SET: u32 = 0;
+pub const SEEK_CUR: u32 = 1;
+pub const SEEK_END: u32 = 2;
+pub const SEEK_DATA: u32 = 3;
+pub const SEEK_HOLE: u32 = 4;
+
+/// The largest offset of a file.
+pub const MAX_FILE_SIZE: u64 = i64::MAX as u64;
+
+/// lseek in a file of `size` bytes without holes.
+pub fn seek_by_size(size: u64, current: u64, offset: i64, whence: u32) -> Result<u64> {
+    let base = match whence {
+        SEEK_SET => 0,
+        SEEK_CUR => current,
+        SEEK_END => size,
+        SEEK_DATA | SEEK_HOLE => {
+            if offset < 0 || offset as u64 >= size {
+                return Err(ENXIO);
+            }
+            return Ok(if whence == SEEK_DATA { offset as u64 } else { size });
+        }
+        _ => return Err(EINVAL),
+    };
+    let target = base.checked_add_signed(offset).ok_or(EINVAL)?;
+    if target > MAX_FILE_SIZE {
+        return Err(EINVAL);
+    }
+    Ok(target)
+}
+
+/// An open file: see the [module's description](self).
+pub struct File {
+    ops: Box<dyn FileOps>,
+    inode: Arc<dyn Inode>,
+    /// `None` for pipes and other files that never had a name.
+    path: Option<Path>,
+    flags: AtomicU32,
+    seekable: bool,
+    /// Counted as a writer of its inode.
+    counted_writer: bool,
+    pos: Mutex<u64>,
+    /// Who gets SIGIO (F_SETOWN): kept for F_GETOWN.
+    owner: AtomicU32,
+}
+
+impl File {
+    /// An open file. For a regular file with a path that is opened for writing: ETXTBSY if a program runs from it.
+    pub fn new(
+        ops: Box<dyn FileOps>,
+        inode: Arc<dyn Inode>,
+        path: Option<Path>,
+        flags: OpenFlags,
+    ) -> Result<Arc<File>> {
+        let counted_writer = flags.writable() && inode.base().is_regular();
+        if counted_writer {
+            inode.base().get_write_access()?;
+        }
+        let seekable = ops.is_seekable();
+        Ok(Arc::new(File {
+            ops,
+            inode,
+            path,
+            flags: AtomicU32::new((flags - OpenFlags::CREATION).bits()),
+            seekable,
+            counted_writer,
+            pos: Mutex::new(lock_order::FILE_POS, 0),
+            owner: AtomicU32::new(0),
+        }))
+    }
+
+    pub fn ops(&self) -> &dyn FileOps {
+        &*self.ops
+    }
+
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        &self.inode
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_ref()
+    }
+
+    #[inline]
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Relaxed))
+    }
+
+    #[inline]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// Opened with O_PATH: only a place, nothing can be done with the contents.
+    pub fn is_path_only(&self) -> bool {
+        self.flags().contains(OpenFlags::PATH)
+    }
+
+    /// F_SETFL.
+    pub fn set_flags(&self, new: OpenFlags) {
+        let kept = self.flags() - OpenFlags::SETTABLE;
+        self.flags.store((kept | new & OpenFlags::SETTABLE).bits(), Relaxed);
+    }
+
+    pub fn owner(&self) -> i32 {
+        self.owner.load(Relaxed) as i32
+    }
+
+    pub fn set_owner(&self, owner: i32) {
+        self.owner.store(owner as u32, Relaxed);
+    }
+
+    fn check_readable(&self) -> Result<()> {
+        if self.flags().readable() { Ok(()) } else { Err(EBADF) }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.flags().writable() { Ok(()) } else { Err(EBADF) }
+    }
+
+    /// read(2).
+    #[inline]
+    pub fn read(&self, buf: &mut ReadBuf) -> Result<usize> {
+        self.check_readable()?;
+        if !self.seekable {
+            return self.ops.read_at(self, buf, 0);
+        }
+        let mut pos = self.pos.lock();
+        let n = self.ops.read_at(self, buf, *pos)?;
+        *pos += n as u64;
+        Ok(n)
+    }
+
+    /// write(2).
+    #[inline]
+    pub fn write(&self, buf: &mut WriteBuf) -> Result<usize> {
+        self.check_writable()?;
+        if !self.seekable {
+            return Ok(self.ops.write_at(self, buf, 0)?.0);
+        }
+        let mut pos = self.pos.lock();
+        let (n, end) = self.ops.write_at(self, buf, *pos)?;
+        *pos = end;
+        Ok(n)
+    }
+
+    /// pread(2). ESPIPE if the file has no offset.
+    pub fn read_at(&self, buf: &mut ReadBuf, pos: u64) -> Result<usize> {
+        if !self.seekable {
+            return Err(if self.is_path_only() { EBADF } else { ESPIPE });
+        }
+        self.check_readable()?;
+        self.ops.read_at(self, buf, pos)
+    }
+
+    /// pwrite(2).
+    pub fn write_at(&self, buf: &mut WriteBuf, pos: u64) -> Result<usize> {
+        if !self.seekable {
+            return Err(if self.is_path_only() { EBADF } else { ESPIPE });
+        }
+        self.check_writable()?;
+        Ok(self.ops.write_at(self, buf, pos)?.0)
+    }
+
+    /// Reads into kernel memory at `pos`, until `buf` is full or the file ends. For exec and the like: needs no read
+    /// permission.
+    pub fn kernel_read(&self, buf: &mut [u8], pos: u64) -> Result<usize> {
+        let mut buf = ReadBuf::kernel(buf);
+        let mut at = pos;
+        while buf.left() > 0 {
+            let n = self.ops.read_at(self, &mut buf, at)?;
+            if n == 0 {
+                break;
+            }
+            at += n as u64;
+        }
+        Ok(buf.done())
+    }
+
+    /// lseek(2).
+    pub fn seek(&self, offset: i64, whence: u32) -> Result<u64> {
+        if self.is_path_only() {
+            return Err(EBADF);
+        }
+        let mut pos = self.pos.lock();
+        *pos = self.ops.seek(self, *pos, offset, whence)?;
+        Ok(*pos)
+    }
+
+    /// The offset, for /proc/pid/fdinfo.
+    pub fn pos(&self) -> u64 {
+        *self.pos.lock()
+    }
+
+    /// Gives directory entries from the offset on to `emit`, and moves the offset behind the last that it took.
+    pub fn read_dir(&self, emit: &mut dyn FnMut(&DirEntry) -> bool) -> Result<()> {
+        if self.is_path_only() {
+            return Err(EBADF);
+        }
+        let mut pos = self.pos.lock();
+        let mut next = *pos;
+        self.ops.read_dir(self, *pos, &mut |entry| {
+            let taken = emit(&entry);
+            if taken {
+                next = entry.next;
+            }
+            taken
+        })?;
+        *pos = next;
+        Ok(())
+    }
+
+    /// What the file is ready for, with its wait queues given to `table`.
+    pub fn poll<'a>(&'a self, table: &mut PollTable<'a>) -> PollEvents {
+        if self.is_path_only() {
+            return PollEvents::NVAL;
+        }
+        self.ops.poll(self, table)
+    }
+
+    pub fn ioctl(&self, request: u32, arg: usize) -> Result<usize> {
+        if self.is_path_only() {
+            return Err(EBADF);
+        }
+        self.ops.ioctl(self, request, arg)
+    }
+
+    pub fn map_kind(&self) -> MapKind {
+        self.ops.map_kind(self)
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        if self.is_path_only() {
+            return Err(EBADF);
+        }
+        self.ops.sync(self)
+    }
+
+    /// What /proc/pid/fd shows, as seen from `root`.
+    pub fn name(&self, root: &Path) -> Vec<u8> {
+        match &self.path {
+            Some(path) => path.text(root).0,
+            None => self.ops.anonymous_name().into_bytes(),
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if self.counted_writer {
+            self.inode.base().put_write_access();
+        }
+        if let Some(flocks) = self.inode.base().flocks.get() {
+            flocks.release_file(self);
+        }
+    }
+}
+
+/// A file opened with O_PATH.
+pub struct PathOnly;
+
+impl FileOps for PathOnly {
+    fn read_dir(&self, _: &File, _: u64, _: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+        Err(EBADF)
+    }
+
+    fn sync(&self, _: &File) -> Result<()> {
+        Err(EBADF)
+    }
+}

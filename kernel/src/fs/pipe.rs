@@ -1,0 +1,385 @@
+//! Pipes and FIFOs (pipe(7), fifo(7)).
+//!
+//! A [`Pipe`] is a queue of frames that bytes are copied into and out of, program to frame to program. An emptied pipe keeps
+//! one frame, so that small messages allocate nothing. A [`PipeEnd`] is what an open file has of it; the counts of ends
+//! tell the other side about the end of file and the broken pipe.
+//!
+//! A write of up to [`PIPE_BUF`] bytes is atomic: it goes in as a whole, or waits (or is EAGAIN). Capacity is in bytes,
+//! 64 KiB unless changed by F_SETPIPE_SZ; unlike in Linux, small writes never use up more of it than their bytes.
+//!
+//! Locks: the ring's sleeping lock ([`PIPE`](lock_order::PIPE)), held while user memory is copied. The counts are
+//! atomics, changed before the other side is woken.
+
+use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use ostd::{
+    mm::{AllocClass, Frame},
+    sync::{Mutex, MutexGuard, WaitQueue},
+};
+
+use super::{
+    caller,
+    file::{File, FileOps, OpenFlags},
+    inode::{DevId, FileType, Inode, InodeBase, NewNode},
+    io::{ReadBuf, WriteBuf},
+    poll::{PollEvents, PollTable},
+};
+use crate::{
+    lock_order,
+    prelude::*,
+    process::{Thread, credentials::Cap, wait_event::wait_interruptible},
+};
+
+/// Writes up to this size are atomic.
+pub const PIPE_BUF: usize = 4096;
+
+const DEFAULT_CAPACITY: usize = 64 * 1024;
+
+/// /proc/sys/fs/pipe-max-size: how large an unprivileged process may make a pipe.
+pub const MAX_CAPACITY: usize = 1 << 20;
+
+/// The bytes in a pipe.
+struct Ring {
+    /// The first byte is at `head` of the first frame; the frames are full up to the last byte.
+    frames: VecDeque<Frame>,
+    head: usize,
+    len: usize,
+    capacity: usize,
+}
+
+impl Ring {
+    fn room(&self) -> usize {
+        self.capacity - self.len
+    }
+
+    /// Moves bytes out until the ring is empty or the buffer full.
+    #[inline]
+    fn read(&mut self, buf: &mut ReadBuf) -> Result<()> {
+        while self.len > 0 && buf.left() > 0 {
+            let Some(frame) = self.frames.front() else { break };
+            let wanted = (PAGE_SIZE - self.head).min(self.len);
+            let fits = wanted.min(buf.left());
+            let moved = buf.put_frame(frame, self.head, wanted)?;
+            self.head += moved;
+            self.len -= moved;
+            if self.len == 0 {
+                // One frame stays for the next message.
+                self.frames.truncate(1);
+                self.head = 0;
+            } else if self.head == PAGE_SIZE {
+                self.frames.pop_front();
+                self.head = 0;
+            }
+            if moved < fits {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves bytes in until the ring is full or the buffer empty.
+    #[inline]
+    fn write(&mut self, buf: &mut WriteBuf) -> Result<()> {
+        while buf.left() > 0 && self.room() > 0 {
+            let end = self.head + self.len;
+            let (index, offset) = (end / PAGE_SIZE, end % PAGE_SIZE);
+            if index == self.frames.len() {
+                let fresh = Frame::zeroed(AllocClass::User).map_err(|_| ENOMEM)?;
+                self.frames.push_back(fresh);
+            }
+            let wanted = (PAGE_SIZE - offset).min(self.room());
+            let fits = wanted.min(buf.left());
+            let moved = buf.take_frame(&self.frames[index], offset, wanted)?;
+            self.len += moved;
+            if moved < fits {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pipe itself: see the [module's description](self).
+pub struct Pipe {
+    ring: Mutex<Ring>,
+    /// Open ends.
+    readers: AtomicU32,
+    writers: AtomicU32,
+    /// How many ends were ever opened: lets an open of a FIFO see that somebody came, even if they are gone again.
+    reader_opens: AtomicU32,
+    writer_opens: AtomicU32,
+    /// Woken when there is something to read, or the last writer is gone.
+    readable: Arc<WaitQueue>,
+    /// Woken when there is room, or the last reader is gone.
+    writable: Arc<WaitQueue>,
+}
+
+impl Pipe {
+    pub fn new() -> Arc<Pipe> {
+        let ring = Ring { frames: VecDeque::new(), head: 0, len: 0, capacity: DEFAULT_CAPACITY };
+        Arc::new(Pipe {
+            ring: Mutex::new(lock_order::PIPE, ring),
+            readers: AtomicU32::new(0),
+            writers: AtomicU32::new(0),
+            reader_opens: AtomicU32::new(0),
+            writer_opens: AtomicU32::new(0),
+            readable: Arc::new(WaitQueue::new()),
+            writable: Arc::new(WaitQueue::new()),
+        })
+    }
+
+    fn has_readers(&self) -> bool {
+        self.readers.load(SeqCst) != 0
+    }
+
+    fn has_writers(&self) -> bool {
+        self.writers.load(SeqCst) != 0
+    }
+
+    /// The ring with something in it; `None` at the end of file.
+    fn wait_for_data(&self, nonblocking: bool) -> Result<Option<MutexGuard<'_, Ring>>> {
+        let look = || {
+            let ring = self.ring.lock();
+            if ring.len > 0 {
+                return Some(Some(ring));
+            }
+            (!self.has_writers()).then_some(None)
+        };
+        if nonblocking {
+            return look().ok_or(EAGAIN);
+        }
+        wait_interruptible(&self.readable, look)
+    }
+
+    fn read(&self, buf: &mut ReadBuf, nonblocking: bool) -> Result<usize> {
+        if buf.left() == 0 {
+            return Ok(0);
+        }
+        let Some(mut ring) = self.wait_for_data(nonblocking)? else {
+            return Ok(0);
+        };
+        let was_full = ring.room() < PIPE_BUF;
+        let result = ring.read(buf);
+        drop(ring);
+        if was_full {
+            self.writable.wake_all();
+        }
+        super::io::moved_or(buf.done(), result)
+    }
+
+    /// The ring with room for the next part of a write that has `left` bytes, `atomic`ally if it is small. EPIPE if
+    /// nobody can read any more.
+    fn wait_for_room(&self, left: usize, atomic: bool, nonblocking: bool) -> Result<MutexGuard<'_, Ring>> {
+        let needed = if atomic { left } else { 1 };
+        let look = || {
+            if !self.has_readers() {
+                return Some(Err(EPIPE));
+            }
+            let ring = self.ring.lock();
+            (ring.room() >= needed).then_some(Ok(ring))
+        };
+        if nonblocking {
+            return look().unwrap_or(Err(EAGAIN));
+        }
+        wait_interruptible(&self.writable, look)?
+    }
+
+    fn write(&self, buf: &mut WriteBuf, nonblocking: bool) -> Result<usize> {
+        let atomic = buf.left() <= PIPE_BUF;
+        while buf.left() > 0 {
+            let step =
+                self.wait_for_room(buf.left(), atomic, nonblocking).and_then(|mut ring| ring.write(buf));
+            if buf.done() > 0 {
+                self.readable.wake_all();
+            }
+            if let Err(e) = step {
+                if e == EPIPE {
+                    caller::raise_sigpipe();
+                }
+                return super::io::moved_or(buf.done(), Err(e));
+            }
+            // A fault in the middle of the data ends the write.
+            if atomic {
+                break;
+            }
+        }
+        Ok(buf.done())
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.ring.lock().capacity
+    }
+
+    /// F_SETPIPE_SZ: rounded up to a power of two pages. EBUSY if what is in the pipe would not fit, EPERM beyond
+    /// [`MAX_CAPACITY`] without CAP_SYS_RESOURCE.
+    pub fn set_capacity(&self, bytes: usize) -> Result<usize> {
+        if bytes > 1 << 31 {
+            return Err(EINVAL);
+        }
+        let bytes = bytes.max(PAGE_SIZE).next_power_of_two();
+        let mut ring = self.ring.lock();
+        if bytes > MAX_CAPACITY
+            && bytes > ring.capacity
+            && !Thread::current().creds().capable(Cap::SysResource)
+        {
+            return Err(EPERM);
+        }
+        if bytes < ring.len {
+            return Err(EBUSY);
+        }
+        ring.capacity = bytes;
+        drop(ring);
+        self.writable.wake_all();
+        Ok(bytes)
+    }
+}
+
+/// An end of a pipe, or both (a FIFO opened with O_RDWR).
+pub struct PipeEnd {
+    pipe: Arc<Pipe>,
+    reads: bool,
+    writes: bool,
+    /// `writer_opens` when this end was opened: a FIFO that has had no writer since is at no end of file yet for poll.
+    writers_before: u32,
+    /// Inode number, for the name; 0 for a FIFO.
+    ino: u64,
+}
+
+impl PipeEnd {
+    fn new(pipe: &Arc<Pipe>, flags: OpenFlags, ino: u64) -> PipeEnd {
+        let (reads, writes) = (flags.readable(), flags.writable());
+        let writers_before = pipe.writer_opens.load(SeqCst);
+        if reads {
+            pipe.readers.fetch_add(1, SeqCst);
+            pipe.reader_opens.fetch_add(1, SeqCst);
+        }
+        if writes {
+            pipe.writers.fetch_add(1, SeqCst);
+            pipe.writer_opens.fetch_add(1, SeqCst);
+        }
+        PipeEnd { pipe: pipe.clone(), reads, writes, writers_before, ino }
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        if self.reads && self.pipe.readers.fetch_sub(1, SeqCst) == 1 {
+            self.pipe.writable.wake_all();
+        }
+        if self.writes && self.pipe.writers.fetch_sub(1, SeqCst) == 1 {
+            self.pipe.readable.wake_all();
+        }
+    }
+}
+
+impl FileOps for PipeEnd {
+    #[inline]
+    fn read_at(&self, file: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        self.pipe.read(buf, file.is_nonblocking())
+    }
+
+    #[inline]
+    fn write_at(&self, file: &File, buf: &mut WriteBuf, _: u64) -> Result<(usize, u64)> {
+        Ok((self.pipe.write(buf, file.is_nonblocking())?, 0))
+    }
+
+    fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {
+        let pipe = &*self.pipe;
+        if self.reads {
+            table.add(&pipe.readable);
+        }
+        if self.writes {
+            table.add(&pipe.writable);
+        }
+        let (len, room) = {
+            let ring = pipe.ring.lock();
+            (ring.len, ring.room())
+        };
+        let mut events = PollEvents::empty();
+        if self.reads {
+            if len > 0 {
+                events |= PollEvents::READABLE;
+            }
+            if !pipe.has_writers() && pipe.writer_opens.load(SeqCst) != self.writers_before {
+                events |= PollEvents::HUP;
+            }
+        }
+        if self.writes {
+            if room >= PIPE_BUF {
+                events |= PollEvents::WRITABLE;
+            }
+            if !pipe.has_readers() {
+                events |= PollEvents::ERR;
+            }
+        }
+        events
+    }
+
+    fn available(&self, _: &File) -> Result<usize> {
+        Ok(self.pipe.ring.lock().len)
+    }
+
+    fn as_pipe(&self) -> Option<&Arc<Pipe>> {
+        Some(&self.pipe)
+    }
+
+    fn anonymous_name(&self) -> String {
+        format!("pipe:[{}]", self.ino)
+    }
+}
+
+/// The inode of a pipe that has no name.
+struct PipeInode {
+    base: InodeBase,
+}
+
+impl Inode for PipeInode {
+    fn base(&self) -> &InodeBase {
+        &self.base
+    }
+}
+
+/// pipe2(2): the reading and the writing end.
+pub fn new_pair(flags: OpenFlags) -> Result<(Arc<File>, Arc<File>)> {
+    static NEXT_INO: AtomicU64 = AtomicU64::new(1);
+    let creds = Thread::current().creds();
+    let mode = FileType::Fifo.mode_bits() | 0o600;
+    let new = NewNode { mode, uid: creds.fsuid, gid: creds.fsgid, rdev: DevId(0) };
+    let ino = NEXT_INO.fetch_add(1, SeqCst);
+    let inode: Arc<dyn Inode> = Arc::new(PipeInode { base: InodeBase::new(ino, super::anon_dev(), new) });
+    let pipe = Pipe::new();
+    let end = |flags| {
+        let ops = Box::new(PipeEnd::new(&pipe, flags, ino));
+        File::new(ops, inode.clone(), None, flags)
+    };
+    // The reader first, so that the writer counts as one that came later.
+    let reader = end(flags)?;
+    let writer = end(flags | OpenFlags::WRONLY)?;
+    Ok((reader, writer))
+}
+
+/// Opens a FIFO: waits for the other side unless O_NONBLOCK (ENXIO then, for a writer without a reader).
+pub fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
+    let nonblocking = flags.contains(OpenFlags::NONBLOCK);
+    if flags.writable() && !flags.readable() && nonblocking && !pipe.has_readers() {
+        return Err(ENXIO);
+    }
+    let (readers_before, writers_before) = (pipe.reader_opens.load(SeqCst), pipe.writer_opens.load(SeqCst));
+    let end = PipeEnd::new(pipe, flags, 0);
+    if end.reads {
+        pipe.writable.wake_all();
+    }
+    if end.writes {
+        pipe.readable.wake_all();
+    }
+    if !nonblocking && end.reads && !end.writes {
+        let came = || pipe.has_writers() || pipe.writer_opens.load(SeqCst) != writers_before;
+        wait_interruptible(&pipe.readable, || came().then_some(()))?;
+    }
+    if end.writes && !end.reads {
+        let came = || pipe.has_readers() || pipe.reader_opens.load(SeqCst) != readers_before;
+        wait_interruptible(&pipe.writable, || came().then_some(()))?;
+    }
+    Ok(Box::new(end))
+}

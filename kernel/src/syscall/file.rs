@@ -1,0 +1,340 @@
+//! Reading, writing and other operations on open files.
+
+use ostd::user::mem;
+
+use super::{Args, Context};
+use crate::{
+    fs::{
+        File,
+        file::{MAX_FILE_SIZE, OpenFlags},
+        flock::{FlockKind, Flocks},
+        io::{MAX_RW_COUNT, ReadBuf, WriteBuf, read_iovecs},
+        name_ops,
+    },
+    prelude::*,
+};
+
+/// The open file of a descriptor argument.
+#[inline]
+pub(super) fn file(ctx: &Context, fd: usize) -> Result<Arc<File>> {
+    ctx.thread.files().get(fd as i32)
+}
+
+/// The end of a program's buffer must not lie beyond its half of the address space.
+fn check_range(addr: usize, len: usize) -> Result<()> {
+    match addr.checked_add(len) {
+        Some(end) if end <= ostd::mm::USER_END => Ok(()),
+        _ => Err(EFAULT),
+    }
+}
+
+pub fn sys_read(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
+    let file = file(ctx, fd)?;
+    if len as isize <= -1 {
+        return Err(EINVAL);
+    }
+    check_range(addr, len)?;
+    file.read(&mut ReadBuf::user(addr, len))
+}
+
+pub fn sys_write(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
+    let file = file(ctx, fd)?;
+    if len as isize <= -1 {
+        return Err(EINVAL);
+    }
+    check_range(addr, len)?;
+    file.write(&mut WriteBuf::user(addr, len))
+}
+
+pub fn sys_readv(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
+    let file = file(ctx, fd)?;
+    let list = read_iovecs(list, count)?;
+    file.read(&mut ReadBuf::user_list(&list))
+}
+
+pub fn sys_writev(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
+    let file = file(ctx, fd)?;
+    let list = read_iovecs(list, count)?;
+    file.write(&mut WriteBuf::user_list(&list))
+}
+
+fn position(raw: usize) -> Result<u64> {
+    if raw as i64 >= 0 { Ok(raw as u64) } else { Err(EINVAL) }
+}
+
+pub fn sys_pread64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result<usize> {
+    let pos = position(pos)?;
+    let file = file(ctx, fd)?;
+    check_range(addr, len)?;
+    file.read_at(&mut ReadBuf::user(addr, len), pos)
+}
+
+pub fn sys_pwrite64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result<usize> {
+    let pos = position(pos)?;
+    let file = file(ctx, fd)?;
+    check_range(addr, len)?;
+    file.write_at(&mut WriteBuf::user(addr, len), pos)
+}
+
+pub fn sys_preadv(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
+    let pos = position(pos)?;
+    let file = file(ctx, fd)?;
+    let list = read_iovecs(list, count)?;
+    file.read_at(&mut ReadBuf::user_list(&list), pos)
+}
+
+pub fn sys_pwritev(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
+    let pos = position(pos)?;
+    let file = file(ctx, fd)?;
+    let list = read_iovecs(list, count)?;
+    file.write_at(&mut WriteBuf::user_list(&list), pos)
+}
+
+/// preadv2 and pwritev2 take a position of -1 for "the file's own", and flags, of which none is known.
+pub fn sys_preadv2(ctx: &mut Context, args: Args) -> Result<usize> {
+    if args[5] != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if args[3] as i64 == -1 { sys_readv(ctx, args) } else { sys_preadv(ctx, args) }
+}
+
+pub fn sys_pwritev2(ctx: &mut Context, args: Args) -> Result<usize> {
+    if args[5] != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if args[3] as i64 == -1 { sys_writev(ctx, args) } else { sys_pwritev(ctx, args) }
+}
+
+pub fn sys_lseek(ctx: &mut Context, [fd, offset, whence, ..]: Args) -> Result<usize> {
+    let file = file(ctx, fd)?;
+    Ok(file.seek(offset as i64, whence as u32)? as usize)
+}
+
+pub fn sys_ftruncate(ctx: &mut Context, [fd, size, ..]: Args) -> Result<usize> {
+    if (size as i64) < 0 {
+        return Err(EINVAL);
+    }
+    let file = file(ctx, fd)?;
+    if !file.inode().base().is_regular() || !file.flags().writable() {
+        return Err(EINVAL);
+    }
+    name_ops::resize(file.inode(), size as u64, &ctx.thread.creds())?;
+    Ok(0)
+}
+
+pub fn sys_fallocate(ctx: &mut Context, [fd, mode, offset, len, ..]: Args) -> Result<usize> {
+    const KEEP_SIZE: usize = 1;
+    const PUNCH_HOLE: usize = 2;
+    let (offset, len) = (offset as i64, len as i64);
+    if offset < 0 || len <= 0 {
+        return Err(EINVAL);
+    }
+    let punch = match mode {
+        0 | KEEP_SIZE => false,
+        _ if mode == PUNCH_HOLE | KEEP_SIZE => true,
+        _ => return Err(EOPNOTSUPP),
+    };
+    let file = file(ctx, fd)?;
+    if !file.flags().writable() {
+        return Err(EBADF);
+    }
+    let inode = file.inode();
+    let base = inode.base();
+    if base.is_dir() {
+        return Err(EISDIR);
+    }
+    if !base.is_regular() {
+        return Err(if inode.fifo().is_some() { ESPIPE } else { ENODEV });
+    }
+    let end = offset.checked_add(len).filter(|&end| end as u64 <= MAX_FILE_SIZE).ok_or(EFBIG)? as u64;
+    let _lock = base.lock.lock();
+    inode.allocate(offset as u64, len as u64, punch)?;
+    if mode == 0 && end > base.size() {
+        inode.resize(end)?;
+    }
+    Ok(0)
+}
+
+pub fn sys_fsync(ctx: &mut Context, [fd, ..]: Args) -> Result<usize> {
+    file(ctx, fd)?.sync()?;
+    Ok(0)
+}
+
+/// Everything is in memory: there is nothing to write back.
+pub fn sys_sync(_: &mut Context, _: Args) -> Result<usize> {
+    Ok(0)
+}
+
+pub fn sys_syncfs(ctx: &mut Context, [fd, ..]: Args) -> Result<usize> {
+    file(ctx, fd)?;
+    Ok(0)
+}
+
+pub fn sys_fadvise64(ctx: &mut Context, [fd, _, _, advice, ..]: Args) -> Result<usize> {
+    let file = file(ctx, fd)?;
+    if file.ops().as_pipe().is_some() {
+        return Err(ESPIPE);
+    }
+    if advice > 5 { Err(EINVAL) } else { Ok(0) }
+}
+
+pub fn sys_flock(ctx: &mut Context, [fd, operation, ..]: Args) -> Result<usize> {
+    const LOCK_SH: usize = 1;
+    const LOCK_EX: usize = 2;
+    const LOCK_NB: usize = 4;
+    const LOCK_UN: usize = 8;
+    let file = file(ctx, fd)?;
+    let flocks = &file.inode().base().flocks;
+    let kind = match operation & !LOCK_NB {
+        LOCK_SH => FlockKind::Shared,
+        LOCK_EX => FlockKind::Exclusive,
+        LOCK_UN => {
+            if let Some(flocks) = flocks.get() {
+                flocks.release_file(&file);
+            }
+            return Ok(0);
+        }
+        _ => return Err(EINVAL),
+    };
+    let flocks = flocks.call_once(|| Box::new(Flocks::default()));
+    flocks.acquire(&file, kind, operation & LOCK_NB == 0)?;
+    Ok(0)
+}
+
+/// Requests that every file understands; the rest is the file's business.
+pub fn sys_ioctl(ctx: &mut Context, [fd, request, arg, ..]: Args) -> Result<usize> {
+    const FIONREAD: u32 = 0x541b;
+    const FIONBIO: u32 = 0x5421;
+    const FIONCLEX: u32 = 0x5450;
+    const FIOCLEX: u32 = 0x5451;
+    const FIOASYNC: u32 = 0x5452;
+    let file = file(ctx, fd)?;
+    let request = request as u32;
+    match request {
+        FIOCLEX | FIONCLEX => ctx.thread.files().set_cloexec(fd as i32, request == FIOCLEX)?,
+        FIONBIO | FIOASYNC => {
+            let flag = if request == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
+            let on = mem::read::<i32>(arg)? != 0;
+            let mut flags = file.flags();
+            flags.set(flag, on);
+            file.set_flags(flags);
+        }
+        FIONREAD => mem::write(arg, &i32::try_from(file.ops().available(&file)?).unwrap_or(i32::MAX))?,
+        _ => return file.ioctl(request, arg),
+    }
+    Ok(0)
+}
+
+/// Copies between two files through a buffer of the kernel.
+struct Copier<'a> {
+    from: &'a File,
+    to: &'a File,
+    /// `None`: the file's own offset.
+    from_pos: Option<u64>,
+    to_pos: Option<u64>,
+}
+
+impl Copier<'_> {
+    fn run(&mut self, count: usize) -> Result<usize> {
+        let mut buf = vec![0; count.min(16 * PAGE_SIZE)];
+        let mut done = 0;
+        while done < count {
+            let want = buf.len().min(count - done);
+            match self.step(&mut buf[..want]) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if done == 0 => return Err(e),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    fn step(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let mut target = ReadBuf::kernel(buf);
+        let n = match self.from_pos {
+            Some(pos) => self.from.read_at(&mut target, pos)?,
+            None => self.from.read(&mut target)?,
+        };
+        let mut source = WriteBuf::kernel(&buf[..n]);
+        let written = match self.to_pos {
+            Some(pos) => self.to.write_at(&mut source, pos),
+            None => self.to.write(&mut source),
+        };
+        let written = *written.as_ref().unwrap_or(&0);
+        if written < n && self.from_pos.is_none() {
+            // What could not be written was not read.
+            self.from.seek(written as i64 - n as i64, crate::fs::file::SEEK_CUR)?;
+        }
+        if written == 0 && n > 0 {
+            return Err(EAGAIN);
+        }
+        for pos in [&mut self.from_pos, &mut self.to_pos].into_iter().flatten() {
+            *pos += written as u64;
+        }
+        Ok(written)
+    }
+}
+
+/// An optional position in the program's memory.
+fn read_position(addr: usize) -> Result<Option<u64>> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    position(mem::read::<i64>(addr)? as usize).map(Some)
+}
+
+fn write_position(addr: usize, pos: Option<u64>) -> Result<()> {
+    match pos {
+        Some(pos) if addr != 0 => Ok(mem::write(addr, &pos)?),
+        _ => Ok(()),
+    }
+}
+
+pub fn sys_sendfile(ctx: &mut Context, [to, from, pos, count, ..]: Args) -> Result<usize> {
+    let (from, to) = (file(ctx, from)?, file(ctx, to)?);
+    if !from.flags().readable() || !to.flags().writable() {
+        return Err(EBADF);
+    }
+    if !from.ops().is_seekable() || to.flags().contains(OpenFlags::APPEND) {
+        return Err(EINVAL);
+    }
+    let from_pos = read_position(pos)?;
+    let mut copier = Copier { from: &from, to: &to, from_pos, to_pos: None };
+    let done = copier.run(count.min(MAX_RW_COUNT))?;
+    write_position(pos, copier.from_pos)?;
+    Ok(done)
+}
+
+pub fn sys_copy_file_range(
+    ctx: &mut Context,
+    [from, from_at, to, to_at, count, flags]: Args,
+) -> Result<usize> {
+    if flags != 0 {
+        return Err(EINVAL);
+    }
+    let (from, to) = (file(ctx, from)?, file(ctx, to)?);
+    for file in [&from, &to] {
+        let base = file.inode().base();
+        if base.is_dir() {
+            return Err(EISDIR);
+        }
+        if !base.is_regular() {
+            return Err(EINVAL);
+        }
+    }
+    if !from.flags().readable() || !to.flags().writable() || to.flags().contains(OpenFlags::APPEND) {
+        return Err(EBADF);
+    }
+    let (from_pos, to_pos) = (read_position(from_at)?, read_position(to_at)?);
+    let (start, target) = (from_pos.unwrap_or_else(|| from.pos()), to_pos.unwrap_or_else(|| to.pos()));
+    let overlaps = start < target.saturating_add(count as u64) && target < start.saturating_add(count as u64);
+    if overlaps && crate::fs::inode::same(from.inode(), to.inode()) {
+        return Err(EINVAL);
+    }
+    let mut copier = Copier { from: &from, to: &to, from_pos, to_pos };
+    let done = copier.run(count.min(MAX_RW_COUNT))?;
+    write_position(from_at, copier.from_pos)?;
+    write_position(to_at, copier.to_pos)?;
+    Ok(done)
+}
