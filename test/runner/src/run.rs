@@ -43,7 +43,10 @@ pub fn debug() -> Outcome<bool> {
     let kernel = Path::new("build/foster");
     eprintln!("foster: QEMU waits for a debugger; from the top of the workspace, in another terminal:");
     eprintln!();
-    eprintln!("    gdb {} -ex 'target remote :1234' -ex 'hbreak kernel_main' -ex continue", kernel.display());
+    eprintln!(
+        "    gdb {} -ex 'target remote :1234' -ex 'hbreak __ostd_kernel_main' -ex continue",
+        kernel.display()
+    );
     eprintln!();
     foreground(machine.command().args(["-nographic", "-s", "-S"]))
 }

@@ -115,12 +115,25 @@ pub fn embed(mut elf: Vec<u8>) -> Outcome<Vec<u8>> {
     if elf.get(place..place + MAGIC.len()) != Some(MAGIC) {
         return Ok(elf);
     }
+    let address = reader.number(segment + 0x10, 8)?;
+    let mut section = None;
+    for (header, ..) in reader.sections()? {
+        if reader.number(header + 0x10, 8)? == address {
+            section = Some(header);
+        }
+    }
     let table = table(&reader.functions()?);
     elf.resize(elf.len().next_multiple_of(PAGE), 0);
     let offset = elf.len();
     elf.extend(&table);
+    let mut set = |at: usize, value: usize| elf[at..at + 8].copy_from_slice(&(value as u64).to_le_bytes());
     for (field, value) in [(8, offset), (0x20, table.len()), (0x28, table.len())] {
-        elf[segment + field..][..8].copy_from_slice(&(value as u64).to_le_bytes());
+        set(segment + field, value);
+    }
+    // Debuggers go by the sections, which have to agree.
+    if let Some(section) = section {
+        set(section + 0x18, offset);
+        set(section + 0x20, table.len());
     }
     Ok(elf)
 }
