@@ -64,7 +64,7 @@ missing_packages() {
         ;;
     esac
     case $command in
-    run | debug | test) has busybox && busybox --list >/dev/null 2>&1 || need busybox-static ;;
+    run | debug | test | suite | session) has busybox && busybox --list >/dev/null 2>&1 || need busybox-static ;;
     bench) has xz || need xz-utils ;;
     esac
 }
@@ -135,4 +135,5 @@ fi
 
 [ -z "$only_check" ] || exit 0
 [ -z "${parts:-}" ] || rm -rf "$parts"
+export FOSTER_TOOLS_CHECKED=1
 exec "$(host_cargo)" run --quiet --package runner -- "$@"

@@ -314,3 +314,121 @@ impl Timer {
         self.node.cpu.load(Ordering::Relaxed) != NOWHERE
     }
 }
+
+#[cfg(feature = "ktest")]
+mod test {
+    use super::*;
+    use crate::{ktest::ktest, sync::LockRank, sync::SpinLock, task::yield_now};
+    use core::sync::atomic::AtomicUsize;
+
+    fn wait_until(deadline: u64) {
+        while time::now_ns() < deadline {
+            yield_now();
+        }
+    }
+
+    #[ktest]
+    fn timers_fire_in_order_of_their_deadlines() {
+        static FIRED: IrqSpinLock<Vec<(usize, u64)>> =
+            IrqSpinLock::new(LockRank::new(650, "test"), Vec::new());
+        FIRED.lock().reserve(16);
+        let start = time::now_ns();
+        let offsets = [9, 3, 7, 1, 8, 2, 6, 4, 5, 0];
+        let timers = offsets.map(|n| Timer::new(move || FIRED.lock().push((n, time::now_ns()))));
+        irq::without(|| {
+            for (timer, n) in timers.iter().zip(offsets) {
+                timer.arm(start + 1_000_000 + n as u64 * 200_000);
+            }
+            assert!(timers.iter().all(|timer| timer.is_armed()));
+        });
+        while FIRED.lock().len() < timers.len() {
+            yield_now();
+        }
+        let fired = core::mem::take(&mut *FIRED.lock());
+        assert_eq!(fired.iter().map(|(n, _)| *n).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+        for (n, at) in fired {
+            assert!(at >= start + 1_000_000 + n as u64 * 200_000);
+        }
+        assert!(timers.iter().all(|timer| !timer.is_armed()));
+    }
+
+    #[ktest]
+    fn cancelled_timer_does_not_fire() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let theirs = count.clone();
+        let timer = Timer::new(move || {
+            theirs.fetch_add(1, Ordering::Relaxed);
+        });
+        let start = time::now_ns();
+        timer.arm(start + 2_000_000);
+        assert!(timer.cancel());
+        assert!(!timer.cancel());
+        wait_until(start + 4_000_000);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        // Armed twice, it fires once, at the later time.
+        let start = time::now_ns();
+        timer.arm(start + 500_000);
+        timer.arm(start + 3_000_000);
+        while count.load(Ordering::Relaxed) == 0 {
+            yield_now();
+        }
+        assert!(time::now_ns() >= start + 3_000_000);
+        wait_until(start + 6_000_000);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        assert!(!timer.cancel());
+        drop(timer);
+        assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[ktest]
+    fn callback_may_arm_its_timer_again() {
+        static TIMER: SpinLock<Option<Arc<Timer>>> = SpinLock::new(LockRank::new(1, "test"), None);
+        let count = Arc::new(AtomicUsize::new(0));
+        let theirs = count.clone();
+        let slot: Arc<spin::Once<alloc::sync::Weak<Timer>>> = Arc::new(spin::Once::new());
+        let own = slot.clone();
+        let timer = Timer::new(move || {
+            if theirs.fetch_add(1, Ordering::Relaxed) < 4
+                && let Some(timer) = own.get().and_then(|timer| timer.upgrade())
+            {
+                timer.arm(time::now_ns() + 100_000);
+            }
+        });
+        slot.call_once(|| Arc::downgrade(&timer));
+        *TIMER.lock() = Some(timer.clone());
+        timer.arm(0);
+        let deadline = time::now_ns() + 5_000_000_000;
+        while count.load(Ordering::Relaxed) < 5 {
+            assert!(time::now_ns() < deadline);
+            yield_now();
+        }
+        wait_until(time::now_ns() + 1_000_000);
+        assert_eq!(count.load(Ordering::Relaxed), 5);
+        TIMER.lock().take();
+    }
+
+    /// Random insertions and removals keep the heap in order.
+    #[ktest]
+    fn heap_stays_a_heap() {
+        let timers: Vec<_> = (0..64).map(|_| Timer::new(|| {})).collect();
+        let far = time::now_ns() + 1_000_000_000_000;
+        let mut seed = 12345u64;
+        for _ in 0..1000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let timer = &timers[(seed >> 33) as usize % timers.len()];
+            if seed >> 63 == 0 {
+                timer.arm(far + (seed >> 40));
+            } else {
+                timer.cancel();
+            }
+            let queue = lock_own();
+            for (i, entry) in queue.heap.iter().enumerate() {
+                assert_eq!(entry.owner.node().index.get(), i);
+                assert!(i == 0 || queue.heap[(i - 1) / 2].deadline <= entry.deadline);
+            }
+        }
+        for timer in &timers {
+            timer.cancel();
+        }
+    }
+}

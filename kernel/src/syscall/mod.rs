@@ -17,14 +17,20 @@ pub mod exec;
 pub mod fd;
 pub mod file;
 pub mod futex;
+pub mod identity;
 pub mod mm;
 pub mod mount;
 pub mod path;
 pub mod poll;
+pub mod process;
+pub mod resource;
+pub mod sched;
 pub mod signal;
 pub mod stat;
+pub mod system;
 pub mod table;
 pub mod time;
+pub mod wait;
 
 /// What a handler works on: the calling thread and its user registers.
 pub struct Context<'a> {

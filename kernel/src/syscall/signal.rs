@@ -32,7 +32,7 @@ fn sendable(raw: usize) -> Result<Option<Signo>> {
 
 /// The sender's part of `siginfo_t`.
 fn sender(ctx: &Context) -> (u32, u32) {
-    (ctx.process().pid(), ctx.thread.creds().ruid)
+    (ctx.process().pid(), ctx.thread.creds().uid)
 }
 
 /// Whether the caller may send `signo` to `target` (rule 7.5).
@@ -74,9 +74,9 @@ fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
     match pid::find(pid) {
         Some(pid::Target::Thread(thread)) => signal_process(ctx, &thread.process, Some(&thread), raw),
         // A zombie takes any signal, and nothing happens (rule 3.12).
-        Some(pid::Target::Zombie(uid)) => {
+        Some(pid::Target::Zombie { uid, suid }) => {
             sendable(raw)?;
-            if ctx.thread.creds().may_signal_uid(uid) { Ok(()) } else { Err(EPERM) }
+            if ctx.thread.creds().may_signal_ids(uid, suid) { Ok(()) } else { Err(EPERM) }
         }
         None => Err(ESRCH),
     }
@@ -133,9 +133,9 @@ pub fn sys_tgkill(ctx: &mut Context, args: Args) -> Result<usize> {
 fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result<usize> {
     let thread = match pid::find(tid) {
         Some(pid::Target::Thread(thread)) if tgid.is_none_or(|tgid| thread.process.pid() == tgid) => thread,
-        Some(pid::Target::Zombie(uid)) if tgid.is_none_or(|tgid| tgid == tid) => {
+        Some(pid::Target::Zombie { uid, suid }) if tgid.is_none_or(|tgid| tgid == tid) => {
             sendable(raw)?;
-            return if ctx.thread.creds().may_signal_uid(uid) { Ok(0) } else { Err(EPERM) };
+            return if ctx.thread.creds().may_signal_ids(uid, suid) { Ok(0) } else { Err(EPERM) };
         }
         _ => return Err(ESRCH),
     };
@@ -175,7 +175,7 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
                 signal::send_process(&thread.process, Some(&thread), info);
             }
         }
-        pid::Target::Zombie(_) => {
+        pid::Target::Zombie { .. } => {
             signo?;
         }
     }

@@ -5,7 +5,7 @@ use ostd::{time, user::mem};
 use super::{Args, Context};
 use crate::{
     prelude::*,
-    process::credentials::Capability,
+    process::Cap,
     time::{
         self as clocks, Clock, NSEC_PER_SEC, Timespec,
         itimer::{self, Setting, Which},
@@ -37,7 +37,7 @@ pub fn sys_clock_settime(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 fn set_time(ctx: &Context, realtime_ns: u64) -> Result<usize> {
-    if !ctx.thread.creds().has_cap(Capability::SysTime) {
+    if !ctx.thread.creds().capable(Cap::SysTime) {
         return Err(EPERM);
     }
     clocks::set_realtime_ns(realtime_ns);

@@ -26,6 +26,7 @@ global_asm!(
     // rdi: where to save the stack pointer; rsi: the stack pointer to go on with.
     .pushsection .text.switch, "ax", @progbits
     .balign 16
+    .global switch_stacks
 switch_stacks:
     push rbp
     push rbx

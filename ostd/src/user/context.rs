@@ -123,6 +123,7 @@ global_asm!(
     // interrupt; every register but rsp is lost.
     .pushsection .text.user_entry, "ax", @progbits
     .balign 64
+    .global enter_user
 enter_user:
     mov [rdi + {kernel_rsp}], rsp
     lea rax, [rdi + {frame_size}]

@@ -4,4 +4,7 @@ pub mod context;
 pub mod fpu;
 pub mod mem;
 
+#[cfg(feature = "ktest")]
+mod test;
+
 pub use context::{ExceptionInfo, GeneralRegs, UserContext, UserExit};

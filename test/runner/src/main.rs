@@ -21,7 +21,7 @@ mod test;
 mod toolchain;
 mod workspace;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// What a step of the work gives: a value, or the sentence that tells the user why there is none.
 pub type Outcome<T> = Result<T, String>;
@@ -39,7 +39,33 @@ const USAGE: &str = "usage: runner COMMAND
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = match arguments.as_slice() {
+    let outcome = tools(arguments.first().copied()).and_then(|()| dispatch(&arguments));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("foster: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// `make` has made sure that all tools are there before it started us; `cargo ktest` has not.
+fn tools(command: Option<&str>) -> Outcome<()> {
+    let Some(command) = command.filter(|_| std::env::var_os("FOSTER_TOOLS_CHECKED").is_none()) else {
+        return Ok(());
+    };
+    let script = workspace::root().join("test/setup.sh");
+    let status = Command::new("sh").arg(script).args(["check", command]).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("some tools are missing; the message above says which".into()),
+        Err(why) => Err(format!("cannot run test/setup.sh: {why}")),
+    }
+}
+
+fn dispatch(arguments: &[&str]) -> Outcome<bool> {
+    match arguments {
         ["kernel"] => toolchain::kernel().map(|elf| {
             println!("{}", elf.display());
             true
@@ -55,13 +81,5 @@ fn main() -> ExitCode {
         ["bench"] => bench::command(None),
         ["bench", only] => bench::command(Some(only)),
         _ => Err(USAGE.into()),
-    };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("foster: {why}");
-            ExitCode::from(2)
-        }
     }
 }

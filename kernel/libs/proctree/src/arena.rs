@@ -7,7 +7,7 @@
 //! An [`Arena`] grows by chunks of [`CHUNK`] slots that the caller allocates beforehand, outside its lock: taking and
 //! returning a slot never allocates, frees or moves memory.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, hash::Hash, hash::Hasher, marker::PhantomData};
 
 /// Slots per chunk.
@@ -142,20 +142,20 @@ struct Slot<T> {
 }
 
 /// Memory for [`CHUNK`] slots, allocated outside the caller's lock.
-pub(crate) struct Chunk<T>(Vec<Slot<T>>);
+pub(crate) struct Chunk<T>(Box<[Slot<T>; CHUNK]>);
 
 impl<T> Chunk<T> {
     pub(crate) fn try_new() -> Result<Self, NoMemory> {
         let mut slots = Vec::new();
         slots.try_reserve_exact(CHUNK).map_err(|_| NoMemory)?;
         slots.extend((0..CHUNK).map(|_| Slot { generation: 0, next_free: NONE, value: None }));
-        Ok(Chunk(slots))
+        slots.into_boxed_slice().try_into().map(Chunk).map_err(|_| NoMemory)
     }
 }
 
 /// The owner of all nodes of one kind.
 pub(crate) struct Arena<M, T> {
-    chunks: Vec<Vec<Slot<T>>>,
+    chunks: Vec<Box<[Slot<T>; CHUNK]>>,
     first_free: u32,
     used: u32,
     kind: PhantomData<fn() -> M>,
@@ -190,14 +190,16 @@ impl<M, T> Arena<M, T> {
     }
 
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
-        self.chunks.get((index >> CHUNK_BITS) as usize)?.get((index & CHUNK_MASK) as usize)
+        Some(&self.chunks.get((index >> CHUNK_BITS) as usize)?[(index & CHUNK_MASK) as usize])
     }
 
+    #[inline]
     fn slot_mut(&mut self, index: u32) -> &mut Slot<T> {
         &mut self.chunks[(index >> CHUNK_BITS) as usize][(index & CHUNK_MASK) as usize]
     }
 
     /// Takes a slot. The caller has seen that there is one: [`free`](Self::free).
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Link<M> {
         let index = self.first_free;
         let slot = self.slot_mut(index);
@@ -209,6 +211,7 @@ impl<M, T> Arena<M, T> {
     }
 
     /// Empties a slot: every id of it is stale from here on.
+    #[inline]
     pub(crate) fn remove(&mut self, link: Link<M>) -> T {
         let first_free = self.first_free;
         let slot = self.slot_mut(link.0);
@@ -222,12 +225,14 @@ impl<M, T> Arena<M, T> {
     }
 
     /// The link of an id that is not stale.
+    #[inline]
     pub(crate) fn resolve(&self, id: Id<M>) -> Option<Link<M>> {
         let slot = self.slot(id.index)?;
         (slot.generation == id.generation && slot.value.is_some()).then_some(Link(id.index, PhantomData))
     }
 
     /// The id of a link.
+    #[inline]
     pub(crate) fn id(&self, link: Link<M>) -> Id<M> {
         let generation = self.slot(link.0).map_or(0, |slot| slot.generation);
         Id { index: link.0, generation, kind: PhantomData }

@@ -132,6 +132,7 @@ impl<K: Kernel> Table<K> {
         self.pids[session].session_members += 1;
         if from.parent.is_some() {
             self.link_parent(child, from.parent);
+            self.note_namespaces(child);
         }
         self.ids(leader)
     }
@@ -252,11 +253,23 @@ impl<K: Kernel> Table<K> {
         self.release_pid(old, sink);
     }
 
+    /// Notes whether parent and child are in the same namespace.
+    pub(crate) fn note_namespaces(&mut self, child: ProcLink) {
+        let node = &self.processes[child];
+        let foreign =
+            node.parent.is_some() && node.ns != self.processes[self.threads[node.parent].process].ns;
+        self.processes[child].flags.set_to(ProcFlags::FOREIGN, foreign);
+    }
+
     /// Changes the exit signal, and with it the class, in the parent's books.
     pub(crate) fn set_exit_signal(&mut self, process: ProcLink, signal: u8) {
         let node = &mut self.processes[process];
+        if node.exit_signal == signal {
+            return;
+        }
         let (old, new) = (class(node.exit_signal), class(signal));
         node.exit_signal = signal;
+        node.flags.set_to(ProcFlags::CLONE, new == 1);
         let Some(parent) = node.parent.some() else {
             return;
         };
@@ -275,6 +288,8 @@ impl<K: Kernel> Table<K> {
 
 impl<K: Kernel> Process<K> {
     fn new(payload: K::Process, from: &Inheritance, pid: PidLink, ns: NsLink, level: u8) -> Self {
+        let mut flags = ProcFlags::EMPTY;
+        flags.set_to(ProcFlags::CLONE, class(from.exit_signal) == 1);
         Process {
             body: Body::Live(payload),
             parent: from.parent,
@@ -295,7 +310,7 @@ impl<K: Kernel> Process<K> {
             level,
             exit_signal: from.exit_signal,
             stop_signal: 0,
-            flags: ProcFlags::EMPTY,
+            flags,
         }
     }
 }

@@ -65,6 +65,14 @@ impl<K: Kernel> Table<K> {
         ensure!(self.pids[node.pid].process == process, "pid of {process:?}");
         ensure!(self.pids[node.pid].ns == node.ns, "namespace of {process:?}");
         ensure!(self.namespaces[node.ns].level == node.level, "level of {process:?}");
+        let clone = node.flags.has(ProcFlags::CLONE);
+        ensure!(clone == (class(node.exit_signal) == 1), "class of {process:?}");
+        let parent_ns = node.parent.some().map(|parent| self.processes[self.threads[parent].process].ns);
+        let foreign = node.flags.has(ProcFlags::FOREIGN);
+        ensure!(
+            node.is_zombie() || foreign == parent_ns.is_some_and(|ns| ns != node.ns),
+            "flags of {process:?}"
+        );
         let member = self.members_from(self.pids[node.pgrp].first_member).any(|member| member == process);
         ensure!(member, "{process:?} is not a member of its group");
         self.check_event(process)?;

@@ -17,10 +17,10 @@
 //! Nothing here allocates. What is to be freed goes to the caller or its sink.
 
 use crate::{
-    arena::{Link, ProcId, ThreadId},
+    arena::{Link, ProcId, ThreadId, marker},
     events,
     kernel::{Body, Child, ChildChange, ChildPolicy, Effect, Kernel, Parent, ProcessPayload, Reaped, Sink},
-    node::{Neighbours, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState, class},
+    node::{Neighbours, ProcLink, SIGCHLD, ThreadLink, ThreadState, class},
     table::Table,
 };
 
@@ -234,23 +234,27 @@ impl<K: Kernel> Table<K> {
     /// Unlinks a zombie from everything, and frees the numbers that nobody else uses. `None` can't be: it is a zombie.
     pub(crate) fn release(&mut self, zombie: ProcLink, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
         self.set_event(zombie, 0);
-        self.unlink_from_parent(zombie);
-        self.unlink_from_all(zombie);
-        let pgrp = self.leave_pgrp(zombie);
-        let session = self.pids[pgrp].session;
-        self.pids[session].session_members -= 1;
         let id = self.processes.id(zombie);
         let node = self.processes.remove(zombie);
+        self.unlink_child(node.parent, node.siblings, class(node.exit_signal));
+        self.unlink_from_all(node.all);
+        self.unlink_member(node.pgrp, node.pgrp_members);
+        let group = &self.pids[node.pgrp];
+        let (session, group_left) = (group.session, group.first_member.is_none());
+        let members = &mut self.pids[session].session_members;
+        *members -= 1;
+        let session_left = *members == 0;
         if self.namespaces[node.ns].init == zombie {
             self.namespaces[node.ns].init = Link::NONE;
         }
-        self.pids[node.pid].process = Link::NONE;
-        let pid = self.pids[node.pid].numbers.innermost();
+        let own = &mut self.pids[node.pid];
+        own.process = Link::NONE;
+        let pid = own.numbers.innermost();
         self.release_pid(node.pid, sink);
-        if pgrp != node.pid {
-            self.release_pid(pgrp, sink);
+        if group_left && node.pgrp != node.pid {
+            self.release_pid(node.pgrp, sink);
         }
-        if session != node.pid && session != pgrp {
+        if session_left && session != node.pid && session != node.pgrp {
             self.release_pid(session, sink);
         }
         match node.body {
@@ -259,19 +263,15 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    fn unlink_from_parent(&mut self, zombie: ProcLink) {
-        let node = &mut self.processes[zombie];
-        let Neighbours { prev, next } = core::mem::replace(&mut node.siblings, Neighbours::NONE);
-        let class = class(node.exit_signal);
-        let Some(parent) = node.parent.some() else {
-            return;
-        };
+    fn unlink_child(&mut self, parent: ThreadLink, siblings: Neighbours<marker::Process>, class: usize) {
+        let Neighbours { prev, next } = siblings;
         if prev.is_some() {
             self.processes[prev].siblings.next = next;
         }
         if next.is_some() {
             self.processes[next].siblings.prev = prev;
         }
+        let Some(parent) = parent.some() else { return };
         let children = &mut self.threads[parent].children;
         if prev.is_none() {
             children.first = next;
@@ -283,16 +283,14 @@ impl<K: Kernel> Table<K> {
         children.zombies[class] -= 1;
     }
 
-    fn unlink_from_all(&mut self, process: ProcLink) {
-        let Neighbours { prev, next } =
-            core::mem::replace(&mut self.processes[process].all, Neighbours::NONE);
-        match prev.some() {
-            None => self.first_process = next,
-            Some(prev) => self.processes[prev].all.next = next,
+    fn unlink_from_all(&mut self, all: Neighbours<marker::Process>) {
+        match all.prev.some() {
+            None => self.first_process = all.next,
+            Some(prev) => self.processes[prev].all.next = all.next,
         }
-        match next.some() {
-            None => self.last_process = prev,
-            Some(next) => self.processes[next].all.prev = prev,
+        match all.next.some() {
+            None => self.last_process = all.prev,
+            Some(next) => self.processes[next].all.prev = all.prev,
         }
     }
 
@@ -307,10 +305,5 @@ impl<K: Kernel> Table<K> {
             let root = &mut self.threads[parent].children.events;
             events::set(&mut self.processes, root, child, own);
         }
-    }
-
-    /// Some thread of the process wants a parent-death signal, perhaps.
-    pub(crate) fn wants_pdeath(&self, process: ProcLink) -> bool {
-        self.processes[process].flags.has(ProcFlags::PDEATH)
     }
 }

@@ -8,7 +8,11 @@
 //! that no link is touched without it. The crate knows no hardware and runs its tests on the host:
 //!
 //! ```text
-//! cargo test -p proctree                  examples, properties against a naive model, concurrency models
+//! cargo test -p proctree                       all of the below, a few seconds
+//! cargo test -p proctree --test all            one example per rule; random operations against a naive model
+//!     PROPTEST_CASES=100000 ...                    a long run of the latter
+//! cargo test -p proctree --test races          a concurrency model, under many schedules (shuttle)
+//!     RACES=20000 ...                              a long run
 //! ```
 //!
 //! # Where is what
@@ -39,6 +43,8 @@
 //! Rule numbers are those of `spec/lifecycle.md`.
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod arena;
 mod birth;
@@ -51,6 +57,8 @@ mod ns;
 mod pgrp;
 mod pid;
 mod reparent;
+#[cfg(test)]
+mod sizes;
 mod stop;
 mod subreaper;
 mod table;

@@ -88,7 +88,7 @@ pub(crate) struct Process<K: Kernel> {
 pub(crate) struct ProcFlags(u8);
 
 impl ProcFlags {
-    pub(crate) const EMPTY: Self = ProcFlags(0);
+    pub(crate) const EMPTY: Self = Self::ONE;
     /// Did an exec: its parent may not move it to another group any more (rule 8.3).
     pub(crate) const EXECED: Self = ProcFlags(1);
     pub(crate) const SESSION_LEADER: Self = ProcFlags(2);
@@ -96,6 +96,16 @@ impl ProcFlags {
     pub(crate) const STOPPED: Self = ProcFlags(4);
     /// Some thread may have a parent-death signal set.
     pub(crate) const PDEATH: Self = ProcFlags(8);
+    /// The exit signal is not SIGCHLD: a "clone" child (rule 4.8).
+    pub(crate) const CLONE: Self = ProcFlags(16);
+    /// The parent is in another namespace.
+    pub(crate) const FOREIGN: Self = ProcFlags(32);
+    /// Always set.
+    const ONE: Self = ProcFlags(128);
+    /// What makes a child need more than a new parent, if father and adopter are in the same namespace ...
+    pub(crate) const SPECIAL: Self = ProcFlags(Self::PDEATH.0 | Self::CLONE.0 | Self::FOREIGN.0);
+    /// ... and if they are not.
+    pub(crate) const ALL: Self = Self::ONE;
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -105,6 +115,9 @@ impl ProcFlags {
     }
     pub(crate) fn clear(&mut self, flag: Self) {
         self.0 &= !flag.0;
+    }
+    pub(crate) fn set_to(&mut self, flag: Self, on: bool) {
+        if on { self.set(flag) } else { self.clear(flag) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! nothing. A group without members does not exist.
 
 use crate::{
-    arena::{Link, PidId, ProcId, ThreadId},
+    arena::{Link, PidId, ProcId, ThreadId, marker},
     kernel::{Error, Kernel, Sink},
     node::{Neighbours, PidLink, ProcFlags, ProcLink, SIGCONT, SIGHUP},
     table::Table,
@@ -115,13 +115,19 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// Takes a process out of its group, which it returns: a caller looks whether its number is free.
-    pub(crate) fn leave_pgrp(&mut self, process: ProcLink) -> PidLink {
+    /// Takes a process out of its group, which it returns: the caller looks whether its number is free.
+    fn leave_pgrp(&mut self, process: ProcLink) -> PidLink {
         let node = &mut self.processes[process];
         let pgrp = node.pgrp;
         let stopped = node.flags.has(ProcFlags::STOPPED) as u32;
-        let Neighbours { prev, next } = core::mem::replace(&mut node.pgrp_members, Neighbours::NONE);
+        let members = core::mem::replace(&mut node.pgrp_members, Neighbours::NONE);
         self.pids[pgrp].stopped -= stopped;
+        self.unlink_member(pgrp, members);
+        pgrp
+    }
+
+    pub(crate) fn unlink_member(&mut self, pgrp: PidLink, members: Neighbours<marker::Process>) {
+        let Neighbours { prev, next } = members;
         match prev.some() {
             None => self.pids[pgrp].first_member = next,
             Some(prev) => self.processes[prev].pgrp_members.next = next,
@@ -129,7 +135,6 @@ impl<K: Kernel> Table<K> {
         if next.is_some() {
             self.processes[next].pgrp_members.prev = prev;
         }
-        pgrp
     }
 
     // ---- questions ------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ struct Adoption {
     father: ProcLink,
     father_pgrp: PidLink,
     reaper: ThreadLink,
-    reaper_ns: NsLink,
+    /// Flags of a child that needs more than a new parent.
+    special: ProcFlags,
     /// The adopter's number in its own namespace.
     ppid: u32,
     /// The adopter is a sibling thread.
@@ -70,7 +71,11 @@ impl<K: Kernel> Table<K> {
             father,
             father_pgrp: self.processes[father].pgrp,
             reaper,
-            reaper_ns: adopter.ns,
+            special: if adopter.ns == self.processes[father].ns {
+                ProcFlags::SPECIAL
+            } else {
+                ProcFlags::ALL
+            },
             ppid: self.pids[adopter.pid].numbers.innermost(),
             silent: self.threads[reaper].process == father,
         };
@@ -167,59 +172,68 @@ impl<K: Kernel> Table<K> {
             node.seq = seq;
             seq += 1;
             let next = node.siblings.next;
-            let plain = node.exit_signal == SIGCHLD
-                && !node.flags.has(ProcFlags::PDEATH)
-                && node.pgrp == adoption.father_pgrp
-                && node.ns == adoption.reaper_ns;
+            let plain = !node.flags.has(adoption.special) && node.pgrp == adoption.father_pgrp;
             match &node.body {
                 Body::Live(payload) if plain => payload.set_ppid(adoption.ppid),
-                _ => self.visit_orphan(child, next, seq, adoption, sink),
+                _ => self.visit_orphan(child, (next, seq), adoption, sink),
             }
             child = next;
         }
         self.next_seq = seq;
     }
 
-    /// The long path: an orphan for which something may be due.
+    /// The long path: an orphan for which something may be due. `rest` is the next one and its new key.
+    #[inline(never)]
     fn visit_orphan(
         &mut self,
         child: ProcLink,
-        rest: ProcLink,
-        seq: u64,
+        rest: (ProcLink, u64),
         adoption: &Adoption,
         sink: &mut impl Sink<K>,
     ) {
-        if !adoption.silent {
-            let adopter = self.processes[self.threads[adoption.reaper].process].pid;
-            let ppid = self.number_in(adopter, self.processes[child].ns);
-            if let Some(payload) = self.processes[child].payload() {
-                payload.set_ppid(ppid);
-            }
-        }
-        if self.wants_pdeath(child) {
-            self.renumber(rest, seq);
-            self.send_pdeath(child, adoption, sink);
+        let zombie = self.processes[child].is_zombie();
+        if !zombie {
+            self.visit_live_orphan(child, rest, adoption, sink);
         }
         if adoption.silent {
             return;
         }
         self.set_exit_signal(child, SIGCHLD);
+        let unwanted = zombie && self.announce_death(child, sink);
         let pgrp = self.processes[child].pgrp;
-        if self.pids[pgrp].stopped != 0 && pgrp != adoption.father_pgrp {
-            self.renumber(rest, seq);
+        if pgrp != adoption.father_pgrp && self.pids[pgrp].stopped != 0 {
+            self.renumber(rest);
+            self.hang_up_jobs(pgrp, adoption.father_pgrp, Link::NONE, sink);
         }
-        let unwanted = self.processes[child].is_zombie() && self.announce_death(child, sink);
-        self.hang_up_jobs(pgrp, adoption.father_pgrp, Link::NONE, sink);
         if unwanted && let Some(gone) = self.release(child, sink) {
             sink.autoreaped(gone);
         }
     }
 
+    fn visit_live_orphan(
+        &mut self,
+        child: ProcLink,
+        rest: (ProcLink, u64),
+        adoption: &Adoption,
+        sink: &mut impl Sink<K>,
+    ) {
+        let node = &self.processes[child];
+        let adopter = self.processes[self.threads[adoption.reaper].process].pid;
+        let ppid = self.number_in(adopter, node.ns);
+        if let Some(payload) = node.payload() {
+            payload.set_ppid(ppid);
+        }
+        if node.flags.has(ProcFlags::PDEATH) {
+            self.renumber(rest);
+            self.send_pdeath(child, adoption, sink);
+        }
+        self.note_namespaces(child);
+    }
+
     /// Signals can make a child reportable, which needs its key: the rest of the list gets new ones early, for
     /// they are still those of the old list. Does nothing if that was done before.
-    fn renumber(&mut self, rest: ProcLink, seq: u64) {
-        let mut seq = seq;
-        let mut child = rest;
+    fn renumber(&mut self, rest: (ProcLink, u64)) {
+        let (mut child, mut seq) = rest;
         while child.is_some() && self.processes[child].seq < seq {
             self.processes[child].seq = seq;
             seq += 1;

@@ -19,7 +19,7 @@ use crate::{
     arena::{PidId, ProcId, ThreadId},
     events,
     kernel::Kernel,
-    node::{PidLink, ProcLink, ThreadLink, class},
+    node::{Children, PidLink, ProcLink, ThreadLink, class},
     table::Table,
 };
 
@@ -98,14 +98,9 @@ impl WaitFor {
 
     /// The event bits that end the wait.
     fn mask(&self) -> u8 {
-        let mut reports = 0;
-        for (wanted, report) in [
-            (self.exited, events::ZOMBIE),
-            (self.stopped, events::STOPPED),
-            (self.continued, events::CONTINUED),
-        ] {
-            reports |= if wanted { report } else { 0 };
-        }
+        let reports = self.exited as u8 * events::ZOMBIE
+            + self.stopped as u8 * events::STOPPED
+            + self.continued as u8 * events::CONTINUED;
         let classes = match self.class {
             Class::Normal => 1,
             Class::Clone => 1 << events::CLASS_SHIFT,
@@ -157,18 +152,15 @@ impl<K: Kernel> Table<K> {
     fn find_any(&self, caller: ThreadLink, what: &WaitFor) -> Result<ProcLink, bool> {
         let mask = what.mask();
         let mut exists = false;
-        for thread in self.waiting_threads(caller, what.own_only) {
+        let mut thread = caller;
+        loop {
             let children = &self.threads[thread].children;
             if let Some(child) = events::first(&self.processes, children.events, mask) {
                 return Ok(child);
             }
-            exists |= (0..2).any(|class| {
-                // A zombie is nothing to a wait that is not for zombies (4.14).
-                let hidden = if what.exited { 0 } else { children.zombies[class] };
-                what.wants_class(class) && children.count[class] > hidden
-            });
+            exists |= children.any_for(what);
+            thread = self.next_waiting(caller, thread, what).ok_or(exists)?;
         }
-        Err(exists)
     }
 
     fn find_process(&self, caller: ThreadLink, child: ProcId, what: &WaitFor) -> Result<ProcLink, bool> {
@@ -181,10 +173,12 @@ impl<K: Kernel> Table<K> {
 
     fn find_in_pgrp(&self, caller: ThreadLink, pgrp: PidId, what: &WaitFor) -> Result<ProcLink, bool> {
         let pgrp = self.pids.resolve(pgrp).ok_or(false)?;
-        for thread in self.waiting_threads(caller, what.own_only) {
-            if let Some(child) = self.first_in_pgrp(thread, pgrp, what.mask()) {
+        let mut thread = Some(caller);
+        while let Some(at) = thread {
+            if let Some(child) = self.first_in_pgrp(at, pgrp, what.mask()) {
                 return Ok(child);
             }
+            thread = self.next_waiting(caller, at, what);
         }
         let first = self.pids[pgrp].first_member;
         Err(self.members_from(first).any(|member| self.is_candidate(caller, member, what)))
@@ -224,12 +218,24 @@ impl<K: Kernel> Table<K> {
         ours && what.wants_class(class(node.exit_signal)) && (what.exited || !node.is_zombie())
     }
 
-    /// The caller, then the threads behind it, then those before it.
-    fn waiting_threads(&self, caller: ThreadLink, own_only: bool) -> impl Iterator<Item = ThreadLink> + '_ {
-        let process = &self.processes[self.threads[caller].process];
-        let alone = own_only || process.threads == 1;
-        let behind = self.group_from(caller).take(if alone { 1 } else { usize::MAX });
-        let before = self.group_from(process.first_thread).take_while(move |&thread| thread != caller);
-        behind.chain(before.take(if alone { 0 } else { usize::MAX }))
+    /// The thread whose children are looked at after those of `thread`: the one behind it, cyclically, until the caller's turn comes
+    /// again.
+    fn next_waiting(&self, caller: ThreadLink, thread: ThreadLink, what: &WaitFor) -> Option<ThreadLink> {
+        if what.own_only {
+            return None;
+        }
+        let node = &self.threads[thread];
+        let next = node.group.next.some().unwrap_or_else(|| self.processes[node.process].first_thread);
+        (next != caller).then_some(next)
+    }
+}
+
+impl Children {
+    /// There is a child that counts for this wait. A zombie is nothing to one that is not for zombies (4.14).
+    fn any_for(&self, what: &WaitFor) -> bool {
+        (0..2).any(|class| {
+            let hidden = if what.exited { 0 } else { self.zombies[class] };
+            what.wants_class(class) && self.count[class] > hidden
+        })
     }
 }

@@ -90,7 +90,7 @@ impl SigHand {
 
     /// execve: handlers are gone with the old program, ignored signals stay ignored (rules 10.9, 10.10).
     pub fn reset_handlers(&self) {
-        drop_handlers(&mut self.actions.lock());
+        drop_handlers(&mut *self.actions.lock());
     }
 
     pub fn get(&self, signo: Signo) -> SigAction {

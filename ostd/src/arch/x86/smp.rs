@@ -43,6 +43,7 @@ global_asm!(
     r#"
     .pushsection .rodata.trampoline, "a", @progbits
     .balign 16
+    .global trampoline_start
 trampoline_start:
     .code16
     cli
@@ -84,11 +85,13 @@ trampoline_start:
     mov rsi, [rbx + {stack}]
     mov rax, [rbx + {entry}]
     jmp rax
+    .global trampoline_end
 trampoline_end:
     .popsection
 
     // In the kernel's image, which both page tables have. rdi: page tables; rsi: stack.
     .pushsection .text.ap_entry, "ax", @progbits
+    .global ap_entry
 ap_entry:
     mov cr3, rdi
     mov rsp, rsi
@@ -314,5 +317,59 @@ pub(crate) fn stop_others() -> bool {
 pub(crate) fn handle_nmi() {
     if STOPPING.load(Ordering::SeqCst) {
         io::halt_forever();
+    }
+}
+
+#[cfg(feature = "ktest")]
+mod test {
+    use super::*;
+    use crate::{ktest::ktest, task::TaskBuilder, task::yield_now};
+    use alloc::sync::Arc;
+
+    #[ktest]
+    fn calls_reach_every_cpu() {
+        let mut set = CpuSet::default();
+        for cpu in cpu::all() {
+            set.0 |= 1 << cpu.as_usize();
+        }
+        for _ in 0..100 {
+            let seen = AtomicU64::new(0);
+            cpu::call_on(set, &|| {
+                assert!(!irq::enabled());
+                seen.fetch_or(1 << cpu::current().as_usize(), Ordering::SeqCst);
+            });
+            assert_eq!(seen.load(Ordering::SeqCst), set.0);
+        }
+        assert_eq!(cpu::num_cpus(), NUM_APS.load(Ordering::Relaxed) + 1, "a CPU did not start");
+    }
+
+    /// CPUs that call one another at the same time must not wait for ever.
+    #[ktest]
+    fn calls_may_cross() {
+        let running = Arc::new(AtomicUsize::new(4));
+        for _ in 0..4 {
+            let running = running.clone();
+            let body = move || {
+                for round in 0..200 {
+                    let mut set = CpuSet::default();
+                    for cpu in cpu::all() {
+                        set.0 |= 1 << cpu.as_usize();
+                    }
+                    let seen = AtomicUsize::new(0);
+                    cpu::call_on(set, &|| {
+                        seen.fetch_add(1, Ordering::SeqCst);
+                    });
+                    assert_eq!(seen.load(Ordering::SeqCst), cpu::num_cpus());
+                    if round % 8 == 0 {
+                        yield_now();
+                    }
+                }
+                running.fetch_sub(1, Ordering::AcqRel);
+            };
+            TaskBuilder::new(body).spawn().unwrap();
+        }
+        while running.load(Ordering::Acquire) > 0 {
+            yield_now();
+        }
     }
 }

@@ -1,14 +1,11 @@
 //! The time-stamp counter as a clock, and how fast it and the APIC timer run.
 //!
 //! The frequency is read from CPUID where it says (leaf 0x15, a hypervisor's leaf 0x40000010), else both are measured
-//! against the 8254 timer: three runs of 2 ms, of which the shortest counts, because a delay can only lengthen one.
+//! against the 8254 timer: three runs of 2 ms, of which the median counts.
 
 use super::{apic, io};
 use core::{
-    arch::{
-        asm,
-        x86_64::{__cpuid, __cpuid_count, _rdtsc},
-    },
+    arch::x86_64::{__cpuid, __cpuid_count, _rdtsc},
     cell::UnsafeCell,
 };
 
@@ -96,45 +93,53 @@ struct Measured {
 
 const PIT_HZ: u64 = 1_193_182;
 /// 2 ms.
-const PIT_TICKS: u64 = PIT_HZ / 500;
+const PIT_TICKS: u16 = (PIT_HZ / 500) as u16;
 
 fn measure() -> Measured {
-    let (mut tsc, mut apic) = (u64::MAX, u64::MAX);
-    for _ in 0..3 {
-        let (tsc_run, apic_run) = measure_once();
-        tsc = tsc.min(tsc_run);
-        apic = apic.min(apic_run);
+    // Channel 0, both bytes, mode 2: counts down from 65,536 again and again. Its interrupt line is masked.
+    // SAFETY: nobody else uses the timer.
+    unsafe {
+        io::outb(0x43, 0b0011_0100);
+        io::outb(0x40, 0);
+        io::outb(0x40, 0);
     }
-    Measured { tsc_hz: tsc * PIT_HZ / PIT_TICKS, apic_hz: apic * PIT_HZ / PIT_TICKS }
+    apic::set_timer(u32::MAX);
+    let mut runs = [measure_once(), measure_once(), measure_once()];
+    apic::set_timer(0);
+    // A run in which the host took the CPU away between two readings is off in one direction or the other.
+    runs.sort_unstable_by_key(|run| run.tsc_hz);
+    let [_, median, _] = runs;
+    median
 }
 
-/// Lets channel 2 of the 8254 count down once; returns how far the TSC and the APIC timer went meanwhile.
-fn measure_once() -> (u64, u64) {
-    const GATE_PORT: u16 = 0x61;
-    const OUTPUT: u8 = 1 << 5;
-    /// Polls before a machine without the timer is given up: far more than 2 ms.
-    const PATIENCE: u32 = 1 << 22;
-    // SAFETY: channel 2 drives nothing but the speaker, which is off; the counters may be read at any time.
+/// The 8254's count at this moment.
+fn pit_count() -> u16 {
+    // SAFETY: latches and reads channel 0.
     unsafe {
-        let gate = io::inb(GATE_PORT) & !3;
-        io::outb(GATE_PORT, gate);
-        // Channel 2, both bytes, mode 0: the output rises at the end.
-        io::outb(0x43, 0b1011_0000);
-        io::outb(0x42, PIT_TICKS as u8);
-        io::outb(0x42, (PIT_TICKS >> 8) as u8);
-        apic::set_timer(u32::MAX);
-        io::outb(GATE_PORT, gate | 1);
-        let apic_start = apic::timer_current();
-        let tsc_start = _rdtsc();
-        let mut patience = PATIENCE;
-        while io::inb(GATE_PORT) & OUTPUT == 0 && patience > 0 {
-            asm!("pause", options(nomem, nostack, preserves_flags));
-            patience -= 1;
-        }
-        let tsc = _rdtsc() - tsc_start;
-        let apic = apic_start - apic::timer_current();
-        apic::set_timer(0);
-        io::outb(GATE_PORT, gate);
-        (tsc, u64::from(apic))
+        io::outb(0x43, 0);
+        u16::from_le_bytes([io::inb(0x40), io::inb(0x40)])
     }
+}
+
+/// Reads all three clocks twice, at least 2 ms apart.
+fn measure_once() -> Measured {
+    /// Polls before a machine without the timer is given up.
+    const PATIENCE: u32 = 1 << 20;
+    let pit_start = pit_count();
+    let apic_start = apic::timer_current();
+    // SAFETY: as in `now_ns`.
+    let tsc_start = unsafe { _rdtsc() };
+    for _ in 0..PATIENCE {
+        // Down-counting, modulo 2^16.
+        let ticks = pit_start.wrapping_sub(pit_count());
+        if ticks >= PIT_TICKS {
+            let apic_ticks = u64::from(apic_start.wrapping_sub(apic::timer_current()));
+            // SAFETY: as above.
+            let tsc_ticks = unsafe { _rdtsc() } - tsc_start;
+            let hz = |clock_ticks: u64| clock_ticks * PIT_HZ / u64::from(ticks);
+            return Measured { tsc_hz: hz(tsc_ticks), apic_hz: hz(apic_ticks) };
+        }
+    }
+    log::warn!("no 8254 timer to measure the clocks against: taken to run at 1 GHz");
+    Measured { tsc_hz: 1_000_000_000, apic_hz: 1_000_000_000 }
 }

@@ -1,0 +1,398 @@
+//! Birth: fork(2), vfork(2), clone(2), clone3(2) (spec section 6).
+//!
+//! [`clone()`] checks everything first, then makes copies of what the child doesn't share, and links the child into the
+//! tree as the last step, under the table lock. Until then nobody else has heard of it, so an error half way needs no
+//! undoing beyond dropping what was made.
+//!
+//! | flag | here |
+//! |---|---|
+//! | VM FS FILES SIGHAND THREAD | share instead of copy |
+//! | VFORK | the parent sleeps until the child lets go of the memory (3.14) |
+//! | PARENT | the child becomes a sibling |
+//! | SETTLS PARENT_SETTID CHILD_SETTID CHILD_CLEARTID | as asked |
+//! | CLEAR_SIGHAND | handlers fall back to the default |
+//! | IO SYSVSEM UNTRACED PTRACE DETACHED | accepted; there is no io context, System V semaphore or tracer to share |
+//! | NEW* (namespaces) | EPERM without CAP_SYS_ADMIN, else EINVAL: not built in |
+//! | PIDFD, INTO_CGROUP | EINVAL: not built in |
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use bitflags::bitflags;
+use ostd::{
+    mm::USER_END,
+    task::TaskBuilder,
+    user::{UserContext, mem},
+};
+use proctree::{NewProcess, Numbers, PidId, Supply};
+
+use super::{
+    Cap, Credentials, Process, Thread, pid, record,
+    rlimit::{self, RLIM_INFINITY, Resource},
+    signal::{self, AltStack, SIGCHLD, ThreadSignals},
+    thread::{NewThread, TaskThread, VforkDone},
+    tree, user_loop,
+};
+use crate::{mm::Vm, prelude::*, syscall::Context};
+
+bitflags! {
+    /// `CLONE_*`. The low byte of legacy clone's flags, the exit signal, is not part of them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CloneFlags: u64 {
+        const NEWTIME = 0x80;
+        const VM = 0x100;
+        const FS = 0x200;
+        const FILES = 0x400;
+        const SIGHAND = 0x800;
+        const PIDFD = 0x1000;
+        const PTRACE = 0x2000;
+        const VFORK = 0x4000;
+        const PARENT = 0x8000;
+        const THREAD = 0x1_0000;
+        const NEWNS = 0x2_0000;
+        const SYSVSEM = 0x4_0000;
+        const SETTLS = 0x8_0000;
+        const PARENT_SETTID = 0x10_0000;
+        const CHILD_CLEARTID = 0x20_0000;
+        const DETACHED = 0x40_0000;
+        const UNTRACED = 0x80_0000;
+        const CHILD_SETTID = 0x100_0000;
+        const NEWCGROUP = 0x200_0000;
+        const NEWUTS = 0x400_0000;
+        const NEWIPC = 0x800_0000;
+        const NEWUSER = 0x1000_0000;
+        const NEWPID = 0x2000_0000;
+        const NEWNET = 0x4000_0000;
+        const IO = 0x8000_0000;
+        const CLEAR_SIGHAND = 1 << 32;
+        const INTO_CGROUP = 1 << 33;
+    }
+}
+
+impl CloneFlags {
+    /// New namespaces that need CAP_SYS_ADMIN.
+    pub const NAMESPACES: CloneFlags = CloneFlags::NEWNS
+        .union(CloneFlags::NEWCGROUP)
+        .union(CloneFlags::NEWUTS)
+        .union(CloneFlags::NEWIPC)
+        .union(CloneFlags::NEWPID)
+        .union(CloneFlags::NEWNET)
+        .union(CloneFlags::NEWTIME);
+}
+
+/// What a clone is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct CloneArgs {
+    pub flags: CloneFlags,
+    /// 0..=255; above 64 is "no signal" (rule 5.9).
+    pub exit_signal: u8,
+    /// The child's stack pointer, 0: the parent's.
+    pub stack: usize,
+    pub parent_tid: Vaddr,
+    pub child_tid: Vaddr,
+    pub tls: usize,
+}
+
+impl CloneArgs {
+    pub fn fork() -> CloneArgs {
+        CloneArgs {
+            flags: CloneFlags::empty(),
+            exit_signal: SIGCHLD,
+            stack: 0,
+            parent_tid: 0,
+            child_tid: 0,
+            tls: 0,
+        }
+    }
+
+    /// Combinations that make no sense (rule 6.2).
+    fn check(&self, caller: &Process) -> Result<()> {
+        type F = CloneFlags;
+        let has = |flags: CloneFlags| self.flags.contains(flags);
+        let wrong = has(F::NEWNS | F::FS)
+            || has(F::NEWUSER | F::FS)
+            || has(F::THREAD) && !has(F::SIGHAND)
+            || has(F::SIGHAND) && !has(F::VM)
+            || has(F::SIGHAND | F::CLEAR_SIGHAND)
+            || has(F::PARENT) && caller.is_init()
+            || has(F::THREAD) && self.flags.intersects(F::NEWUSER | F::NEWPID)
+            || has(F::NEWIPC | F::SYSVSEM)
+            || self.flags.intersects(F::PIDFD | F::INTO_CGROUP);
+        if wrong { Err(EINVAL) } else { Ok(()) }
+    }
+}
+
+/// Makes a process or thread as `args` say, and returns its number.
+///
+/// # Errors
+/// `EINVAL` for flags that contradict each other or are not built in; `EPERM`; `EAGAIN` at a limit (rule 6.13); `ENOMEM`.
+/// `ERESTARTNOINTR` if a signal is to be handled first (rule 6.16).
+pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
+    args.check(ctx.process())?;
+    if signal::signal_pending(ctx.thread) {
+        return Err(ERESTARTNOINTR);
+    }
+    let creds = ctx.thread.creds();
+    check_limits(ctx.process(), &creds)?;
+    if args.flags.contains(CloneFlags::NEWUSER) {
+        return Err(EINVAL);
+    }
+    if args.flags.intersects(CloneFlags::NAMESPACES) {
+        creds.require(Cap::SysAdmin)?;
+        return Err(EINVAL);
+    }
+
+    let vfork = args.flags.contains(CloneFlags::VFORK).then(Arc::<VforkDone>::default);
+    let child = make(ctx, args, creds, vfork.clone())?;
+    let tid = child.tid();
+    if args.flags.contains(CloneFlags::PARENT_SETTID) {
+        // A fault is the program's own loss (rule 6.10).
+        let _ = mem::write(args.parent_tid, &tid);
+    }
+    if let Some(task) = child.task() {
+        task.start();
+    }
+    // The child may be gone before the parent looks again.
+    drop(child);
+    if let Some(vfork) = vfork {
+        vfork.wait();
+    }
+    Ok(tid as usize)
+}
+
+/// EAGAIN at RLIMIT_NPROC and threads-max (rule 6.13).
+fn check_limits(process: &Process, creds: &Credentials) -> Result<()> {
+    let limit = process.rlimit(Resource::Nproc);
+    if limit != RLIM_INFINITY && creds.user.processes() as u64 >= limit {
+        let exempt = creds.uid == 0 || creds.capable(Cap::SysResource) || creds.capable(Cap::SysAdmin);
+        if !exempt {
+            return Err(EAGAIN);
+        }
+    }
+    if record::thread_total() as u64 >= rlimit::max_threads() {
+        return Err(EAGAIN);
+    }
+    // Page tables, kernel stack and bookkeeping of one more process.
+    const FRAMES: usize = 24;
+    if !ostd::mm::kernel_reserve_ok(FRAMES) {
+        return Err(ENOMEM);
+    }
+    Ok(())
+}
+
+/// Builds the child and links it. It does not run yet.
+fn make(
+    ctx: &Context,
+    args: &CloneArgs,
+    creds: Arc<Credentials>,
+    vfork: Option<Arc<VforkDone>>,
+) -> Result<Arc<Thread>> {
+    let parent = ctx.thread;
+    let user = child_registers(ctx, args)?;
+    let vm = share_or(args, CloneFlags::VM, parent.vm(), |vm| Ok(Arc::new(vm.fork()?)))?;
+    let files = share_or(args, CloneFlags::FILES, parent.files(), |files| Ok(files.dup_for_fork()))?;
+    let fs = share_or(args, CloneFlags::FS, parent.fs(), |fs| Ok(fs.fork()))?;
+
+    let reserved = ReservedPid::take(parent)?;
+    let is_thread = args.flags.contains(CloneFlags::THREAD);
+    let process = match is_thread {
+        true => parent.process.clone(),
+        false => new_process(ctx, args, reserved.nr, &creds),
+    };
+    let new = NewThread {
+        process,
+        tid: reserved.nr,
+        signals: ThreadSignals::new(parent.signals.blocked(), child_altstack(parent, args)),
+        creds: creds.clone(),
+        vm: Some(vm.clone()),
+        files,
+        fs,
+        vfork,
+    };
+    let child = Thread::new(new, Some(parent));
+    if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
+        child.clear_child_tid.store(args.child_tid, Relaxed);
+    }
+    let set_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
+    build_task(&child, &vm, user, set_tid)?;
+    signal::attach_thread(&child)?;
+    record::charge(&creds);
+    match link(parent, &child, args, reserved) {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            signal::detach_thread(&child);
+            record::uncharge(&creds);
+            Err(error)
+        }
+    }
+}
+
+/// The parent's `part` itself, or a copy of it.
+fn share_or<T>(
+    args: &CloneArgs,
+    flag: CloneFlags,
+    part: Arc<T>,
+    copy: impl FnOnce(&T) -> Result<Arc<T>>,
+) -> Result<Arc<T>> {
+    if args.flags.contains(flag) { Ok(part) } else { copy(&part) }
+}
+
+/// The parent's registers, but for the result, the stack and the thread-local storage.
+fn child_registers(ctx: &Context, args: &CloneArgs) -> Result<UserContext> {
+    let mut user = ctx.user.fork();
+    user.regs.rax = 0;
+    if args.stack != 0 {
+        user.set_rsp(args.stack);
+    }
+    if args.flags.contains(CloneFlags::SETTLS) {
+        user.set_fs_base(args.tls).map_err(|_| EPERM)?;
+    }
+    Ok(user)
+}
+
+/// The alternate signal stack goes to a child that has its own copy of the memory, or borrows it for a vfork (rule 6.19).
+fn child_altstack(parent: &Thread, args: &CloneArgs) -> AltStack {
+    if args.flags.contains(CloneFlags::VM) && !args.flags.contains(CloneFlags::VFORK) {
+        AltStack::DISABLED
+    } else {
+        parent.signals.altstack()
+    }
+}
+
+fn new_process(ctx: &Context, args: &CloneArgs, nr: u32, creds: &Arc<Credentials>) -> Arc<Process> {
+    let parent = ctx.process();
+    let share = args.flags.contains(CloneFlags::SIGHAND);
+    let clear = args.flags.contains(CloneFlags::CLEAR_SIGHAND);
+    let sighand = signal::fork_sighand(parent, share, clear);
+    let process = Process::new(nr, parent.ns(), sighand, parent.rlimits(), creds.clone());
+    process.oom_score_adj.store(parent.oom_score_adj.load(Relaxed), Relaxed);
+    process
+}
+
+/// The task that will run the child in user mode.
+fn build_task(child: &Arc<Thread>, vm: &Arc<Vm>, user: UserContext, set_tid: Option<Vaddr>) -> Result<()> {
+    let thread = child.clone();
+    let body = move || {
+        if let Some(addr) = set_tid {
+            // In the child's own memory, before its first instruction; a fault is ignored (rule 6.10).
+            let _ = mem::write(addr, &thread.tid());
+        }
+        user_loop::run(thread, user);
+    };
+    let task = TaskBuilder::new(body)
+        .data(Arc::new(TaskThread(child.clone())))
+        .addr_space(vm.space().clone())
+        .inherit_fpu()
+        .build()
+        .map_err(|_| ENOMEM)?;
+    child.set_task(task);
+    Ok(())
+}
+
+/// A number that is taken but not used yet: given back when dropped.
+struct ReservedPid {
+    pid: Option<PidId>,
+    nr: u32,
+}
+
+impl ReservedPid {
+    fn take(parent: &Thread) -> Result<ReservedPid> {
+        let ns = parent.process.ns();
+        let mut table = tree::lock();
+        if table.is_short() {
+            // Only clone takes slots, and it looks at every time: what another one takes meanwhile is in the reserve.
+            drop(table);
+            let mut supply = Supply::try_new()?;
+            table = tree::lock();
+            table.supply(&mut supply)?;
+        }
+        let pid = table.alloc_pid(ns, Numbers::default()).map_err(|refused| refused.error)?;
+        let nr = table.nr(pid, ns);
+        Ok(ReservedPid { pid: Some(pid), nr })
+    }
+}
+
+impl Drop for ReservedPid {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            tree::lock().cancel_pid(pid);
+        }
+    }
+}
+
+/// The last step: the child is in the tree, findable by its number, and nothing can fail any more.
+fn link(parent: &Thread, child: &Arc<Thread>, args: &CloneArgs, mut reserved: ReservedPid) -> Result<()> {
+    let Some(pid) = reserved.pid else {
+        return Err(EAGAIN);
+    };
+    let process = &child.process;
+    let mut table = tree::lock();
+    // A parent that is being killed makes no child (rule 6.16).
+    if signal::fatal_signal_pending(parent) {
+        drop(table);
+        return Err(ERESTARTNOINTR);
+    }
+    let linked = if args.flags.contains(CloneFlags::THREAD) {
+        table.clone_thread(parent.id(), pid, child.clone()).map_err(|refused| (refused.error, None))
+    } else {
+        let new = NewProcess {
+            pid,
+            process: process.clone(),
+            thread: child.clone(),
+            exit_signal: args.exit_signal,
+            sibling: args.flags.contains(CloneFlags::PARENT),
+        };
+        table.fork(parent.id(), new).map_err(|refused| (refused.error, Some(refused.given)))
+    };
+    let ids = match linked {
+        Ok(ids) => ids,
+        Err((error, given)) => {
+            drop(table);
+            drop(given);
+            return Err(error.into());
+        }
+    };
+    reserved.pid = None;
+    child.set_id(ids.thread);
+    process.set_id(ids.process);
+    pid::insert(process.ns(), child.tid(), ids.pid, child.clone());
+    Ok(())
+}
+
+/// Makes PID 1 from nothing: the first process, with its thread ready for execve.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(super) fn make_init(
+    new: NewThread,
+    pid: PidId,
+    body: impl FnOnce(Arc<Thread>) + Send + 'static,
+) -> Result<Arc<Thread>> {
+    let creds = new.creds.clone();
+    let child = Thread::new(new, None);
+    let thread = child.clone();
+    let task = TaskBuilder::new(move || body(thread))
+        .data(Arc::new(TaskThread(child.clone())))
+        .build()
+        .map_err(|_| ENOMEM)?;
+    child.set_task(task);
+    signal::attach_thread(&child)?;
+    record::charge(&creds);
+    let mut table = tree::lock();
+    let init = NewProcess {
+        pid,
+        process: child.process.clone(),
+        thread: child.clone(),
+        exit_signal: SIGCHLD,
+        sibling: false,
+    };
+    let ids = table.add_init(init).map_err(|refused| refused.error)?;
+    child.set_id(ids.thread);
+    child.process.set_id(ids.process);
+    pid::insert(child.process.ns(), child.tid(), ids.pid, child.clone());
+    Ok(child)
+}
+
+/// Whether a stack range that clone3 was given lies in user memory (rule 6.6).
+pub fn is_user_range(start: usize, len: usize) -> bool {
+    start.checked_add(len).is_some_and(|end| end <= USER_END)
+}

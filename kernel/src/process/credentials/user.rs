@@ -1,0 +1,57 @@
+//! What is counted per real uid: processes (RLIMIT_NPROC) and queued signals (RLIMIT_SIGPENDING).
+//!
+//! Every set of credentials holds the [`User`] of its real uid. A user lives as long as any credentials
+//! name it; the table below only finds it again, so it holds weak references.
+
+use alloc::collections::BTreeMap;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use ostd::sync::SpinLock;
+
+use crate::{lock_order, prelude::*};
+
+pub struct User {
+    pub uid: u32,
+    /// Threads and unreaped zombies (rules 6.13, 3.11).
+    processes: AtomicUsize,
+    /// Signals queued on behalf of this user (rule 7.8).
+    pub sigpending: AtomicUsize,
+}
+
+static USERS: SpinLock<BTreeMap<u32, Weak<User>>> = SpinLock::new(lock_order::PROCESS_MISC, BTreeMap::new());
+
+impl User {
+    /// The user of `uid`, made if nobody has it yet.
+    pub fn find(uid: u32) -> Arc<User> {
+        let mut users = USERS.lock();
+        if let Some(user) = users.get(&uid).and_then(Weak::upgrade) {
+            return user;
+        }
+        let user = Arc::new(User { uid, processes: AtomicUsize::new(0), sigpending: AtomicUsize::new(0) });
+        users.insert(uid, Arc::downgrade(&user));
+        user
+    }
+
+    pub fn processes(&self) -> usize {
+        self.processes.load(Relaxed)
+    }
+
+    /// Counts one more thread. The count is exact; only its comparison with a limit can be late (13.16).
+    pub fn add_process(&self) {
+        self.processes.fetch_add(1, Relaxed);
+    }
+
+    pub fn remove_process(&self) {
+        self.processes.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let mut users = USERS.lock();
+        // A new user of the same uid may have taken the place already.
+        if users.get(&self.uid).is_some_and(|user| user.strong_count() == 0) {
+            users.remove(&self.uid);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! prctl(2): the knobs of a process and a thread (spec section 1).
+//!
+//! `option` is an int, the other arguments are full words (rule 1.1). Each option is a function of its own below the
+//! dispatch; EINVAL for what is unknown or not built in (rule 1.2).
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use ostd::user::mem;
+
+use super::{
+    Cap, Credentials, Thread,
+    credentials::{self, CapSet, LAST_CAP, SecureBits},
+    signal::NSIG,
+    thread::COMM_LEN,
+    tree,
+};
+use crate::{
+    prelude::*,
+    syscall::{Args, Context},
+};
+
+mod option {
+    pub const SET_PDEATHSIG: i32 = 1;
+    pub const GET_PDEATHSIG: i32 = 2;
+    pub const GET_DUMPABLE: i32 = 3;
+    pub const SET_DUMPABLE: i32 = 4;
+    pub const GET_KEEPCAPS: i32 = 7;
+    pub const SET_KEEPCAPS: i32 = 8;
+    pub const GET_TIMING: i32 = 13;
+    pub const SET_TIMING: i32 = 14;
+    pub const SET_NAME: i32 = 15;
+    pub const GET_NAME: i32 = 16;
+    pub const CAPBSET_READ: i32 = 23;
+    pub const CAPBSET_DROP: i32 = 24;
+    pub const GET_TSC: i32 = 25;
+    pub const SET_TSC: i32 = 26;
+    pub const GET_SECUREBITS: i32 = 27;
+    pub const SET_SECUREBITS: i32 = 28;
+    pub const SET_TIMERSLACK: i32 = 29;
+    pub const GET_TIMERSLACK: i32 = 30;
+    pub const TASK_PERF_EVENTS_DISABLE: i32 = 31;
+    pub const TASK_PERF_EVENTS_ENABLE: i32 = 32;
+    pub const MCE_KILL: i32 = 33;
+    pub const MCE_KILL_GET: i32 = 34;
+    pub const SET_MM: i32 = 35;
+    pub const SET_CHILD_SUBREAPER: i32 = 36;
+    pub const GET_CHILD_SUBREAPER: i32 = 37;
+    pub const SET_NO_NEW_PRIVS: i32 = 38;
+    pub const GET_NO_NEW_PRIVS: i32 = 39;
+    pub const GET_TID_ADDRESS: i32 = 40;
+    pub const SET_THP_DISABLE: i32 = 41;
+    pub const GET_THP_DISABLE: i32 = 42;
+    pub const CAP_AMBIENT: i32 = 47;
+    pub const GET_SPECULATION_CTRL: i32 = 52;
+    pub const SET_SPECULATION_CTRL: i32 = 53;
+    pub const SET_IO_FLUSHER: i32 = 57;
+    pub const GET_IO_FLUSHER: i32 = 58;
+    pub const SET_MDWE: i32 = 65;
+    pub const GET_MDWE: i32 = 66;
+    pub const SET_MEMORY_MERGE: i32 = 67;
+    pub const GET_MEMORY_MERGE: i32 = 68;
+    pub const GET_AUXV: i32 = 0x4155_5856;
+}
+
+/// prctl(2).
+///
+/// # Errors
+/// As the option's rule says.
+pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
+    use option::*;
+    let [number, arg2, arg3, arg4, arg5, _] = args;
+    let thread: &Thread = ctx.thread;
+    let zero = |unused: &[usize]| if unused.iter().all(|&arg| arg == 0) { Ok(()) } else { Err(EINVAL) };
+    match number as i32 {
+        SET_CHILD_SUBREAPER => set_child_subreaper(thread, arg2 != 0),
+        GET_CHILD_SUBREAPER => get_child_subreaper(thread, arg2),
+        SET_PDEATHSIG => set_pdeathsig(thread, arg2),
+        GET_PDEATHSIG => put(arg2, &(thread.pdeath_signal.load(Relaxed) as i32)),
+        SET_NAME => set_name(thread, arg2),
+        GET_NAME => put(arg2, &thread.comm()),
+        GET_DUMPABLE => Ok(thread.vm().dumpable() as usize),
+        SET_DUMPABLE => set_dumpable(thread, arg2),
+        SET_NO_NEW_PRIVS => zero(&[arg3, arg4, arg5]).and_then(|()| set_no_new_privs(thread, arg2)),
+        GET_NO_NEW_PRIVS => {
+            zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.no_new_privs.load(Relaxed) as usize)
+        }
+        GET_KEEPCAPS => {
+            Ok(thread.with_creds(|creds| creds.securebits.contains(SecureBits::KEEP_CAPS)) as usize)
+        }
+        SET_KEEPCAPS => set_keepcaps(thread, arg2),
+        CAPBSET_READ => capbset_read(thread, arg2),
+        CAPBSET_DROP => capbset_drop(thread, arg2),
+        CAP_AMBIENT => zero(&[arg4, arg5]).and_then(|()| cap_ambient(thread, arg2, arg3)),
+        GET_SECUREBITS => Ok(thread.with_creds(|creds| creds.securebits.bits()) as usize),
+        SET_SECUREBITS => set_securebits(thread, arg2),
+        SET_TIMERSLACK => set_timerslack(thread, arg2 as u64),
+        GET_TIMERSLACK => Ok(get_timerslack(thread)),
+        TASK_PERF_EVENTS_DISABLE | TASK_PERF_EVENTS_ENABLE => Ok(0),
+        GET_TIMING => Ok(0),
+        SET_TIMING => zero(&[arg2]).map(|()| 0),
+        GET_TSC => put(arg2, &(thread.tsc_mode.load(Relaxed) as i32)),
+        SET_TSC => set_tsc(arg2),
+        MCE_KILL => zero(&[arg4, arg5]).and_then(|()| mce_kill(thread, arg2, arg3)),
+        MCE_KILL_GET => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.mce_kill.load(Relaxed) as usize),
+        SET_MM => set_mm(thread, arg2, arg4, arg5),
+        GET_TID_ADDRESS => put(arg2, &(thread.clear_child_tid.load(Relaxed) as u64)),
+        SET_THP_DISABLE => zero(&[arg4, arg5]).and_then(|()| set_thp_disable(thread, arg2, arg3)),
+        GET_THP_DISABLE => {
+            zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.thp_disable.load(Relaxed) as usize)
+        }
+        GET_SPECULATION_CTRL => zero(&[arg3, arg4, arg5]).and(Err(ENODEV)),
+        SET_SPECULATION_CTRL => zero(&[arg4, arg5]).and(Err(ENODEV)),
+        SET_IO_FLUSHER => {
+            set_io_flusher(thread, arg2).and_then(|done| zero(&[arg3, arg4, arg5]).map(|()| done))
+        }
+        GET_IO_FLUSHER => {
+            get_io_flusher(thread).and_then(|value| zero(&[arg2, arg3, arg4, arg5]).map(|()| value))
+        }
+        SET_MDWE => zero(&[arg3, arg4, arg5]).and_then(|()| set_mdwe(thread, arg2)),
+        GET_MDWE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.mdwe.load(Relaxed) as usize),
+        // KSM merges nothing here: it can't be turned on, and off is what it is.
+        SET_MEMORY_MERGE | GET_MEMORY_MERGE => Err(EINVAL),
+        GET_AUXV => zero(&[arg4, arg5]).and_then(|()| get_auxv(thread, arg2, arg3)),
+        _ => Err(EINVAL),
+    }
+}
+
+fn put<T: mem::Pod>(addr: usize, value: &T) -> Result<usize> {
+    mem::write(addr, value)?;
+    Ok(0)
+}
+
+// ---- the subreaper (1.3-1.16) -----------------------------------------------------------------------------------
+
+/// Never fails, needs no privilege. The table spreads it over the descendants, so that the flag is effective for those
+/// that exist already (rule 1.9).
+fn set_child_subreaper(thread: &Thread, on: bool) -> Result<usize> {
+    tree::lock().set_child_subreaper(thread.process.id(), on);
+    Ok(0)
+}
+
+fn get_child_subreaper(thread: &Thread, addr: usize) -> Result<usize> {
+    use proctree::ProcessPayload;
+    put(addr, &(thread.process.is_child_subreaper() as i32))
+}
+
+// ---- parent-death signal (1.17-1.19) ----------------------------------------------------------------------------
+
+fn set_pdeathsig(thread: &Thread, signal: usize) -> Result<usize> {
+    if signal > NSIG as usize {
+        return Err(EINVAL);
+    }
+    // Under the table lock: either the parent's death finds the signal, or the parent has changed already (rule 1.30).
+    let mut table = tree::lock();
+    table.set_pdeath(thread.id(), signal as u8);
+    thread.pdeath_signal.store(signal as u32, Relaxed);
+    Ok(0)
+}
+
+// ---- name, dumpable, no_new_privs (1.31-1.38) -------------------------------------------------------------------
+
+fn set_name(thread: &Thread, addr: usize) -> Result<usize> {
+    let mut name = [0; COMM_LEN - 1];
+    let len = mem::strncpy_from_user(&mut name, addr)?.unwrap_or(name.len());
+    thread.set_comm(&name[..len]);
+    Ok(0)
+}
+
+fn set_dumpable(thread: &Thread, value: usize) -> Result<usize> {
+    if value > 1 {
+        return Err(EINVAL);
+    }
+    thread.vm().set_dumpable(value as u8);
+    Ok(0)
+}
+
+fn set_no_new_privs(thread: &Thread, value: usize) -> Result<usize> {
+    if value != 1 {
+        return Err(EINVAL);
+    }
+    thread.no_new_privs.store(true, Relaxed);
+    Ok(0)
+}
+
+// ---- capabilities (1.39-1.42) -----------------------------------------------------------------------------------
+
+/// Commits a change that touches nothing but the capability fields.
+fn change(thread: &Thread, f: impl FnOnce(&mut Credentials)) -> Result<usize> {
+    let mut new = (*thread.creds()).clone();
+    f(&mut new);
+    credentials::commit(thread, new);
+    Ok(0)
+}
+
+fn set_keepcaps(thread: &Thread, value: usize) -> Result<usize> {
+    if value > 1 {
+        return Err(EINVAL);
+    }
+    if thread.with_creds(|creds| creds.securebits.contains(SecureBits::KEEP_CAPS_LOCKED)) {
+        return Err(EPERM);
+    }
+    change(thread, |creds| creds.securebits.set(SecureBits::KEEP_CAPS, value == 1))
+}
+
+fn cap_number(arg: usize) -> Result<u32> {
+    if arg <= LAST_CAP as usize { Ok(arg as u32) } else { Err(EINVAL) }
+}
+
+fn capbset_read(thread: &Thread, cap: usize) -> Result<usize> {
+    let cap = cap_number(cap)?;
+    Ok(thread.with_creds(|creds| creds.bounding.has_number(cap)) as usize)
+}
+
+fn capbset_drop(thread: &Thread, cap: usize) -> Result<usize> {
+    thread.creds().require(Cap::Setpcap)?;
+    let cap = cap_number(cap)?;
+    change(thread, |creds| creds.bounding.remove_number(cap))
+}
+
+fn cap_ambient(thread: &Thread, operation: usize, cap: usize) -> Result<usize> {
+    const IS_SET: usize = 1;
+    const RAISE: usize = 2;
+    const LOWER: usize = 3;
+    const CLEAR_ALL: usize = 4;
+    if operation == CLEAR_ALL {
+        return if cap == 0 { change(thread, |creds| creds.ambient = CapSet::EMPTY) } else { Err(EINVAL) };
+    }
+    let cap = cap_number(cap)?;
+    let creds = thread.creds();
+    match operation {
+        IS_SET => Ok(creds.ambient.has_number(cap) as usize),
+        LOWER => change(thread, |creds| creds.ambient.remove_number(cap)),
+        RAISE => {
+            let allowed = creds.permitted.has_number(cap)
+                && creds.inheritable.has_number(cap)
+                && !creds.securebits.contains(SecureBits::NO_CAP_AMBIENT_RAISE);
+            if !allowed {
+                return Err(EPERM);
+            }
+            change(thread, |creds| creds.ambient.insert_number(cap))
+        }
+        _ => Err(EINVAL),
+    }
+}
+
+fn set_securebits(thread: &Thread, value: usize) -> Result<usize> {
+    let creds = thread.creds();
+    let old = creds.securebits.bits();
+    let locked = (old & SecureBits::LOCKS) >> 1;
+    let new = u32::try_from(value).ok().and_then(SecureBits::from_bits).ok_or(EPERM)?;
+    let changes_locked = (old ^ new.bits()) & locked != 0;
+    let clears_lock = old & SecureBits::LOCKS & !new.bits() != 0;
+    if changes_locked || clears_lock || !creds.capable(Cap::Setpcap) {
+        return Err(EPERM);
+    }
+    change(thread, |creds| creds.securebits = new)
+}
+
+// ---- timers, machine checks, memory (1.43-1.51) -----------------------------------------------------------------
+
+/// A real-time thread has no slack.
+fn is_realtime(thread: &Thread) -> bool {
+    const SCHED_FIFO: u32 = 1;
+    const SCHED_RR: u32 = 2;
+    matches!(thread.policy.load(Relaxed), SCHED_FIFO | SCHED_RR)
+}
+
+fn set_timerslack(thread: &Thread, ns: u64) -> Result<usize> {
+    if !is_realtime(thread) {
+        let [current, default] = &thread.timer_slack_ns;
+        current.store(if ns == 0 { default.load(Relaxed) } else { ns }, Relaxed);
+    }
+    Ok(0)
+}
+
+fn get_timerslack(thread: &Thread) -> usize {
+    if is_realtime(thread) { 0 } else { thread.timer_slack_ns[0].load(Relaxed) as usize }
+}
+
+/// The time-stamp counter can't be taken away from programs here.
+fn set_tsc(mode: usize) -> Result<usize> {
+    const ENABLE: i32 = 1;
+    if mode as i32 == ENABLE { Ok(0) } else { Err(EINVAL) }
+}
+
+fn mce_kill(thread: &Thread, operation: usize, policy: usize) -> Result<usize> {
+    const CLEAR: usize = 0;
+    const SET: usize = 1;
+    const DEFAULT: u32 = 2;
+    let value = match operation {
+        CLEAR if policy == 0 => DEFAULT,
+        SET if policy <= 2 => policy as u32,
+        _ => return Err(EINVAL),
+    };
+    thread.mce_kill.store(value, Relaxed);
+    Ok(0)
+}
+
+/// The layout of a program can't be rewritten: what needs no privilege is refused as not built in, the rest as
+/// unprivileged or not built in (rule 1.45).
+fn set_mm(thread: &Thread, operation: usize, arg4: usize, arg5: usize) -> Result<usize> {
+    const AUXV: usize = 12;
+    const MAP: usize = 14;
+    const MAP_SIZE: usize = 15;
+    if arg5 != 0 || arg4 != 0 && !matches!(operation, AUXV | MAP | MAP_SIZE) {
+        return Err(EINVAL);
+    }
+    if !matches!(operation, MAP | MAP_SIZE) {
+        thread.creds().require(Cap::SysResource)?;
+    }
+    Err(EINVAL)
+}
+
+fn set_thp_disable(thread: &Thread, on: usize, flags: usize) -> Result<usize> {
+    const EXCEPT_ADVISED: usize = 2;
+    let value = match (on != 0, flags) {
+        (false, 0) => 0,
+        (true, 0) => 1,
+        (true, EXCEPT_ADVISED) => 1 | EXCEPT_ADVISED as u32,
+        _ => return Err(EINVAL),
+    };
+    thread.thp_disable.store(value, Relaxed);
+    Ok(0)
+}
+
+fn set_io_flusher(thread: &Thread, on: usize) -> Result<usize> {
+    thread.creds().require(Cap::SysResource)?;
+    if on > 1 {
+        return Err(EINVAL);
+    }
+    thread.io_flusher.store(on == 1, Relaxed);
+    Ok(0)
+}
+
+fn get_io_flusher(thread: &Thread) -> Result<usize> {
+    thread.creds().require(Cap::SysResource)?;
+    Ok(thread.io_flusher.load(Relaxed) as usize)
+}
+
+/// Memory-deny-write-execute: remembered, and never taken back.
+fn set_mdwe(thread: &Thread, bits: usize) -> Result<usize> {
+    const REFUSE_EXEC_GAIN: u32 = 1;
+    const NO_INHERIT: u32 = 2;
+    let bits = u32::try_from(bits).map_err(|_| EINVAL)?;
+    let known = bits & !(REFUSE_EXEC_GAIN | NO_INHERIT) == 0;
+    if !known || bits & NO_INHERIT != 0 && bits & REFUSE_EXEC_GAIN == 0 {
+        return Err(EINVAL);
+    }
+    let old = thread.mdwe.load(Relaxed);
+    if old != 0 && old != bits {
+        return Err(EPERM);
+    }
+    thread.mdwe.store(bits, Relaxed);
+    Ok(0)
+}
+
+fn get_auxv(thread: &Thread, addr: usize, len: usize) -> Result<usize> {
+    let auxv = thread.vm().auxv();
+    let bytes: Vec<u8> = auxv.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let len = len.min(bytes.len());
+    if len != 0 {
+        mem::copy_to_user(addr, &bytes[..len])?;
+    }
+    Ok(bytes.len())
+}

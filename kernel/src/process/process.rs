@@ -1,0 +1,190 @@
+//! The process: what the threads of a group share.
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use ostd::{
+    sync::{ArcCell, SpinLock, WaitQueue},
+    time,
+};
+use proctree::{ChildPolicy, NsId, ProcId, ProcessPayload};
+
+use super::{
+    Credentials, Rlimits, Usage,
+    rlimit::Resource,
+    signal::{ProcessSignals, SigHand, SigchldDisposition},
+    usage,
+};
+use crate::{lock_order, mm::MemoryLimits, prelude::*, time::itimer::ITimers};
+
+/// A live process (rule 0.2). It ends with its last thread: a zombie is an [`ExitRecord`](super::ExitRecord) in the process table
+/// and no `Process` any more, though whoever still holds a reference may go on reading it.
+///
+/// Its place in the tree (parent, children, group, session) is the table's: see [`tree`](super::tree).
+pub struct Process {
+    /// The number in its own namespace. Never changes.
+    pid: u32,
+    /// Its pid namespace. Never changes.
+    ns: NsId,
+    /// Its node in the table: set once, when it is linked.
+    id: AtomicU64,
+    /// What getppid answers. Written by the table only.
+    ppid: AtomicU32,
+    /// PR_SET_CHILD_SUBREAPER. Written by the table only, read without a lock.
+    is_child_subreaper: AtomicBool,
+    /// Has or had a subreaper above it (rule 1.13). Written by the table only.
+    has_child_subreaper: AtomicBool,
+    pub signals: ProcessSignals,
+    pub itimers: ITimers,
+    /// Threads that wait for a child (rule 4.33).
+    pub child_wait: WaitQueue,
+    /// A thread that waits in execve for its siblings to be gone.
+    pub threads_gone: WaitQueue,
+    rlimits: ArcCell<Rlimits>,
+    /// Those of the leader: what others check when they want to do something to the process.
+    creds: ArcCell<Credentials>,
+    /// What the threads that have exited used.
+    pub dead_threads: SpinLock<Usage>,
+    /// What the children that were waited for used, with theirs (rule 4.21).
+    pub waited_children: SpinLock<Usage>,
+    /// When it was made, ns since boot.
+    pub start_ns: u64,
+    pub oom_score_adj: AtomicI32,
+}
+
+impl Process {
+    /// A process that is not in the table yet.
+    pub(super) fn new(
+        pid: u32,
+        ns: NsId,
+        sighand: Arc<SigHand>,
+        rlimits: Arc<Rlimits>,
+        creds: Arc<Credentials>,
+    ) -> Arc<Process> {
+        let is_init = pid == 1;
+        Arc::new(Process {
+            pid,
+            ns,
+            id: AtomicU64::new(ProcId::INVALID.to_bits()),
+            ppid: AtomicU32::new(0),
+            is_child_subreaper: AtomicBool::new(false),
+            has_child_subreaper: AtomicBool::new(false),
+            signals: ProcessSignals::new(sighand, is_init),
+            itimers: ITimers::new(),
+            child_wait: WaitQueue::new(),
+            threads_gone: WaitQueue::new(),
+            rlimits: ArcCell::new(rlimits),
+            creds: ArcCell::new(creds),
+            dead_threads: SpinLock::new(lock_order::PROCESS_MISC, Usage::default()),
+            waited_children: SpinLock::new(lock_order::PROCESS_MISC, Usage::default()),
+            start_ns: time::now_ns(),
+            oom_score_adj: AtomicI32::new(0),
+        })
+    }
+
+    /// The pid that it and its own namespace know.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn ns(&self) -> NsId {
+        self.ns
+    }
+
+    /// Its node in the process table: stale once it was reaped.
+    pub fn id(&self) -> ProcId {
+        ProcId::from_bits(self.id.load(Relaxed))
+    }
+
+    pub(super) fn set_id(&self, id: ProcId) {
+        self.id.store(id.to_bits(), Relaxed);
+    }
+
+    /// The pid of its parent, 0 if that is not in its namespace (rule 2.18).
+    pub fn getppid(&self) -> u32 {
+        self.ppid.load(Relaxed)
+    }
+
+    /// Whether it is the init of its pid namespace.
+    pub fn is_init(&self) -> bool {
+        self.pid == 1
+    }
+
+    /// The credentials of its leader.
+    pub fn creds(&self) -> Arc<Credentials> {
+        self.creds.load()
+    }
+
+    pub(super) fn set_creds(&self, creds: Arc<Credentials>) {
+        self.creds.store(creds);
+    }
+
+    pub fn rlimits(&self) -> Arc<Rlimits> {
+        self.rlimits.load()
+    }
+
+    pub fn set_rlimits(&self, limits: Rlimits) {
+        self.rlimits.store(Arc::new(limits));
+    }
+
+    /// The soft limit of a resource.
+    pub fn rlimit(&self, resource: Resource) -> u64 {
+        self.rlimits.with(|limits| limits.soft(resource))
+    }
+
+    /// The limits on memory that mmap and its relatives obey.
+    pub fn memory_limits(&self) -> MemoryLimits {
+        let limits = self.rlimits();
+        let bytes = |resource| usize::try_from(limits.soft(resource)).unwrap_or(usize::MAX);
+        let creds = self.creds();
+        MemoryLimits {
+            address_space: bytes(Resource::As),
+            data: bytes(Resource::Data),
+            stack: bytes(Resource::Stack),
+            locked: if creds.capable(super::Cap::IpcLock) { usize::MAX } else { bytes(Resource::Memlock) },
+            low_addresses: creds.capable(super::Cap::SysRawio),
+        }
+    }
+
+    /// CPU time of all its threads so far, in ns.
+    pub fn cpu_time_ns(&self) -> u64 {
+        let usage = usage::of_process(self);
+        usage.user_ns + usage.system_ns
+    }
+
+    /// The user-mode part of [`cpu_time_ns`](Self::cpu_time_ns).
+    pub fn user_time_ns(&self) -> u64 {
+        usage::of_process(self).user_ns
+    }
+}
+
+/// What the table asks and tells. All of it happens with the table locked, so relaxed atomics do: readers
+/// without the lock want one value, not an order between two.
+impl ProcessPayload for Process {
+    fn is_child_subreaper(&self) -> bool {
+        self.is_child_subreaper.load(Relaxed)
+    }
+
+    fn set_child_subreaper(&self, on: bool) {
+        self.is_child_subreaper.store(on, Relaxed);
+    }
+
+    fn has_child_subreaper(&self) -> bool {
+        self.has_child_subreaper.load(Relaxed)
+    }
+
+    fn set_has_child_subreaper(&self) {
+        self.has_child_subreaper.store(true, Relaxed);
+    }
+
+    fn set_ppid(&self, ppid: u32) {
+        self.ppid.store(ppid, Relaxed);
+    }
+
+    fn child_policy(&self) -> ChildPolicy {
+        match self.signals.sigchld_disposition() {
+            SigchldDisposition::Normal => ChildPolicy::Wait,
+            SigchldDisposition::NoCldWait => ChildPolicy::NoWait,
+            SigchldDisposition::Ignored => ChildPolicy::Ignore,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is left of a dead process until somebody waits for it (rule 3.11): this record, in its table slot.
+
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::{Credentials, Rlimits, Usage, thread::COMM_LEN, usage::ns_to_ticks};
+use crate::prelude::*;
+
+pub struct ExitRecord {
+    /// The raw wait status (rule 3.1).
+    pub status: i32,
+    /// The leader's. They hold its RLIMIT_NPROC charge.
+    pub creds: Arc<Credentials>,
+    pub rlimits: Arc<Rlimits>,
+    pub comm: [u8; COMM_LEN],
+    pub nice: i32,
+    pub start_ns: u64,
+    /// User and system time of the process alone, ns.
+    pub own_ns: [u64; 2],
+    /// All that the process used, and its waited-for children with it: what wait4 gives (rule 4.21).
+    pub usage: Usage,
+}
+
+/// Threads and zombies in the system (kernel.threads-max).
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads and zombies there are.
+pub fn thread_total() -> usize {
+    THREADS.load(Relaxed)
+}
+
+/// Counts a new thread, against its user and in all.
+pub(super) fn charge(creds: &Credentials) {
+    creds.user.add_process();
+    THREADS.fetch_add(1, Relaxed);
+}
+
+/// The opposite of [`charge`]: when a thread other than the leader exits, when a zombie is reaped.
+pub(super) fn uncharge(creds: &Credentials) {
+    creds.user.remove_process();
+    THREADS.fetch_sub(1, Relaxed);
+}
+
+impl ExitRecord {
+    /// User and system time in clock ticks, as SIGCHLD shows them (rule 5.1).
+    pub fn own_ticks(&self) -> (i64, i64) {
+        (ns_to_ticks(self.own_ns[0]), ns_to_ticks(self.own_ns[1]))
+    }
+
+    /// The process is reaped: gives up what it still held.
+    pub(super) fn release(self) {
+        uncharge(&self.creds);
+    }
+}

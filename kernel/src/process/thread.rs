@@ -1,0 +1,409 @@
+//! The thread: what the scheduler runs, and what it has of its own (rule 0.1).
+
+use core::{
+    ops::Deref,
+    sync::atomic::{
+        AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use ostd::{
+    sync::{ArcCell, SpinLock, WaitQueue},
+    task::{self, CurrentTask, Task},
+};
+use proctree::ThreadId;
+use spin::Once;
+
+use super::{Credentials, Process, signal::ThreadSignals};
+use crate::{
+    fs::{FileTable, FsContext},
+    lock_order,
+    mm::Vm,
+    prelude::*,
+};
+
+/// Bytes of a thread's name, the final NUL included.
+pub const COMM_LEN: usize = 16;
+
+/// Flag of [`Thread::work`] beside those of [`signal::work`](super::signal::work): the thread has exited, and only its way
+/// out of the kernel's loop is left.
+pub const WORK_EXITED: u32 = 1 << 31;
+
+pub struct Thread {
+    pub process: Arc<Process>,
+    /// The number in the namespace of its process. Changes once at most: execve by another thread than the leader makes
+    /// that thread the leader.
+    tid: AtomicU32,
+    /// Its node in the process table, set when it is linked.
+    id: AtomicU64,
+    /// Why it must not enter user mode yet, [`signal::work`](super::signal::work): 0 most of the time.
+    pub work: AtomicU32,
+    pub signals: ThreadSignals,
+    task: Once<Arc<Task>>,
+    /// Changed by the thread itself only.
+    creds: ArcCell<Credentials>,
+    vm: SpinLock<Option<Arc<Vm>>>,
+    files: SpinLock<Option<Arc<FileTable>>>,
+    fs: SpinLock<Option<Arc<FsContext>>>,
+    /// Its name as two words, so that reading one needs no lock. A torn read gives half of each name, as on Linux.
+    comm: [AtomicU64; 2],
+    /// Where to store 0 and wake a waiter at exit (set_tid_address(2), rule 3.16).
+    pub clear_child_tid: AtomicUsize,
+    /// Head of the list of robust futexes (rule 3.17).
+    pub robust_list: AtomicUsize,
+    /// A copy of what the table knows, to see without its lock whether there is anything to clear.
+    pub pdeath_signal: AtomicU32,
+    pub no_new_privs: AtomicBool,
+    /// PR_SET_TIMERSLACK: the current and the default value, ns (rule 1.43).
+    pub timer_slack_ns: [AtomicU64; 2],
+    pub nice: AtomicI32,
+    /// Scheduling policy and real-time priority, as sched_setscheduler(2) numbers them.
+    pub policy: AtomicU32,
+    pub rt_priority: AtomicU32,
+    pub personality: AtomicU32,
+    /// What prctl keeps, as it returns them: PR_MCE_KILL (rule 1.48), PR_SET_TSC (1.50), PR_SET_THP_DISABLE (1.47),
+    /// PR_SET_IO_FLUSHER, PR_SET_MDWE (1.51).
+    pub mce_kill: AtomicU32,
+    pub tsc_mode: AtomicU32,
+    pub thp_disable: AtomicU32,
+    pub io_flusher: AtomicBool,
+    pub mdwe: AtomicU32,
+    /// Who waits in vfork(2) for this thread to let go of the memory.
+    vfork: SpinLock<Option<Arc<VforkDone>>>,
+    pub minor_faults: AtomicU64,
+    pub major_faults: AtomicU64,
+    /// The last exception: address, error code, vector; what a signal frame shows.
+    fault: [AtomicU64; 3],
+}
+
+/// What a thread starts with: a copy of its creator's, or that of the first.
+pub(super) struct NewThread {
+    pub process: Arc<Process>,
+    pub tid: u32,
+    pub signals: ThreadSignals,
+    pub creds: Arc<Credentials>,
+    pub vm: Option<Arc<Vm>>,
+    pub files: Arc<FileTable>,
+    pub fs: Arc<FsContext>,
+    pub vfork: Option<Arc<VforkDone>>,
+}
+
+/// What a nice value is worth in CPU time, from -20 to 19: each step is worth a quarter more or less (1.25 to the power of
+/// -nice, times 1024), so that one step moves a tenth of the CPU between two busy threads.
+const NICE_WEIGHTS: [u32; 40] = nice_weights();
+
+const fn nice_weights() -> [u32; 40] {
+    let mut weights = [1024; 40];
+    let mut i = 1;
+    // In 1/2^20 parts, so that the rounding does not add up.
+    let (mut up, mut down) = (1024u64 << 20, 1024u64 << 20);
+    while i <= 20 {
+        up = up * 5 / 4;
+        down = down * 4 / 5;
+        weights[20 - i] = (up >> 20) as u32;
+        if i < 20 {
+            weights[20 + i] = (down >> 20) as u32;
+        }
+        i += 1;
+    }
+    weights
+}
+
+/// The default timer slack, ns.
+const TIMER_SLACK_NS: u64 = 50_000;
+/// `PR_MCE_KILL_GET` and `PR_GET_TSC` of a fresh thread.
+const MCE_KILL_DEFAULT: u32 = 2;
+const TSC_ENABLE: u32 = 1;
+
+impl Thread {
+    /// A thread that inherits from `creator` what is not in `new` (rules 6.18-6.20).
+    pub(super) fn new(new: NewThread, creator: Option<&Thread>) -> Arc<Thread> {
+        let slack = creator.map_or(TIMER_SLACK_NS, |creator| creator.timer_slack_ns[0].load(Relaxed));
+        let comm = creator.map_or([0; 2], |creator| creator.comm.each_ref().map(|word| word.load(Relaxed)));
+        let inherit = |field: fn(&Thread) -> &AtomicU32, default| {
+            AtomicU32::new(creator.map_or(default, |creator| field(creator).load(Relaxed)))
+        };
+        Arc::new(Thread {
+            process: new.process,
+            tid: AtomicU32::new(new.tid),
+            id: AtomicU64::new(ThreadId::INVALID.to_bits()),
+            work: AtomicU32::new(0),
+            signals: new.signals,
+            task: Once::new(),
+            creds: ArcCell::new(new.creds),
+            vm: SpinLock::new(lock_order::PROCESS_MISC, new.vm),
+            files: SpinLock::new(lock_order::PROCESS_MISC, Some(new.files)),
+            fs: SpinLock::new(lock_order::PROCESS_MISC, Some(new.fs)),
+            comm: comm.map(AtomicU64::new),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            pdeath_signal: AtomicU32::new(0),
+            no_new_privs: AtomicBool::new(creator.is_some_and(|creator| creator.no_new_privs.load(Relaxed))),
+            timer_slack_ns: [AtomicU64::new(slack), AtomicU64::new(slack)],
+            nice: AtomicI32::new(creator.map_or(0, |creator| creator.nice.load(Relaxed))),
+            policy: inherit(|thread| &thread.policy, 0),
+            rt_priority: inherit(|thread| &thread.rt_priority, 0),
+            personality: inherit(|thread| &thread.personality, 0),
+            mce_kill: inherit(|thread| &thread.mce_kill, MCE_KILL_DEFAULT),
+            tsc_mode: inherit(|thread| &thread.tsc_mode, TSC_ENABLE),
+            thp_disable: inherit(|thread| &thread.thp_disable, 0),
+            io_flusher: AtomicBool::new(creator.is_some_and(|creator| creator.io_flusher.load(Relaxed))),
+            mdwe: inherit(|thread| &thread.mdwe, 0),
+            vfork: SpinLock::new(lock_order::PROCESS_MISC, new.vfork),
+            minor_faults: AtomicU64::new(0),
+            major_faults: AtomicU64::new(0),
+            fault: [const { AtomicU64::new(0) }; 3],
+        })
+    }
+
+    /// The thread on whose behalf the kernel runs.
+    ///
+    /// # Panics
+    /// In a kernel task: code that may run there asks [`try_current`](Self::try_current).
+    pub fn current() -> CurrentThread {
+        Thread::try_current().expect("a task that runs a user thread")
+    }
+
+    /// As [`current`](Self::current); `None` in a kernel task.
+    pub fn try_current() -> Option<CurrentThread> {
+        let task = task::try_current()?;
+        task.data::<TaskThread>().is_some().then_some(CurrentThread(task))
+    }
+
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Relaxed)
+    }
+
+    pub(super) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Relaxed);
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.tid() == self.process.pid()
+    }
+
+    pub fn id(&self) -> ThreadId {
+        ThreadId::from_bits(self.id.load(Relaxed))
+    }
+
+    pub(super) fn set_id(&self, id: ThreadId) {
+        self.id.store(id.to_bits(), Relaxed);
+    }
+
+    /// Its task: there from before the thread is linked.
+    pub fn task(&self) -> Option<&Arc<Task>> {
+        self.task.get()
+    }
+
+    pub(super) fn set_task(&self, task: Arc<Task>) {
+        self.task.call_once(|| task);
+    }
+
+    /// Ends its sleep, if it sleeps.
+    pub fn unpark(&self) {
+        if let Some(task) = self.task.get() {
+            task.unpark();
+        }
+    }
+
+    /// Makes it look at [`work`](Self::work) soon: ends its sleep, or its stay in user mode on another CPU.
+    pub fn wake_for_signal(&self) {
+        if let Some(task) = self.task.get() {
+            task.unpark();
+            task.kick();
+        }
+    }
+
+    pub fn cpu_time_ns(&self) -> u64 {
+        self.task.get().map_or(0, |task| task.cpu_time_ns())
+    }
+
+    pub fn creds(&self) -> Arc<Credentials> {
+        self.creds.load()
+    }
+
+    /// Asks the credentials something short, without touching their reference count.
+    pub fn with_creds<R>(&self, f: impl FnOnce(&Credentials) -> R) -> R {
+        self.creds.with(f)
+    }
+
+    pub(super) fn set_creds(&self, creds: Arc<Credentials>) {
+        if self.is_leader() {
+            self.process.set_creds(creds.clone());
+        }
+        self.creds.store(creds);
+    }
+
+    /// The memory of the calling thread, which has one until it exits.
+    pub fn vm(&self) -> Arc<Vm> {
+        self.try_vm().expect("a thread that has not exited")
+    }
+
+    /// The memory of any thread; `None` once it let go of it.
+    pub fn try_vm(&self) -> Option<Arc<Vm>> {
+        self.vm.lock().clone()
+    }
+
+    /// Gives the calling thread another address space, and returns the one before.
+    pub fn set_vm(&self, vm: Option<Arc<Vm>>) -> Option<Arc<Vm>> {
+        task::set_addr_space(vm.as_ref().map(|vm| vm.space().clone()));
+        core::mem::replace(&mut *self.vm.lock(), vm)
+    }
+
+    /// The descriptors of the calling thread.
+    pub fn files(&self) -> Arc<FileTable> {
+        self.try_files().expect("a thread that has not exited")
+    }
+
+    pub fn try_files(&self) -> Option<Arc<FileTable>> {
+        self.files.lock().clone()
+    }
+
+    pub fn set_files(&self, files: Option<Arc<FileTable>>) -> Option<Arc<FileTable>> {
+        core::mem::replace(&mut *self.files.lock(), files)
+    }
+
+    /// Root, working directory and umask of the calling thread.
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.try_fs().expect("a thread that has not exited")
+    }
+
+    pub fn try_fs(&self) -> Option<Arc<FsContext>> {
+        self.fs.lock().clone()
+    }
+
+    pub fn set_fs(&self, fs: Option<Arc<FsContext>>) -> Option<Arc<FsContext>> {
+        core::mem::replace(&mut *self.fs.lock(), fs)
+    }
+
+    /// Its name, padded with NULs.
+    pub fn comm(&self) -> [u8; COMM_LEN] {
+        let mut comm = [0; COMM_LEN];
+        for (bytes, word) in comm.chunks_exact_mut(8).zip(&self.comm) {
+            bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        comm
+    }
+
+    /// Sets its name to the first 15 bytes of `name`.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; COMM_LEN];
+        let len = name.len().min(COMM_LEN - 1);
+        comm[..len].copy_from_slice(&name[..len]);
+        for (bytes, word) in comm.as_chunks::<8>().0.iter().zip(&self.comm) {
+            word.store(u64::from_ne_bytes(*bytes), Relaxed);
+        }
+    }
+
+    pub fn set_nice(&self, nice: i32) {
+        self.nice.store(nice, Relaxed);
+        self.update_weight();
+    }
+
+    /// Tells the scheduler what policy and nice value come to.
+    pub fn update_weight(&self) {
+        const SCHED_FIFO: u32 = 1;
+        const SCHED_RR: u32 = 2;
+        const SCHED_IDLE: u32 = 5;
+        let weight = match self.policy.load(Relaxed) & 0xff {
+            SCHED_FIFO | SCHED_RR => NICE_WEIGHTS[0],
+            SCHED_IDLE => 3,
+            _ => NICE_WEIGHTS[(self.nice.load(Relaxed).clamp(-20, 19) + 20) as usize],
+        };
+        if let Some(task) = self.task.get() {
+            task.sched.weight.store(weight, Relaxed);
+        }
+    }
+
+    /// Whoever waits in vfork for this thread may go on (rules 3.14, 3.15, 10.15).
+    pub(super) fn complete_vfork(&self) {
+        let done = self.vfork.lock().take();
+        if let Some(done) = done {
+            done.complete();
+        }
+    }
+
+    /// Forgets the parent-death signal (rules 1.20, 1.21).
+    pub(super) fn clear_pdeath(&self) {
+        if self.pdeath_signal.swap(0, Relaxed) != 0 {
+            super::tree::lock().set_pdeath(self.id(), 0);
+        }
+    }
+
+    /// Whether the calling thread may look into `target` as a debugger may: robust lists, /proc/PID/mem and the like.
+    pub fn may_inspect(&self, target: &Thread) -> bool {
+        if Arc::ptr_eq(&self.process, &target.process) {
+            return true;
+        }
+        let (mine, theirs) = (self.creds(), target.creds());
+        if mine.capable(super::Cap::SysPtrace) {
+            return true;
+        }
+        let same_ids = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.fsuid)
+            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&gid| gid == mine.fsgid);
+        same_ids
+            && theirs.permitted.is_subset_of(mine.permitted)
+            && target.try_vm().is_some_and(|vm| vm.dumpable() == 1)
+    }
+
+    pub fn set_last_fault(&self, addr: u64, error_code: u64, vector: u64) {
+        for (slot, value) in self.fault.iter().zip([addr, error_code, vector]) {
+            slot.store(value, Relaxed);
+        }
+    }
+
+    /// Its last exception.
+    pub fn last_fault(&self) -> LastFault {
+        let [address, error_code, vector] = self.fault.each_ref().map(|slot| slot.load(Relaxed));
+        LastFault { address, error_code, vector }
+    }
+
+    pub fn has_exited(&self) -> bool {
+        self.work.load(Relaxed) & WORK_EXITED != 0
+    }
+}
+
+/// What the processor said of an exception.
+#[derive(Clone, Copy, Debug)]
+pub struct LastFault {
+    pub address: u64,
+    pub error_code: u64,
+    pub vector: u64,
+}
+
+/// What a task that runs a thread carries.
+pub(super) struct TaskThread(pub Arc<Thread>);
+
+/// The calling thread.
+pub struct CurrentThread(CurrentTask);
+
+impl Deref for CurrentThread {
+    type Target = Arc<Thread>;
+
+    fn deref(&self) -> &Arc<Thread> {
+        // The task's data never changes, and its type was looked at when `self` was made.
+        &self.0.data::<TaskThread>().expect("a task that runs a thread").0
+    }
+}
+
+/// The parent's side of a vfork: it sleeps until the child has let go of the memory.
+#[derive(Default)]
+pub struct VforkDone {
+    done: AtomicBool,
+    queue: WaitQueue,
+}
+
+impl VforkDone {
+    fn complete(&self) {
+        // Release pairs with the Acquire below: the child's stores to the shared memory are before it.
+        self.done.store(true, Release);
+        self.queue.wake_all();
+    }
+
+    /// Waits; gives up when the caller is killed (rule 3.14).
+    pub(super) fn wait(&self) {
+        let done = || self.done.load(Acquire).then_some(());
+        let _ = super::wait_event::wait_killable(&self.queue, done);
+    }
+}

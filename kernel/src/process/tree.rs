@@ -1,0 +1,301 @@
+//! The process table: the one value that holds the tree, and the lock in front of it.
+//!
+//! The pure crate `proctree` knows who is whose child and what follows from a death; here it gets its lock, the kernel's
+//! processes as payload, and hands and feet: [`Effects`] sends the signals, wakes the waiters and frees the numbers that the
+//! table decides on, in its order, while the lock is held (rule 0.5).
+//!
+//! # Locks
+//! [`lock`] has rank `TABLE`: pid buckets and signal state are locked inside it. It is held for what changes together and
+//! never while user memory is touched. What a table operation gives back (payloads, records) is dropped after unlocking.
+
+use ostd::sync::{SpinLock, SpinLockGuard};
+use proctree::{
+    Body, Child, ChildChange, Dying, Effect, Kernel, NsId, NumberSpace, Numbers, Parent, PidId, ProcId,
+    Reaped, Sink, Supply,
+};
+use spin::Once;
+
+use super::{
+    Credentials, ExitRecord, Process, Thread, pid,
+    signal::{
+        self, CLD_CONTINUED, CLD_STOPPED, Notice, SIGCHLD, SIGCONT, SaFlags, SigInfo, SigchldDisposition,
+        Signo, send_process_in_sink,
+    },
+    usage,
+};
+use crate::{lock_order, prelude::*};
+
+/// The kernel's types, for the table.
+pub struct Foster;
+
+impl Kernel for Foster {
+    type Process = Arc<Process>;
+    type Thread = Arc<Thread>;
+    type Record = ExitRecord;
+}
+
+pub type Table = proctree::Table<Foster>;
+
+/// pid numbers below this are given out (kernel.pid_max).
+pub const PID_MAX: u32 = 32768;
+
+struct Root {
+    table: SpinLock<Table>,
+    ns: NsId,
+}
+
+static ROOT: Once<Root> = Once::new();
+
+/// Makes the empty table. Once, at boot.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn init() -> Result<()> {
+    let numbers = NumberSpace::try_new(PID_MAX)?;
+    let (mut table, ns) = Table::try_new(numbers)?;
+    table.supply(&mut Supply::try_new()?)?;
+    ROOT.call_once(|| Root { table: SpinLock::new(lock_order::TABLE, table), ns });
+    Ok(())
+}
+
+fn root() -> &'static Root {
+    ROOT.get().expect("made before the first process")
+}
+
+/// Locks the process table.
+pub fn lock() -> SpinLockGuard<'static, Table> {
+    root().table.lock()
+}
+
+/// The initial pid namespace.
+pub fn root_ns() -> NsId {
+    root().ns
+}
+
+impl From<proctree::Error> for Errno {
+    fn from(error: proctree::Error) -> Errno {
+        Errno::try_from(error.errno()).unwrap_or(EINVAL)
+    }
+}
+
+impl From<proctree::NoMemory> for Errno {
+    fn from(_: proctree::NoMemory) -> Errno {
+        ENOMEM
+    }
+}
+
+/// Carries out what the table decides, under its lock.
+#[derive(Default)]
+pub struct Effects {
+    /// The sender of parent-death signals: the dying thread's.
+    sender: Option<Arc<Credentials>>,
+    /// A thread that was found behind a freed number. Its memory is freed with `Effects`, after the lock was released.
+    freed: Option<Arc<Thread>>,
+}
+
+impl Effects {
+    /// For operations that end no thread.
+    pub fn new() -> Effects {
+        Effects::default()
+    }
+
+    /// For the exit of `thread`.
+    pub fn of_exit(thread: &Thread) -> Effects {
+        Effects { sender: Some(thread.creds()), freed: None }
+    }
+}
+
+impl Sink<Foster> for Effects {
+    fn parent_death(
+        &mut self,
+        to: &Arc<Process>,
+        thread: Option<&Arc<Thread>>,
+        signal: u8,
+        from: Dying<'_, Foster>,
+    ) -> Effect {
+        let sender = match &self.sender {
+            Some(creds) => creds.clone(),
+            None => from.process.creds(),
+        };
+        if !sender.may_signal(&to.creds()) {
+            return Effect::None;
+        }
+        send_process_in_sink(to, thread, SigInfo::kill(signal, from.pid, sender.uid))
+    }
+
+    fn child_signal(&mut self, to: &Parent<'_, Foster>, signal: u8, child: &Child<'_, Foster>) -> Effect {
+        match child_info(to.process, signal, child) {
+            Some(info) => send_process_in_sink(to.process, to.thread, info),
+            None => Effect::None,
+        }
+    }
+
+    fn wake_waiters(&mut self, parent: &Parent<'_, Foster>, _child: &Child<'_, Foster>) {
+        parent.process.child_wait.wake_all();
+    }
+
+    fn orphaned_pgrp(&mut self, to: &Arc<Process>, signal: u8) -> Effect {
+        send_process_in_sink(to, None, SigInfo::kernel(signal))
+    }
+
+    fn autoreaped(&mut self, gone: Reaped<Foster>) {
+        gone.record.release();
+    }
+
+    fn pid_freed(&mut self, _pid: PidId, numbers: Numbers) {
+        let thread = pid::remove(root_ns(), numbers.innermost());
+        if thread.is_some() {
+            self.freed = thread;
+        }
+    }
+
+    fn namespace_quiet(&mut self, _ns: NsId, init: Option<&Arc<Process>>) {
+        if let Some(init) = init {
+            init.child_wait.wake_all();
+        }
+    }
+}
+
+/// What the parent's handler reads about a child (rules 5.1, 5.2). `None`: the parent doesn't want to hear of a stop or
+/// continue.
+fn child_info(parent: &Process, signo: Signo, child: &Child<'_, Foster>) -> Option<SigInfo> {
+    let (code, status) = match child.change {
+        ChildChange::Exited => match &child.body {
+            Body::Zombie(record) => SigInfo::child_code(record.status),
+            Body::Live(_) => return None,
+        },
+        ChildChange::Stopped(signo) => (CLD_STOPPED, signo as i32),
+        ChildChange::Continued => (CLD_CONTINUED, SIGCONT as i32),
+    };
+    let (uid, times) = match &child.body {
+        Body::Zombie(record) => (record.creds.uid, record.own_ticks()),
+        Body::Live(process) => {
+            if !wants_stop_notices(parent) {
+                return None;
+            }
+            (process.creds().uid, usage::of_process(process).ticks())
+        }
+    };
+    Some(SigInfo::child(signo, code, child.pid, uid, status, times))
+}
+
+fn wants_stop_notices(parent: &Process) -> bool {
+    let sighand = parent.signals.sighand();
+    let quiet = sighand.get(SIGCHLD).flags.contains(SaFlags::NOCLDSTOP);
+    !quiet && sighand.sigchld() != SigchldDisposition::Ignored
+}
+
+// ---- stop and continue, for the signal code ---------------------------------------------------------------------
+
+/// SIGCONT was generated for `process` and ended or aborted a stop: its parent may wait for that (rule 4.13).
+pub fn mark_continued(table: &mut Table, process: &Process) {
+    table.continued(process.id());
+}
+
+/// `process` was killed while stopped (rule 3.19).
+pub fn void_stop(table: &mut Table, process: &Process) {
+    table.void_stop(process.id());
+}
+
+/// The last thread of `process` stopped: tells the parent (rule 5.3).
+pub fn report_stopped(process: &Process, signo: Signo) {
+    let mut effects = Effects::new();
+    lock().stopped(process.id(), signo, &mut effects);
+}
+
+/// The first thread of `process` runs again: tells the parent (rules 5.3, 5.4).
+pub fn report_continued(process: &Process, notice: Notice) {
+    let change = match notice {
+        Notice::Continued => ChildChange::Continued,
+        Notice::StopAborted(signo) => ChildChange::Stopped(signo),
+    };
+    let mut effects = Effects::new();
+    lock().notify_parent(process.id(), change, &mut effects);
+}
+
+// ---- groups and sessions ---------------------------------------------------------------------------------------
+
+/// The process group of a process that is in the table.
+pub fn pgrp_of(process: &Process) -> Option<PidId> {
+    lock().pgrp(process.id())
+}
+
+/// The session of a process that is in the table.
+pub fn session_of(process: &Process) -> Option<PidId> {
+    lock().session(process.id())
+}
+
+pub fn is_session_leader(process: &Process) -> bool {
+    lock().is_session_leader(process.id())
+}
+
+/// The number of a pid in the initial namespace; 0 if it is stale.
+pub fn pid_nr(pid: PidId) -> u32 {
+    lock().nr(pid, root_ns())
+}
+
+/// Whether the default action of a terminal's stop signal does not apply to `process` (rule 7.20).
+pub fn in_orphaned_pgrp(process: &Process) -> bool {
+    let table = lock();
+    table.pgrp(process.id()).is_some_and(|pgrp| table.is_orphaned_pgrp(pgrp))
+}
+
+pub fn same_session(one: &Process, other: &Process) -> bool {
+    let table = lock();
+    let session = table.session(one.id());
+    session.is_some() && session == table.session(other.id())
+}
+
+/// A process group, as kill(2) names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The caller's.
+    Own,
+    Number(u32),
+}
+
+/// The live members of a group, and how many zombies there are beside them.
+pub fn group_members(caller: &Process, group: Group) -> (Vec<Arc<Process>>, usize) {
+    let number = match group {
+        Group::Own => None,
+        Group::Number(nr) => match pid::lookup(caller.ns(), nr) {
+            Some(pid) => Some(pid),
+            None => return (Vec::new(), 0),
+        },
+    };
+    let table = lock();
+    match number.or_else(|| table.pgrp(caller.id())) {
+        Some(pgrp) => members(&table, table.pgrp_members(pgrp)),
+        None => (Vec::new(), 0),
+    }
+}
+
+/// Sends `info` to every live member of a process group, atomically with regard to forks and moves (rule 13.13). Returns
+/// whether there was any.
+pub fn signal_pgrp(pgrp: PidId, info: &SigInfo) -> bool {
+    let mut table = lock();
+    let (members, _) = members(&table, table.pgrp_members(pgrp));
+    for member in &members {
+        signal::send_process_in_table(&mut table, member, None, info.clone());
+    }
+    drop(table);
+    !members.is_empty()
+}
+
+/// Every live process, in order of creation.
+pub fn all_processes() -> Vec<Arc<Process>> {
+    let table = lock();
+    members(&table, table.processes()).0
+}
+
+fn members(table: &Table, ids: impl Iterator<Item = ProcId>) -> (Vec<Arc<Process>>, usize) {
+    let (mut live, mut zombies) = (Vec::new(), 0);
+    for id in ids {
+        match table.body(id) {
+            Some(Body::Live(process)) => live.push(process.clone()),
+            Some(Body::Zombie(_)) => zombies += 1,
+            None => {}
+        }
+    }
+    (live, zombies)
+}

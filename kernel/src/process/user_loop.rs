@@ -1,0 +1,114 @@
+//! The life of a user thread in the kernel: enter user mode, serve what it came back for, see whether anything else is to
+//! be done, enter again.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use ostd::{
+    task,
+    user::{ExceptionInfo, UserContext, UserExit},
+};
+
+use super::{
+    Thread, oom,
+    signal::{
+        self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
+        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo, TRAP_BRKPT, TRAP_TRACE,
+    },
+};
+use crate::{
+    mm::{Access, FaultError},
+    prelude::*,
+    syscall::{self, Context},
+};
+
+/// Runs a thread in user mode until it has exited. The caller's task ends after it.
+pub fn run(thread: Arc<Thread>, mut user: UserContext) {
+    loop {
+        let exit = user.execute(|| thread.work.load(Relaxed) != 0);
+        let mut ctx = Context { thread: &thread, user: &mut user };
+        match exit {
+            UserExit::Syscall => syscall::dispatch(&mut ctx),
+            UserExit::Exception(info) => exception(&mut ctx, &info),
+            UserExit::Interrupt => interrupted(&mut ctx),
+        }
+        if thread.work.load(Relaxed) != 0 {
+            if !thread.has_exited() {
+                signal::handle_work(&mut ctx);
+            }
+            if thread.has_exited() {
+                return;
+            }
+        }
+    }
+}
+
+#[cold]
+fn interrupted(ctx: &mut Context) {
+    if ctx.process().itimers.any_cpu_armed() {
+        crate::time::itimer::check_cpu_timers(ctx.process());
+    }
+    task::schedule_if_needed();
+}
+
+/// Numbers of the exceptions that a program can cause.
+mod vector {
+    pub const DIVIDE_ERROR: u8 = 0;
+    pub const DEBUG: u8 = 1;
+    pub const BREAKPOINT: u8 = 3;
+    pub const OVERFLOW: u8 = 4;
+    pub const BOUND_RANGE: u8 = 5;
+    pub const INVALID_OPCODE: u8 = 6;
+    pub const DEVICE_NOT_AVAILABLE: u8 = 7;
+    pub const STACK_SEGMENT: u8 = 12;
+    pub const PAGE_FAULT: u8 = 14;
+    pub const X87: u8 = 16;
+    pub const ALIGNMENT: u8 = 17;
+    pub const SIMD: u8 = 19;
+}
+
+/// Bits of a page fault's error code.
+const PF_WRITE: u64 = 1 << 1;
+const PF_EXEC: u64 = 1 << 4;
+
+fn exception(ctx: &mut Context, info: &ExceptionInfo) {
+    let rip = ctx.user.rip() as u64;
+    let signal = match info.vector {
+        vector::PAGE_FAULT => match page_fault(ctx, info) {
+            Some(signal) => signal,
+            None => return,
+        },
+        vector::DIVIDE_ERROR => SigInfo::fault(SIGFPE, FPE_INTDIV, rip),
+        vector::X87 | vector::SIMD => SigInfo::fault(SIGFPE, FPE_FLTINV, rip),
+        vector::DEBUG => SigInfo::fault(SIGTRAP, TRAP_TRACE, rip),
+        vector::BREAKPOINT => SigInfo::fault(SIGTRAP, SI_KERNEL, 0),
+        vector::OVERFLOW | vector::BOUND_RANGE => SigInfo::fault(SIGSEGV, SI_KERNEL, 0),
+        vector::INVALID_OPCODE | vector::DEVICE_NOT_AVAILABLE => SigInfo::fault(SIGILL, ILL_ILLOPN, rip),
+        vector::STACK_SEGMENT => SigInfo::fault(SIGBUS, SI_KERNEL, 0),
+        vector::ALIGNMENT => SigInfo::fault(SIGBUS, BUS_ADRALN, 0),
+        // General protection and whatever else there is.
+        _ => SigInfo::fault(SIGSEGV, SI_KERNEL, 0),
+    };
+    ctx.thread.set_last_fault(info.fault_addr as u64, info.error_code, info.vector as u64);
+    signal::force(ctx.thread, signal);
+}
+
+/// Brings the page in; the signal for a program that touched what it may not.
+fn page_fault(ctx: &mut Context, info: &ExceptionInfo) -> Option<SigInfo> {
+    let access = match info.error_code {
+        code if code & PF_WRITE != 0 => Access::Write,
+        code if code & PF_EXEC != 0 => Access::Exec,
+        _ => Access::Read,
+    };
+    ctx.thread.minor_faults.fetch_add(1, Relaxed);
+    let addr = info.fault_addr;
+    match ctx.thread.vm().handle_fault(addr, access) {
+        Ok(()) => None,
+        Err(FaultError::NotMapped) => Some(SigInfo::fault(SIGSEGV, SEGV_MAPERR, addr as u64)),
+        Err(FaultError::Denied) => Some(SigInfo::fault(SIGSEGV, SEGV_ACCERR, addr as u64)),
+        Err(FaultError::Bus) => Some(SigInfo::fault(SIGBUS, BUS_ADRERR, addr as u64)),
+        Err(FaultError::OutOfMemory) => {
+            oom::out_of_memory(ctx.thread);
+            None
+        }
+    }
+}

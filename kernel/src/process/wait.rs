@@ -1,0 +1,182 @@
+//! Waiting for children: wait4(2), waitid(2) (spec section 4).
+//!
+//! Both come down to [`wait`]: look for a child with something to report, and sleep until there is one. The search is the
+//! table's ([`proctree::Table::find_child`]): in child-list order, at a cost that does not depend on how many children just live.
+//! A waiter is in the process's `child_wait` queue before it looks for the second time, and whoever makes a child
+//! reportable does so under the table lock and wakes the queue after: no wake-up is lost (rule 4.33).
+
+use ostd::user::mem;
+use proctree::{Body, Class, Found, PidId, ProcId, WaitFor, Who};
+
+use super::{
+    Process, Thread, Usage, pid,
+    signal::{CLD_CONTINUED, CLD_STOPPED, SIGCONT, SigInfo},
+    tree::{self, Effects, Table},
+    usage, wait_event,
+};
+use crate::prelude::*;
+
+pub const WNOHANG: u32 = 1;
+pub const WUNTRACED: u32 = 2;
+pub const WSTOPPED: u32 = WUNTRACED;
+pub const WEXITED: u32 = 4;
+pub const WCONTINUED: u32 = 8;
+pub const WNOWAIT: u32 = 0x0100_0000;
+pub const __WNOTHREAD: u32 = 0x2000_0000;
+pub const __WALL: u32 = 0x4000_0000;
+pub const __WCLONE: u32 = 0x8000_0000;
+
+/// What a wait came back with.
+pub struct Report {
+    /// The child's number in the caller's namespace.
+    pub pid: u32,
+    pub uid: u32,
+    /// The raw wait status (rule 3.1).
+    pub status: i32,
+    /// What the child and its waited-for descendants used.
+    pub usage: Usage,
+}
+
+impl Report {
+    /// `si_code` and `si_status` of waitid(2).
+    pub fn child_code(&self) -> (i32, i32) {
+        match self.status {
+            CONTINUED => (CLD_CONTINUED, SIGCONT as i32),
+            status if status & 0xff == 0x7f => (CLD_STOPPED, status >> 8 & 0xff),
+            status => SigInfo::child_code(status),
+        }
+    }
+}
+
+const CONTINUED: i32 = 0xffff;
+
+/// Which children, before numbers are resolved.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    Any,
+    Pid(u32),
+    OwnPgrp,
+    Pgrp(u32),
+}
+
+/// Waits for a child of `thread`'s process. `Ok(None)`: nothing to report yet, and `WNOHANG` is set.
+///
+/// # Errors
+/// `ECHILD` if there is no such child; `ERESTARTSYS` if a signal came first.
+pub fn wait(thread: &Thread, target: Target, options: u32) -> Result<Option<Report>> {
+    let process = &thread.process;
+    let who = resolve(process, target)?;
+    let what = WaitFor {
+        who,
+        exited: options & WEXITED != 0,
+        stopped: options & WSTOPPED != 0,
+        continued: options & WCONTINUED != 0,
+        class: match options {
+            _ if options & __WALL != 0 => Class::All,
+            _ if options & __WCLONE != 0 => Class::Clone,
+            _ => Class::Normal,
+        },
+        own_only: options & __WNOTHREAD != 0,
+    };
+    let keep = options & WNOWAIT != 0;
+    let no_hang = options & WNOHANG != 0;
+    let scan = || match look(thread, &what, keep) {
+        Ok(None) if !no_hang => None,
+        result => Some(result),
+    };
+    wait_event::wait_interruptible(&process.child_wait, scan)?
+}
+
+/// Numbers are looked up once, at the call (rule 4.2). One that nobody has is nobody's child.
+fn resolve(process: &Process, target: Target) -> Result<Who> {
+    let lookup = |nr| pid::lookup(process.ns(), nr).ok_or(ECHILD);
+    Ok(match target {
+        Target::Any => Who::Any,
+        Target::Pid(nr) => {
+            let pid = lookup(nr)?;
+            Who::Process(tree::lock().pid_process(pid).ok_or(ECHILD)?)
+        }
+        Target::OwnPgrp => Who::Pgrp(tree::pgrp_of(process).ok_or(ECHILD)?),
+        Target::Pgrp(nr) => Who::Pgrp(lookup(nr)?),
+    })
+}
+
+/// One look at the children: the first that has something to report is reported, and reaped unless `keep`.
+fn look(thread: &Thread, what: &WaitFor, keep: bool) -> Result<Option<Report>> {
+    let mut table = tree::lock();
+    match table.find_child(thread.id(), what) {
+        Found::NoChild => Err(ECHILD),
+        Found::Nothing => Ok(None),
+        Found::Zombie(child) if keep => Ok(report_zombie(&table, child)),
+        Found::Zombie(child) => {
+            let nr = number(&table, child);
+            let mut effects = Effects::new();
+            let reaped = table.reap(child, &mut effects);
+            drop(table);
+            Ok(reaped.map(|reaped| account(&thread.process, nr, reaped.record)))
+        }
+        Found::Stopped(child, signo) => {
+            let report = report_live(&table, child, (signo as i32) << 8 | 0x7f);
+            if !keep {
+                table.take_report(child);
+            }
+            Ok(report)
+        }
+        Found::Continued(child) => {
+            let report = report_live(&table, child, CONTINUED);
+            if !keep {
+                table.take_report(child);
+            }
+            Ok(report)
+        }
+    }
+}
+
+/// The reaped child's usage becomes its parent's (rules 4.20, 4.21), and its charges end.
+fn account(process: &Process, nr: u32, record: super::ExitRecord) -> Report {
+    let report = Report { pid: nr, uid: record.creds.uid, status: record.status, usage: record.usage };
+    process.waited_children.lock().add(&record.usage);
+    record.release();
+    report
+}
+
+fn number(table: &Table, child: ProcId) -> u32 {
+    let pid: Option<PidId> = table.pid(child);
+    pid.map_or(0, |pid| table.nr(pid, tree::root_ns()))
+}
+
+fn report_zombie(table: &Table, child: ProcId) -> Option<Report> {
+    match table.body(child)? {
+        Body::Zombie(record) => Some(Report {
+            pid: number(table, child),
+            uid: record.creds.uid,
+            status: record.status,
+            usage: record.usage,
+        }),
+        Body::Live(_) => None,
+    }
+}
+
+fn report_live(table: &Table, child: ProcId, status: i32) -> Option<Report> {
+    match table.body(child)? {
+        Body::Live(process) => Some(Report {
+            pid: number(table, child),
+            uid: process.creds().uid,
+            status,
+            usage: usage::of_process(process),
+        }),
+        // Only a zombie leader's group could be both; the table reports its death first.
+        Body::Zombie(_) => None,
+    }
+}
+
+/// Writes what wait4(2) returns beside the pid. A fault loses the event: the child is reaped (rule 4.18).
+pub fn write_wait4(report: &Report, status: usize, rusage: usize) -> Result<()> {
+    if status != 0 {
+        mem::write(status, &report.status)?;
+    }
+    if rusage != 0 {
+        mem::write(rusage, &report.usage.to_abi())?;
+    }
+    Ok(())
+}

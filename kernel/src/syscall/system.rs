@@ -1,0 +1,209 @@
+//! The machine: uname(2), sysinfo(2), reboot(2), and per-thread machine state.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use ostd::{boot, cpu, power, sync::SpinLock, time, user::mem};
+
+use super::{Args, Context};
+use crate::{
+    lock_order,
+    prelude::*,
+    process::{Cap, record},
+};
+
+// ---- names -------------------------------------------------------------------------------------------------------
+
+/// Bytes of each field of `struct new_utsname`.
+const UTS_LEN: usize = 65;
+/// The longest host or domain name.
+const NAME_MAX: usize = 64;
+
+/// What uname(2) calls the release: programs read the Linux interface that they can expect from it.
+pub const RELEASE: &str = "6.18.0-foster";
+pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC";
+
+/// Host and domain name.
+static NAMES: SpinLock<[Name; 2]> =
+    SpinLock::new(lock_order::PROCESS_MISC, [Name::new(b"(none)"), Name::new(b"(none)")]);
+
+#[derive(Clone, Copy)]
+struct Name {
+    bytes: [u8; NAME_MAX],
+    len: usize,
+}
+
+impl Name {
+    const fn new(name: &[u8]) -> Name {
+        let mut bytes = [0; NAME_MAX];
+        let mut len = 0;
+        while len < name.len() && len < NAME_MAX {
+            bytes[len] = name[len];
+            len += 1;
+        }
+        Name { bytes, len }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The host name, for /proc/sys/kernel/hostname.
+pub fn hostname() -> Vec<u8> {
+    NAMES.lock()[0].get().to_vec()
+}
+
+pub fn sys_uname(_: &mut Context, args: Args) -> Result<usize> {
+    let [host, domain] = *NAMES.lock();
+    let fields = [b"Linux", host.get(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", domain.get()];
+    let mut out = [0; 6 * UTS_LEN];
+    for (slot, field) in out.chunks_exact_mut(UTS_LEN).zip(fields) {
+        slot[..field.len()].copy_from_slice(field);
+    }
+    mem::copy_to_user(args[0], &out)?;
+    Ok(0)
+}
+
+fn set_name(ctx: &Context, which: usize, addr: usize, len: usize) -> Result<usize> {
+    ctx.thread.creds().require(Cap::SysAdmin)?;
+    if len as i32 as usize != len || len > NAME_MAX {
+        return Err(EINVAL);
+    }
+    let mut name = [0; NAME_MAX];
+    mem::copy_from_user(&mut name[..len], addr)?;
+    NAMES.lock()[which] = Name::new(&name[..len]);
+    Ok(0)
+}
+
+pub fn sys_sethostname(ctx: &mut Context, args: Args) -> Result<usize> {
+    set_name(ctx, 0, args[0], args[1])
+}
+
+pub fn sys_setdomainname(ctx: &mut Context, args: Args) -> Result<usize> {
+    set_name(ctx, 1, args[0], args[1])
+}
+
+// ---- state of the machine ----------------------------------------------------------------------------------------
+
+ostd::pod_struct! {
+    /// `struct sysinfo`.
+    struct SysInfo {
+        uptime: i64,
+        loads: [u64; 3],
+        total_ram: u64,
+        free_ram: u64,
+        shared_ram: u64,
+        buffer_ram: u64,
+        total_swap: u64,
+        free_swap: u64,
+        procs: u16,
+        pad: [u16; 3],
+        total_high: u64,
+        free_high: u64,
+        mem_unit: u32,
+        tail: u32,
+    }
+}
+
+pub fn sys_sysinfo(_: &mut Context, args: Args) -> Result<usize> {
+    let stats = ostd::mm::stats();
+    let bytes = |frames: usize| (frames * PAGE_SIZE) as u64;
+    let info = SysInfo {
+        uptime: (time::now_ns() / 1_000_000_000) as i64,
+        loads: [0; 3],
+        total_ram: bytes(stats.total),
+        free_ram: bytes(stats.free),
+        shared_ram: 0,
+        buffer_ram: 0,
+        total_swap: 0,
+        free_swap: 0,
+        procs: record::thread_total().min(u16::MAX as usize) as u16,
+        pad: [0; 3],
+        total_high: 0,
+        free_high: 0,
+        mem_unit: 1,
+        tail: 0,
+    };
+    mem::write(args[0], &info)?;
+    Ok(0)
+}
+
+pub fn sys_getcpu(_: &mut Context, args: Args) -> Result<usize> {
+    let cpu = cpu::current().as_usize() as u32;
+    for (addr, value) in [(args[0], cpu), (args[1], 0)] {
+        if addr != 0 {
+            mem::write(addr, &value)?;
+        }
+    }
+    Ok(0)
+}
+
+pub fn sys_sync(_: &mut Context, _: Args) -> Result<usize> {
+    // Every file system is memory: what is written is where it will stay.
+    Ok(0)
+}
+
+// ---- the end -----------------------------------------------------------------------------------------------------
+
+const MAGIC1: u32 = 0xfee1_dead;
+const MAGIC2: [u32; 4] = [0x2812_1969, 0x0512_1996, 0x1604_1998, 0x2011_2000];
+
+/// Commands of reboot(2).
+mod command {
+    pub const RESTART: u32 = 0x0123_4567;
+    pub const HALT: u32 = 0xcdef_0123;
+    pub const CAD_ON: u32 = 0x89ab_cdef;
+    pub const CAD_OFF: u32 = 0;
+    pub const POWER_OFF: u32 = 0x4321_fedc;
+    pub const RESTART2: u32 = 0xa1b2_c3d4;
+}
+
+/// Everything that ends the machine ends the emulator too: it powers off, unless the command line asks for a real reset.
+pub fn sys_reboot(ctx: &mut Context, args: Args) -> Result<usize> {
+    ctx.thread.creds().require(Cap::SysBoot)?;
+    let [magic1, magic2, command, ..] = args.map(|arg| arg as u32);
+    if magic1 != MAGIC1 || !MAGIC2.contains(&magic2) {
+        return Err(EINVAL);
+    }
+    match command {
+        command::CAD_ON | command::CAD_OFF => Ok(0),
+        command::POWER_OFF | command::HALT => power::poweroff(),
+        command::RESTART | command::RESTART2 => {
+            if boot::cmdline().split_ascii_whitespace().any(|word| word == "reboot=reset") {
+                power::reset()
+            }
+            power::poweroff()
+        }
+        _ => Err(EINVAL),
+    }
+}
+
+// ---- per-thread machine state ------------------------------------------------------------------------------------
+
+const ARCH_SET_GS: i32 = 0x1001;
+const ARCH_SET_FS: i32 = 0x1002;
+const ARCH_GET_FS: i32 = 0x1003;
+const ARCH_GET_GS: i32 = 0x1004;
+
+pub fn sys_arch_prctl(ctx: &mut Context, args: Args) -> Result<usize> {
+    let addr = args[1];
+    match args[0] as i32 {
+        ARCH_SET_FS => ctx.user.set_fs_base(addr).map_err(|_| EPERM)?,
+        ARCH_SET_GS => ctx.user.set_gs_base(addr).map_err(|_| EPERM)?,
+        ARCH_GET_FS => mem::write(addr, &(ctx.user.fs_base() as u64))?,
+        ARCH_GET_GS => mem::write(addr, &(ctx.user.gs_base() as u64))?,
+        _ => return Err(EINVAL),
+    }
+    Ok(0)
+}
+
+/// Remembered, and without an effect: there is one personality.
+pub fn sys_personality(ctx: &mut Context, args: Args) -> Result<usize> {
+    const QUERY: u32 = u32::MAX;
+    let new = args[0] as u32;
+    let old = ctx.thread.personality.load(Relaxed);
+    if new != QUERY {
+        ctx.thread.personality.store(new, Relaxed);
+    }
+    Ok(old as usize)
+}
