@@ -44,9 +44,6 @@ pub mod user_loop;
 pub mod wait;
 pub mod wait_event;
 
-#[cfg(ktest)]
-mod tests;
-
 pub use credentials::{Cap, Credentials};
 pub use process::Process;
 pub use record::ExitRecord;
