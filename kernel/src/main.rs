@@ -15,6 +15,7 @@ mod lock_order;
 mod mm;
 mod prelude;
 mod process;
+mod sched;
 mod syscall;
 mod time;
 
@@ -43,6 +44,7 @@ fn start() -> Result<()> {
 
 /// Everything but PID 1.
 fn services() -> Result<()> {
+    sched::init();
     user::mem::set_page_fault_handler(mm::handle_kernel_access);
     process::tree::init()?;
     time::deferred::start()?;

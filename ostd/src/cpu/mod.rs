@@ -40,7 +40,7 @@ pub fn num_cpus() -> usize {
 }
 
 /// All CPUs that run.
-pub fn all() -> impl Iterator<Item = CpuId> {
+pub fn all() -> impl Iterator<Item = CpuId> + Clone {
     (0..num_cpus() as u32).map(CpuId)
 }
 

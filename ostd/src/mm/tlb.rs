@@ -14,7 +14,6 @@
 use super::Vaddr;
 use crate::arch::x86::paging;
 use crate::cpu::{self, AtomicCpuSet, CpuSet};
-use core::mem::MaybeUninit;
 use core::sync::atomic::{Ordering, fence};
 
 /// With more pages than this, everything is flushed.
@@ -22,8 +21,7 @@ const MAX_PAGES: usize = 8;
 
 /// What has to be flushed.
 pub(super) struct TlbBatch {
-    /// The first `count` (or all) are written.
-    pages: [MaybeUninit<Vaddr>; MAX_PAGES],
+    pages: [Vaddr; MAX_PAGES],
     /// How many pages; beyond `MAX_PAGES`: everything.
     count: usize,
 }
@@ -31,14 +29,14 @@ pub(super) struct TlbBatch {
 impl TlbBatch {
     #[inline]
     pub(super) const fn new() -> TlbBatch {
-        TlbBatch { pages: [const { MaybeUninit::uninit() }; MAX_PAGES], count: 0 }
+        TlbBatch { pages: [0; MAX_PAGES], count: 0 }
     }
 
     /// Notes a page whose entry lost rights or went away.
     #[inline(always)]
     pub(super) fn add(&mut self, va: Vaddr) {
         if self.count < MAX_PAGES {
-            self.pages[self.count].write(va);
+            self.pages[self.count] = va;
         }
         self.count += 1;
     }
@@ -58,9 +56,8 @@ impl TlbBatch {
         if self.count > MAX_PAGES {
             paging::flush_user();
         } else {
-            for va in &self.pages[..self.count] {
-                // SAFETY: the first `count` are written.
-                paging::flush_page(unsafe { va.assume_init() });
+            for &va in &self.pages[..self.count] {
+                paging::flush_page(va);
             }
         }
     }

@@ -219,6 +219,8 @@ impl Task {
     pub fn start(self: &Arc<Self>) {
         if self.started.swap(true, Ordering::AcqRel) == NOT_STARTED {
             let task = self.clone();
+            // Where it is born is where it runs if the policy sees nothing better.
+            self.sched.last_cpu.store(cpu::current().as_usize() as u32, Ordering::Relaxed);
             irq::without(|| switch::enqueue(task, EnqueueReason::New));
         }
     }
@@ -434,6 +436,11 @@ pub fn schedule_if_needed() {
         assert_may_sleep();
         irq::without(|| switch::schedule(Outgoing::Requeue(EnqueueReason::Preempted)));
     }
+}
+
+/// Makes `cpu` look for another task to run at the next chance: for policies.
+pub fn notify_cpu(cpu: cpu::CpuId) {
+    switch::notify(cpu);
 }
 
 /// Gives the current task a user address space, or none, and switches this CPU to it. The old one is released.

@@ -1,0 +1,149 @@
+//! The run queue of one CPU: the tasks that wait, and the figures that other CPUs look at.
+
+use alloc::collections::BinaryHeap;
+use core::{
+    cmp::Ordering as Order,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use ostd::{sync::IrqSpinLock, task::Task};
+
+use crate::{lock_order, prelude::*};
+
+/// A waiting task. Ordered so that the heap's greatest is the one to run next.
+struct Entry {
+    vruntime: u64,
+    /// Order of arrival among equals.
+    number: u64,
+    task: Arc<Task>,
+}
+
+impl Entry {
+    fn key(&self) -> (u64, u64) {
+        (self.vruntime, self.number)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Order {
+        other.key().cmp(&self.key())
+    }
+}
+
+struct Waiting {
+    heap: BinaryHeap<Entry>,
+    next_number: u64,
+}
+
+/// No task waits: later than every virtual run time.
+const NONE: u64 = u64::MAX;
+
+pub(super) struct CpuQueue {
+    tasks: IrqSpinLock<Waiting>,
+    /// The length of the heap. Written under the lock.
+    waiting: AtomicUsize,
+    /// The virtual run time of the heap's first task, or [`NONE`]. Written under the lock.
+    first: AtomicU64,
+    /// The least virtual run time of this CPU's tasks; only grows. Written by this CPU.
+    floor: AtomicU64,
+    /// The virtual run time of the task that runs, as of the last account. Written by this CPU.
+    running: AtomicU64,
+}
+
+impl CpuQueue {
+    pub(super) const fn new() -> Self {
+        Self {
+            tasks: IrqSpinLock::new(
+                lock_order::RUN_QUEUE,
+                Waiting { heap: BinaryHeap::new(), next_number: 0 },
+            ),
+            waiting: AtomicUsize::new(0),
+            first: AtomicU64::new(NONE),
+            floor: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+        }
+    }
+
+    /// How many tasks wait. Without the lock: a hint.
+    #[inline]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// The least virtual run time of this CPU's tasks.
+    #[inline]
+    pub(super) fn floor(&self) -> u64 {
+        self.floor.load(Relaxed)
+    }
+
+    /// What the running task has used.
+    #[inline]
+    pub(super) fn running(&self) -> u64 {
+        self.running.load(Relaxed)
+    }
+
+    /// Notes what the running task has used, and raises the floor to it or to the first that waits.
+    #[inline]
+    pub(super) fn set_running(&self, vruntime: u64) {
+        self.running.store(vruntime, Relaxed);
+        let least = vruntime.min(self.first());
+        if least > self.floor.load(Relaxed) {
+            self.floor.store(least, Relaxed);
+        }
+    }
+
+    /// The virtual run time of the task that is to run next; `u64::MAX` if none waits.
+    #[inline]
+    pub(super) fn first(&self) -> u64 {
+        self.first.load(Relaxed)
+    }
+
+    fn update_figures(&self, tasks: &Waiting) {
+        self.waiting.store(tasks.heap.len(), Relaxed);
+        self.first.store(tasks.heap.peek().map_or(NONE, |entry| entry.vruntime), Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn push(&self, vruntime: u64, task: Arc<Task>) {
+        let mut tasks = self.tasks.lock();
+        let number = tasks.next_number;
+        tasks.next_number = number + 1;
+        tasks.heap.push(Entry { vruntime, number, task });
+        self.update_figures(&tasks);
+    }
+
+    /// Takes the task that is to run next.
+    #[inline]
+    pub(super) fn pop(&self) -> Option<Arc<Task>> {
+        if self.waiting() == 0 {
+            return None;
+        }
+        self.pop_if(|_| true)
+    }
+
+    /// As [`pop`](Self::pop), if the task is one that `wanted` accepts.
+    #[inline]
+    pub(super) fn pop_if(&self, wanted: impl Fn(&Task) -> bool) -> Option<Arc<Task>> {
+        let mut tasks = self.tasks.lock();
+        if !wanted(&tasks.heap.peek()?.task) {
+            return None;
+        }
+        let entry = tasks.heap.pop()?;
+        self.update_figures(&tasks);
+        Some(entry.task)
+    }
+}
