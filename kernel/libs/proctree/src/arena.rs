@@ -1,11 +1,12 @@
 //! Slots that never move, reached by index.
 //!
-//! Every link of the process tree is a [`Link`]: 32 bits, typed by what it points to, so that a thread's index cannot be
-//! used to reach a process. The outside world gets an [`Id`]: a link with the generation of the slot, so that an id kept
-//! over the death of its process is recognised as stale instead of reaching whoever lives in the slot now.
+//! Every link of the process tree is a [`Link`]: 32 bits, typed by what it points to, so that a thread's
+//! index cannot be used to reach a process. The outside world gets an [`Id`]: a link with the generation of
+//! the slot, so that an id kept over the death of its process is recognised as stale instead of reaching
+//! whoever lives in the slot now.
 //!
-//! An [`Arena`] grows by chunks of [`CHUNK`] slots that the caller allocates beforehand, outside its lock: taking and
-//! returning a slot never allocates, frees or moves memory.
+//! An [`Arena`] grows by chunks of [`CHUNK`] slots that the caller allocates beforehand, outside its lock:
+//! taking and returning a slot never allocates, frees or moves memory.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{fmt, hash::Hash, hash::Hasher, marker::PhantomData};
@@ -16,7 +17,7 @@ const CHUNK_BITS: u32 = CHUNK.trailing_zeros();
 const CHUNK_MASK: u32 = CHUNK as u32 - 1;
 const NONE: u32 = u32::MAX;
 
-/// What a [`Link`] or an [`Id`] points to.
+/// What an [`Id`] points to.
 pub mod marker {
     /// A process (thread group).
     pub enum Process {}
@@ -53,7 +54,8 @@ impl<M> Id<M> {
         (self.generation as u64) << 32 | self.index as u64
     }
 
-    /// The id of a word made by [`to_bits`](Self::to_bits). Any other word makes an id that is at worst stale.
+    /// The id of a word made by [`to_bits`](Self::to_bits). Any other word makes an id that is at worst
+    /// stale.
     pub const fn from_bits(bits: u64) -> Self {
         Id { index: bits as u32, generation: (bits >> 32) as u32, kind: PhantomData }
     }
@@ -246,7 +248,8 @@ impl<M, T> Arena<M, T> {
     }
 }
 
-/// A link held by the table always points to a slot in use: the table removes every link to a node before the node.
+/// A link held by the table always points to a slot in use: the table removes every link to a node before the
+/// node.
 impl<M, T> core::ops::Index<Link<M>> for Arena<M, T> {
     type Output = T;
 

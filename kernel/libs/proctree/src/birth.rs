@@ -13,13 +13,15 @@ use crate::{
 
 /// A process to be linked by [`Table::fork`].
 pub struct NewProcess<K: Kernel> {
-    /// From [`Table::alloc_pid`]: used up on success, still the caller's (to use again, or to cancel) on failure.
+    /// From [`Table::alloc_pid`]: used up on success, still the caller's (to use again, or to cancel) on
+    /// failure.
     pub pid: PidId,
     /// The payload.
     pub process: K::Process,
     /// The payload of its only thread.
     pub thread: K::Thread,
-    /// The signal for the parent, 0 for none. With `sibling` that of the caller's process is used instead (rule 6.4).
+    /// The signal for the parent, 0 for none. With `sibling` that of the caller's process is used instead
+    /// (rule 6.4).
     pub exit_signal: u8,
     /// CLONE_PARENT: the caller's parent becomes the child's parent.
     pub sibling: bool,
@@ -54,11 +56,12 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// Links a child of `caller`, or with `sibling` of the caller's parent (rule 6.1, last step). The child is in the caller's
-    /// group and session; it gets `has_child_subreaper` (rule 1.13) and its ppid. The first process of a namespace
-    /// becomes its init.
+    /// Links a child of `caller`, or with `sibling` of the caller's parent (rule 6.1, last step). The child
+    /// is in the caller's group and session; it gets `has_child_subreaper` (rule 1.13) and its ppid. The
+    /// first process of a namespace becomes its init.
     ///
-    /// ENOMEM: the namespace's init is dead or dying (6.14), or no slot. EINVAL: `sibling` of an init (6.2). ESRCH: stale ids.
+    /// ENOMEM: the namespace's init is dead or dying (6.14), or no slot. EINVAL: `sibling` of an init (6.2).
+    /// ESRCH: stale ids.
     pub fn fork(&mut self, caller: ThreadId, new: NewProcess<K>) -> Result<Ids, Refused<NewProcess<K>>> {
         match self.check_fork(caller, &new) {
             Ok((pid, ns, inheritance)) => Ok(self.link(new, pid, ns, inheritance)),
@@ -210,9 +213,9 @@ impl<K: Kernel> Table<K> {
         Ok(self.ids(new))
     }
 
-    /// The point of no return of an execve by `thread`, when all other threads have exited. A dead leader may remain: `thread`
-    /// takes over its pid, and its own becomes free (rule 10.12). The exit signal becomes SIGCHLD, the exec id moves
-    /// on (5.8), and the parent may not `setpgid` it any more (8.3).
+    /// The point of no return of an execve by `thread`, when all other threads have exited. A dead leader may
+    /// remain: `thread` takes over its pid, and its own becomes free (rule 10.12). The exit signal becomes
+    /// SIGCHLD, the exec id moves on (5.8), and the parent may not `setpgid` it any more (8.3).
     ///
     /// EAGAIN: other threads are left. ESRCH: stale id.
     pub fn exec(&mut self, thread: ThreadId, sink: &mut impl Sink<K>) -> Result<(), Error> {

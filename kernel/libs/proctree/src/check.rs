@@ -1,8 +1,9 @@
 //! The invariants of the spec as code: a walk over everything, for tests and test builds.
 //!
-//! Of I1-I12 the table sees I1 (tree), I2 (each process is reaped once: a record has one owner, so by type), I3 and I4 in part (event trees
-//! agree with the children's state), I5 (no live process below a dead namespace init that was reaped), I6 (numbers and their users), I7
-//! (`has_child_subreaper`), I11 in part (a zombie has no stop or continue report). The others are about things the kernel keeps.
+//! Of I1-I12 the table sees I1 (tree), I2 (each process is reaped once: a record has one owner, so by type),
+//! I3 and I4 in part (event trees agree with the children's state), I5 (no live process below a dead
+//! namespace init that was reaped), I6 (numbers and their users), I7 (`has_child_subreaper`), I11 in part (a
+//! zombie has no stop or continue report). The others are about things the kernel keeps.
 
 use crate::{
     arena::Link,
@@ -145,7 +146,7 @@ impl<K: Kernel> Table<K> {
         Ok(())
     }
 
-    /// I7: below a subreaper, up to the init of the namespace, all are marked. What getppid answers is right, too.
+    /// I7: below a subreaper all are marked, up to the init of the namespace.
     fn check_subreaper(&self, process: ProcLink) -> Check {
         let node = &self.processes[process];
         let Some(payload) = node.payload() else {
@@ -158,7 +159,9 @@ impl<K: Kernel> Table<K> {
         while let Some(thread) = above.some() {
             let ancestor = self.threads[thread].process;
             let node_above = &self.processes[ancestor];
-            if node_above.level != node.level {
+            // An init adopts with or without the mark, and takes orphans of processes put into its namespace
+            // from outside, which have none (rules 1.15, 2.5).
+            if node_above.level != node.level || self.is_init(ancestor) {
                 break;
             }
             let subreaper = node_above.payload().is_some_and(|payload| payload.is_child_subreaper());

@@ -1,15 +1,17 @@
-//! Children with something to report, in child-list order: what makes `wait(-1)` O(log z) however many children live.
+//! Children with something to report, in child-list order: what makes `wait(-1)` O(log z) however many
+//! children live.
 //!
-//! Each thread has one tree of those of its children that are zombies or have an unread stop or continue report. The key is
-//! `seq`, which grows along the child list, so "the first reportable child" is the leftmost node that matches; each
-//! node knows which reports there are below it ([`EventNode::all`]), so that a search descends straight to it.
+//! Each thread has one tree of those of its children that are zombies or have an unread stop or continue
+//! report. The key is `seq`, which grows along the child list, so "the first reportable child" is the
+//! leftmost node that matches; each node knows which reports there are below it ([`EventNode::all`]), so that
+//! a search descends straight to it.
 //!
-//! The tree is a treap: the priority is a hash of the slot's index, so it needs no room and the shape is random. Its *join*
-//! (all keys of one tree below all keys of the other) costs O(log z): a dying thread's tree goes to the adopter
-//! in one step, since adopted children are appended behind all others (rule 2.13).
+//! The tree is a treap: the priority is a hash of the slot's index, so it needs no room and the shape is
+//! random. Its *join* (all keys of one tree below all keys of the other) costs O(log z): a dying thread's
+//! tree goes to the adopter in one step, since adopted children are appended behind all others (rule 2.13).
 //!
-//! A child reports one thing at a time: death hides the rest, a continue cancels a stop report and the other way round
-//! (rules 4.11-4.13).
+//! A child reports one thing at a time: death hides the rest, a continue cancels a stop report and the other
+//! way round (rules 4.11-4.13).
 
 use crate::{
     arena::{Arena, Link, marker},

@@ -1,18 +1,19 @@
 //! What happens when a process dies.
 //!
-//! 1. **A thread begins to exit** ([`Table::mark_exiting`]): from here on it adopts nobody (rule 2.2), while the kernel
-//!    releases its memory, files and so on, which takes a while and no table lock (rule 3.9).
+//! 1. **A thread begins to exit** ([`Table::mark_exiting`]): from here on it adopts nobody (rule 2.2), while
+//!    the kernel releases its memory, files and so on, which takes a while and no table lock (rule 3.9).
 //! 2. **It is gone** ([`Table::exit`]). Everything below is one atomic step (rules 0.5, 2.17):
-//!    1. Its children get a new parent, each in turn, in list order (`reparent`): a live sibling thread, else the nearest
-//!       live subreaper, else the namespace's init. Children that have died already are announced to the adopter
-//!       *before* the dying process is announced to its own parent (rule 2.12).
-//!    2. Is it not the last thread, that is all. A thread other than the leader vanishes without a word (3.7); a leader stays
-//!       as a dead thread, since its pid is the process's (3.6).
-//!    3. With the last thread the process dies. If it was the only link that kept its process group from being orphaned, and
-//!       a member is stopped, the group gets SIGHUP and SIGCONT (2.21).
+//!    1. Its children get a new parent, each in turn, in list order (`reparent`): a live sibling thread, else
+//!       the nearest live subreaper, else the namespace's init. Children that have died already are announced
+//!       to the adopter *before* the dying process is announced to its own parent (rule 2.12).
+//!    2. Is it not the last thread, that is all. A thread other than the leader vanishes without a word
+//!       (3.7); a leader stays as a dead thread, since its pid is the process's (3.6).
+//!    3. With the last thread the process dies. If it was the only link that kept its process group from
+//!       being orphaned, and a member is stopped, the group gets SIGHUP and SIGCONT (2.21).
 //!    4. The process becomes a zombie: the payload goes back to the caller, the record stays.
 //!    5. Its parent is signalled and woken (section 5), and if it ignores its children, the zombie is
-//!       released at once (4.23); else it stands in the parent's event tree until it is reaped ([`Table::reap`]).
+//!       released at once (4.23); else it stands in the parent's event tree until it is reaped
+//!       ([`Table::reap`]).
 //!
 //! Nothing here allocates. What is to be freed goes to the caller or its sink.
 
@@ -43,8 +44,8 @@ pub enum Fate<K: Kernel> {
 }
 
 impl<K: Kernel> Table<K> {
-    /// The thread begins to exit: it adopts nobody any more (rule 2.2). Returns how many threads of its process have not
-    /// begun (0: the caller is the last to begin). `None`: stale id.
+    /// The thread begins to exit: it adopts nobody any more (rule 2.2). Returns how many threads of its
+    /// process have not begun (0: the caller is the last to begin). `None`: stale id.
     pub fn mark_exiting(&mut self, thread: ThreadId) -> Option<u32> {
         let thread = self.threads.resolve(thread)?;
         self.begin_exit(thread);
@@ -59,10 +60,11 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// The thread is gone: steps 2.1 to 2.5 of the story above. `record` is asked for what will be left of the process, if this
-    /// was its last thread.
+    /// The thread is gone: steps 2.1 to 2.5 of the story above. `record` is asked for what will be left of
+    /// the process, if this was its last thread.
     ///
-    /// `None`, and nothing changed: the id is stale, or this is the last thread of the global init, which must not exit (2.19).
+    /// `None`, and nothing changed: the id is stale, or this is the last thread of the global init, which
+    /// must not exit (2.19).
     pub fn exit(
         &mut self,
         thread: ThreadId,
@@ -142,7 +144,8 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// Drops all but the record and the pid. The event tree learns of the zombie once it is known that it stays.
+    /// Drops all but the record and the pid. The event tree learns of the zombie once it is known that it
+    /// stays.
     fn become_zombie(
         &mut self,
         process: ProcLink,
@@ -168,9 +171,10 @@ impl<K: Kernel> Table<K> {
 
     /// Signals and wakes the parent of a zombie. Returns whether it is to be released at once.
     ///
-    /// The signal is the exit signal, but SIGCHLD if the parent did an exec since the child was made (5.8): the parent's new
-    /// program may not expect the other one. Only SIGCHLD can be ignored (4.25); SIG_IGN also drops the signal,
-    /// SA_NOCLDWAIT does not (5.7). Waiters are woken in any case (5.12): one that waits for the last child is to fail.
+    /// The signal is the exit signal, but SIGCHLD if the parent did an exec since the child was made (5.8):
+    /// the parent's new program may not expect the other one. Only SIGCHLD can be ignored (4.25); SIG_IGN
+    /// also drops the signal, SA_NOCLDWAIT does not (5.7). Waiters are woken in any case (5.12): one that
+    /// waits for the last child is to fail.
     pub(crate) fn announce_death(&mut self, zombie: ProcLink, sink: &mut impl Sink<K>) -> bool {
         let node = &self.processes[zombie];
         let parent = self.threads[node.parent].process;
@@ -223,7 +227,7 @@ impl<K: Kernel> Table<K> {
         self.apply(process, effect);
     }
 
-    // ---- reaping --------------------------------------------------------------------------------------------------
+    // ---- reaping -------------------------------------------------------------------------------
 
     /// Takes a zombie out of the table. `None`: stale, or not a zombie: another thread was quicker (4.28).
     pub fn reap(&mut self, zombie: ProcId, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
@@ -231,7 +235,8 @@ impl<K: Kernel> Table<K> {
         if self.processes[zombie].is_zombie() { self.release(zombie, sink) } else { None }
     }
 
-    /// Unlinks a zombie from everything, and frees the numbers that nobody else uses. `None` can't be: it is a zombie.
+    /// Unlinks a zombie from everything, and frees the numbers that nobody else uses. `None` can't be: it is
+    /// a zombie.
     pub(crate) fn release(&mut self, zombie: ProcLink, sink: &mut impl Sink<K>) -> Option<Reaped<K>> {
         self.set_event(zombie, 0);
         let id = self.processes.id(zombie);

@@ -1,8 +1,8 @@
 //! What the table needs from the kernel: its types, a few questions about a process, and a sink for effects.
 //!
-//! The table decides *that* something happens and in which order; the kernel does it. A [`Sink`] is called during an
-//! operation, under the caller's lock, and gets references into the table: it can't call the table again (the borrow
-//! checker sees to that), must not sleep, and should not allocate or free.
+//! The table decides *that* something happens and in which order; the kernel does it. A [`Sink`] is called
+//! during an operation, under the caller's lock, and gets references into the table: it can't call the table
+//! again (the borrow checker sees to that), must not sleep, and should not allocate or free.
 
 use crate::{
     arena::{NsId, PidId, ProcId, ThreadId},
@@ -23,7 +23,8 @@ pub trait Kernel {
 /// What the table asks a live process, and what it writes to it.
 ///
 /// The values live in the payload, not in the table, so that they can be *read* without the table's lock
-/// (`PR_GET_CHILD_SUBREAPER`, `getppid`). They are *written* only by the table, under its lock: relaxed atomics suffice.
+/// (`PR_GET_CHILD_SUBREAPER`, `getppid`). They are *written* only by the table, under its lock: relaxed
+/// atomics suffice.
 pub trait ProcessPayload {
     /// Adopts the orphans of its descendants (rule 1.3).
     fn is_child_subreaper(&self) -> bool;
@@ -33,8 +34,8 @@ pub trait ProcessPayload {
     fn has_child_subreaper(&self) -> bool;
     /// Only the table calls this.
     fn set_has_child_subreaper(&self);
-    /// The number of the parent in the process's own pid namespace, 0 if it is not in it: what `getppid` answers (2.18).
-    /// Only the table calls this, at fork and whenever the parent becomes another process.
+    /// The number of the parent in the process's own pid namespace, 0 if it is not in it: what `getppid`
+    /// answers (2.18). Only the table calls this, at fork and whenever the parent becomes another process.
     fn set_ppid(&self, ppid: u32);
     /// What the process does with its dead children, at this moment (rules 4.23, 5.7).
     fn child_policy(&self) -> ChildPolicy;
@@ -74,9 +75,9 @@ pub enum ChildPolicy {
 
 /// What a signal did to the group stop of its target, so that the table can keep its books.
 ///
-/// SIGCONT ends a group stop when it is *generated*, SIGKILL (and any fatal signal) voids it. Signals sent through a
-/// [`Sink`] can be either: the sink says so, and the table does what [`Table::continued`](crate::Table::continued) or
-/// [`Table::void_stop`](crate::Table::void_stop) would do.
+/// SIGCONT ends a group stop when it is *generated*, SIGKILL (and any fatal signal) voids it. Signals sent
+/// through a [`Sink`] can be either: the sink says so, and the table does what
+/// [`Table::continued`](crate::Table::continued) or [`Table::void_stop`](crate::Table::void_stop) would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing.
@@ -151,8 +152,8 @@ pub struct Reaped<K: Kernel> {
 
 /// Where effects go, in the order of the spec.
 pub trait Sink<K: Kernel> {
-    /// Send `signal` to the process `to`: its parent thread died (rules 1.22-1.26). `thread` is the one that asked for it.
-    /// si_code SI_USER. The receiver's `ppid` is the new one already.
+    /// Send `signal` to the process `to`: its parent thread died (rules 1.22-1.26). `thread` is the one that
+    /// asked for it. si_code SI_USER. The receiver's `ppid` is the new one already.
     fn parent_death(
         &mut self,
         to: &K::Process,
@@ -161,14 +162,16 @@ pub trait Sink<K: Kernel> {
         from: Dying<'_, K>,
     ) -> Effect;
 
-    /// Send `signal` to the parent of a child that exited (its exit signal, 5.8) or stopped or continued (SIGCHLD; not
-    /// if the parent ignores it or has SA_NOCLDSTOP: the sink looks, rule 5.2). [`wake_waiters`](Self::wake_waiters) follows.
+    /// Send `signal` to the parent of a child that exited (its exit signal, 5.8) or stopped or continued
+    /// (SIGCHLD; not if the parent ignores it or has SA_NOCLDSTOP: the sink looks, rule 5.2).
+    /// [`wake_waiters`](Self::wake_waiters) follows.
     fn child_signal(&mut self, to: &Parent<'_, K>, signal: u8, child: &Child<'_, K>) -> Effect;
 
     /// Wake the threads of `parent` that wait for `child`, whatever it does with signals (rule 5.12).
     fn wake_waiters(&mut self, parent: &Parent<'_, K>, child: &Child<'_, K>);
 
-    /// Send SIGHUP or SIGCONT to a member of a newly orphaned process group, SI_KERNEL (rule 2.24). Zombies are left out.
+    /// Send SIGHUP or SIGCONT to a member of a newly orphaned process group, SI_KERNEL (rule 2.24). Zombies
+    /// are left out.
     fn orphaned_pgrp(&mut self, to: &K::Process, signal: u8) -> Effect;
 
     /// A process was reaped without a wait, since its parent ignores its children (rules 2.11, 4.23).
@@ -177,7 +180,8 @@ pub trait Sink<K: Kernel> {
     /// Nobody uses these numbers any more; they can be given out again, at once.
     fn pid_freed(&mut self, pid: PidId, numbers: Numbers);
 
-    /// All pids of the namespace but those of its init's threads are free: wake the init, if it waits for this to exit (9.6).
+    /// All pids of the namespace but those of its init's threads are free: wake the init, if it waits for
+    /// this to exit (9.6).
     fn namespace_quiet(&mut self, ns: NsId, init: Option<&K::Process>);
 }
 
@@ -202,7 +206,8 @@ pub enum Error {
     Srch = 3,
     /// EAGAIN: pid numbers exhausted
     Again = 11,
-    /// ENOMEM: no slot (see [`Table::is_short`](crate::Table::is_short)), or the namespace is dead (rule 6.14)
+    /// ENOMEM: no slot (see [`Table::is_short`](crate::Table::is_short)), or the namespace is dead (rule
+    /// 6.14)
     NoMem = 12,
     /// EACCES
     Access = 13,

@@ -3,9 +3,10 @@
 #![warn(missing_docs)]
 //! The process table: who is whose child, who adopts an orphan, who is told of a death, who reaps it.
 //!
-//! A [`Table`] owns every link of the process tree, by index: parents and children, threads, process groups, sessions, pids
-//! and pid namespaces. It is a value without a lock; the kernel keeps it behind *one* lock, and the borrow checker proves
-//! that no link is touched without it. The crate knows no hardware and runs its tests on the host:
+//! A [`Table`] owns every link of the process tree, by index: parents and children, threads, process groups,
+//! sessions, pids and pid namespaces. It is a value without a lock; the kernel keeps it behind *one* lock,
+//! and the borrow checker proves that no link is touched without it. The crate knows no hardware and runs its
+//! tests on the host:
 //!
 //! ```text
 //! cargo test -p proctree                       all of the below, a few seconds
@@ -33,11 +34,13 @@
 //!
 //! # Rules
 //!
-//! - An operation is one method, so it is atomic (rule 0.5), and it checks everything before it changes anything.
-//! - Effects go to a [`Sink`] during the operation, in the order of the spec. Nothing is allocated, except in `try_new` and
-//!   (the spine of an arena) [`Table::supply`]; what is to be freed is given back to the caller.
-//! - No recursion, and no loop over more than the operation changes, but for the walk up to a subreaper and over the members of
-//!   a process group with stopped members that loses a link.
+//! - An operation is one method, so it is atomic (rule 0.5), and it checks everything before it changes
+//!   anything.
+//! - Effects go to a [`Sink`] during the operation, in the order of the spec. Nothing is allocated, except in
+//!   `try_new` and (the spine of an arena) [`Table::supply`]; what is to be freed is given back to the
+//!   caller.
+//! - No recursion, and no loop over more than the operation changes, but for the walk up to a subreaper and
+//!   over the members of a process group with stopped members that loses a link.
 //! - Ids from outside may be stale; links inside never are.
 //!
 //! Rule numbers are those of `spec/lifecycle.md`.

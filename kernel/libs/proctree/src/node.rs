@@ -9,9 +9,10 @@
 //!                          threads ─▶ Thread ◀─▶ Thread        leader first, then creation order
 //! ```
 //!
-//! Children belong to the *thread* that made or adopted them (rules 0.2, 2.9, 4.9), so a process has as many child lists
-//! as threads. Everything else is the process's. There is room for a tracer: a link from a thread to the thread that traces
-//! it, with a list of tracees beside [`Children`], does not change anything here: `parent` is always the *real* parent.
+//! Children belong to the *thread* that made or adopted them (rules 0.2, 2.9, 4.9), so a process has as many
+//! child lists as threads. Everything else is the process's. There is room for a tracer: a link from a thread
+//! to the thread that traces it, with a list of tracees beside [`Children`], does not change anything here:
+//! `parent` is always the *real* parent.
 
 use crate::{
     arena::{Link, marker},
@@ -191,7 +192,8 @@ impl Children {
         Children { first: Link::NONE, last: Link::NONE, events: Link::NONE, count: [0; 2], zombies: [0; 2] };
 }
 
-/// Index of a child's class in [`Children::count`]: 0 normal, 1 "clone" (exit signal other than SIGCHLD; rule 4.8).
+/// Index of a child's class in [`Children::count`]: 0 normal, 1 "clone" (exit signal other than SIGCHLD; rule
+/// 4.8).
 pub(crate) fn class(exit_signal: u8) -> usize {
     (exit_signal != SIGCHLD) as usize
 }

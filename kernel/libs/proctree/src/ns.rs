@@ -1,7 +1,7 @@
 //! Pid namespaces: levels, their numbers and their init (section 9).
 //!
-//! A pid of a namespace at level n has n + 1 numbers: one in its own namespace, one in each above. A process sees those
-//! whose pid has a number in its own namespace.
+//! A pid of a namespace at level n has n + 1 numbers: one in its own namespace, one in each above. A process
+//! sees those whose pid has a number in its own namespace.
 
 use crate::{
     arena::{Link, NsId, PidId, ProcId, ThreadId},
@@ -36,7 +36,7 @@ impl Namespace {
 }
 
 impl<K: Kernel> Table<K> {
-    // ---- namespaces -----------------------------------------------------------------------------------------------
+    // ---- namespaces -----------------------------------------------------------------------------
 
     /// A namespace below `parent`. ENOSPC beyond 32 levels; ENOMEM: no slot; ESRCH: stale id.
     pub fn add_namespace(
@@ -59,8 +59,8 @@ impl<K: Kernel> Table<K> {
         Ok(self.namespaces.id(ns))
     }
 
-    /// Removes a namespace that has neither pids nor namespaces below; the caller drops the rest outside its lock.
-    /// `None`: stale, in use, or the initial one.
+    /// Removes a namespace that has neither pids nor namespaces below; the caller drops the rest outside its
+    /// lock. `None`: stale, in use, or the initial one.
     pub fn remove_namespace(&mut self, ns: NsId) -> Option<NumberSpace> {
         let ns = self.namespaces.resolve(ns)?;
         let node = &self.namespaces[ns];
@@ -97,8 +97,8 @@ impl<K: Kernel> Table<K> {
         Some(self.processes.id(self.namespaces[ns].init.some()?))
     }
 
-    /// Pids with a number in the namespace, those of namespaces below included: the init of a dying namespace waits until
-    /// only its own threads are left (rule 9.6).
+    /// Pids with a number in the namespace, those of namespaces below included: the init of a dying namespace
+    /// waits until only its own threads are left (rule 9.6).
     pub fn ns_pids(&self, ns: NsId) -> usize {
         self.namespaces.resolve(ns).map_or(0, |ns| self.namespaces[ns].pids as usize)
     }
@@ -118,17 +118,18 @@ impl<K: Kernel> Table<K> {
         self.namespaces[self.processes[process].ns].init == process
     }
 
-    // ---- pids -----------------------------------------------------------------------------------------------------
+    // ---- pids ----------------------------------------------------------------------------------
 
-    /// Takes a number in `ns` and in each above it (rule 6.17). `numbers` is from [`Numbers::for_level`] with the level of
-    /// `ns`. EAGAIN: numbers exhausted. ENOMEM: the namespace's init is dead (6.14), or no slot. EINVAL: wrong level.
+    /// Takes a number in `ns` and in each above it (rule 6.17). `numbers` is from [`Numbers::for_level`] with
+    /// the level of `ns`. EAGAIN: numbers exhausted. ENOMEM: the namespace's init is dead (6.14), or no slot.
+    /// EINVAL: wrong level.
     pub fn alloc_pid(&mut self, ns: NsId, numbers: Numbers) -> Result<PidId, Refused<Numbers>> {
         self.alloc_pid_exact(ns, numbers, &[], &mut |_| true)
     }
 
-    /// The same with given numbers for the innermost levels, innermost first (clone3's set_tid, rule 6.7). `permitted` is
-    /// asked for each such namespace after the range checks. EINVAL: range, or not 1 in a namespace without init; EPERM;
-    /// EEXIST: in use.
+    /// The same with given numbers for the innermost levels, innermost first (clone3's set_tid, rule 6.7).
+    /// `permitted` is asked for each such namespace after the range checks. EINVAL: range, or not 1 in a
+    /// namespace without init; EPERM; EEXIST: in use.
     pub fn alloc_pid_exact(
         &mut self,
         ns: NsId,
@@ -151,7 +152,8 @@ impl<K: Kernel> Table<K> {
         Ok(self.pids.id(pid))
     }
 
-    /// Gives back a pid that was not used; the caller drops the numbers outside its lock. `None`: stale, or in use.
+    /// Gives back a pid that was not used; the caller drops the numbers outside its lock. `None`: stale, or
+    /// in use.
     pub fn cancel_pid(&mut self, pid: PidId) -> Option<Numbers> {
         let pid = self.pids.resolve(pid)?;
         if !self.pids[pid].reserved {

@@ -1,7 +1,7 @@
 //! Process groups and sessions (rules 8.1-8.8), and what becomes of a group that is orphaned (2.20-2.26).
 //!
-//! A group is the list of members in the pid of its number, and its session is a link there; so joining and leaving allocate
-//! nothing. A group without members does not exist.
+//! A group is the list of members in the pid of its number, and its session is a link there; so joining and
+//! leaving allocate nothing. A group without members does not exist.
 
 use crate::{
     arena::{Link, PidId, ProcId, ThreadId, marker},
@@ -20,11 +20,12 @@ pub enum NewPgrp {
 }
 
 impl<K: Kernel> Table<K> {
-    /// setpgid by `caller`. `target` is what its first argument resolved to, the caller's own pid for 0; a negative pgid (EINVAL)
-    /// and a number that does not resolve (ESRCH) are the caller's to refuse.
+    /// setpgid by `caller`. `target` is what its first argument resolved to, the caller's own pid for 0; a
+    /// negative pgid (EINVAL) and a number that does not resolve (ESRCH) are the caller's to refuse.
     ///
-    /// In this order: ESRCH: stale. EINVAL: a thread that is not a leader. For a child: EPERM: other session, EACCES: did an
-    /// exec. Neither child nor self: ESRCH. EPERM: session leader; no such group in the session.
+    /// In this order: ESRCH: stale. EINVAL: a thread that is not a leader. For a child: EPERM: other session,
+    /// EACCES: did an exec. Neither child nor self: ESRCH. EPERM: session leader; no such group in the
+    /// session.
     pub fn setpgid(
         &mut self,
         caller: ThreadId,
@@ -73,8 +74,8 @@ impl<K: Kernel> Table<K> {
         if node.flags.has(ProcFlags::SESSION_LEADER) { Err(Error::Perm) } else { Ok(()) }
     }
 
-    /// setsid: a new session, and in it a new group, of the caller's pid, which is returned (8.6). EPERM: a group of that number
-    /// exists. The controlling terminal is the caller's business. ESRCH: stale.
+    /// setsid: a new session, and in it a new group, of the caller's pid, which is returned (8.6). EPERM: a
+    /// group of that number exists. The controlling terminal is the caller's business. ESRCH: stale.
     pub fn setsid(&mut self, caller: ThreadId, sink: &mut impl Sink<K>) -> Result<PidId, Error> {
         let process = self.threads[self.live_thread(caller)?].process;
         let node = &mut self.processes[process];
@@ -137,7 +138,7 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    // ---- questions ------------------------------------------------------------------------------------------------
+    // ---- questions -----------------------------------------------------------------------------
 
     /// The process group.
     pub fn pgrp(&self, process: ProcId) -> Option<PidId> {
@@ -163,8 +164,8 @@ impl<K: Kernel> Table<K> {
         Some(self.pids.id(self.pids[pgrp].session))
     }
 
-    /// No member has a parent outside the group but inside the session (rule 2.20): stop signals of the terminal are not
-    /// acted on (7.20).
+    /// No member has a parent outside the group but inside the session (rule 2.20): stop signals of the
+    /// terminal are not acted on (7.20).
     pub fn is_orphaned_pgrp(&self, pgrp: PidId) -> bool {
         self.pids.resolve(pgrp).is_none_or(|pgrp| self.is_orphaned(pgrp, Link::NONE))
     }
@@ -173,7 +174,7 @@ impl<K: Kernel> Table<K> {
         self.pids[self.processes[process].pgrp].session
     }
 
-    // ---- orphaned groups ------------------------------------------------------------------------------------------
+    // ---- orphaned groups -----------------------------------------------------------------------
 
     /// A process dies that may have been the only link of its group to the rest of the session (2.21).
     pub(crate) fn hang_up_jobs_at_exit(&mut self, process: ProcLink, sink: &mut impl Sink<K>) {
@@ -184,8 +185,9 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// A link between `pgrp` and a parent in the group `outside` is cut: if it was one inside the session, `pgrp` has a
-    /// stopped member and is orphaned now, all members get SIGHUP, then all get SIGCONT (2.21-2.24).
+    /// A link between `pgrp` and a parent in the group `outside` is cut: if it was one inside the session,
+    /// `pgrp` has a stopped member and is orphaned now, all members get SIGHUP, then all get SIGCONT
+    /// (2.21-2.24).
     pub(crate) fn hang_up_jobs(
         &mut self,
         pgrp: PidLink,

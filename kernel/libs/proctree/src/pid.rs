@@ -1,8 +1,8 @@
 //! Pids: numbers per namespace level, how they are given out, and who keeps them allocated.
 //!
-//! A [`Pid`] is a node of its own, as in Linux: the thread, the process, the process group and the session of the same
-//! number share it, and the number is free when none of them is left (rule 0.4). Groups and sessions need no other
-//! node, so `setpgid` and `setsid` allocate nothing.
+//! A [`Pid`] is a node of its own, as in Linux: the thread, the process, the process group and the session of
+//! the same number share it, and the number is free when none of them is left (rule 0.4). Groups and sessions
+//! need no other node, so `setpgid` and `setsid` allocate nothing.
 
 use crate::{
     arena::{Link, NoMemory},
@@ -21,7 +21,8 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Room for the numbers of a pid in a namespace of this level. Allocates for levels above 0: call it without the lock.
+    /// Room for the numbers of a pid in a namespace of this level. Allocates for levels above 0: call it
+    /// without the lock.
     pub fn for_level(level: u32) -> Result<Self, NoMemory> {
         if level == 0 {
             return Ok(Numbers { inner: 0, outer: None });
@@ -134,8 +135,9 @@ impl NumberSpace {
         self.pid_max
     }
 
-    /// Changes the bound. A higher one than the bitmap has room for needs a new one, made by [`try_new`](Self::try_new) with the new
-    /// bound outside the lock: [`move_to`](Self::move_to). Numbers above a lower bound stay in use until they are freed.
+    /// Changes the bound. A higher one than the bitmap has room for needs a new one, made by
+    /// [`try_new`](Self::try_new) with the new bound outside the lock: [`move_to`](Self::move_to). Numbers
+    /// above a lower bound stay in use until they are freed.
     pub fn set_pid_max(&mut self, pid_max: u32) -> Result<(), TooSmall> {
         if pid_max as usize > self.bits.len() * 64 {
             return Err(TooSmall);
@@ -144,7 +146,8 @@ impl NumberSpace {
         Ok(())
     }
 
-    /// Moves numbers and cursor into a bitmap with more room; what is returned is to be dropped outside the lock.
+    /// Moves numbers and cursor into a bitmap with more room; what is returned is to be dropped outside the
+    /// lock.
     pub fn move_to(&mut self, mut larger: NumberSpace) -> NumberSpace {
         if larger.bits.len() < self.bits.len() {
             return larger;
@@ -156,7 +159,7 @@ impl NumberSpace {
         core::mem::replace(self, larger)
     }
 
-    /// The number given out last by [`alloc`](Self::alloc), or set by `ns_last_pid`.
+    /// The number given out last, or set by `ns_last_pid`.
     pub fn last(&self) -> u32 {
         self.cursor - 1
     }
@@ -166,7 +169,8 @@ impl NumberSpace {
         self.cursor = last.saturating_add(1);
     }
 
-    /// Takes the next free number after the last one, wrapping to 300 (to 1 if the cursor has never been past 300).
+    /// Takes the next free number after the last one, wrapping to 300 (to 1 if the cursor has never been past
+    /// 300).
     pub(crate) fn alloc(&mut self) -> Option<u32> {
         let low = if self.cursor > RESERVED { RESERVED } else { 1 };
         let start = self.cursor.max(low);

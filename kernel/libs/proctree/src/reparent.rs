@@ -1,20 +1,23 @@
 //! Reparenting: who adopts the children of a dying thread, and what each of them goes through (section 2).
 //!
-//! The adopter is sought once ([`Table::find_reaper`]), then the whole child list and the whole event tree are hooked behind
-//! the adopter's (rule 2.13): two steps whatever their length. Then each child is visited, in list order (2.15):
+//! The adopter is sought once ([`Table::find_reaper`]), then the whole child list and the whole event tree
+//! are hooked behind the adopter's (rule 2.13): two steps whatever their length. Then each child is visited,
+//! in list order (2.15):
 //!
 //! - its `parent` becomes the adopter, and its payload's ppid the adopter's number;
 //! - parent-death signals are sent, if a thread of it asked for one (1.22);
-//! - unless the adopter is a sibling thread, which is silent (2.9): the exit signal becomes SIGCHLD (2.10), a zombie is announced
-//!   to the adopter, who may not want it (2.11), and a process group that the dying process kept from being orphaned
-//!   is told so, if it is now and has stopped members (2.22).
+//! - unless the adopter is a sibling thread, which is silent (2.9): the exit signal becomes SIGCHLD (2.10), a
+//!   zombie is announced to the adopter, who may not want it (2.11), and a process group that the dying
+//!   process kept from being orphaned is told so, if it is now and has stopped members (2.22).
 //!
-//! A live child that needs none of these, the usual one, takes the short path: two stores into its node and one into its payload.
-//! (An indirection, shared by all children of a thread, would make even that O(1), but every getppid, and every
-//! walk up the ancestors, would then have to chase a chain of dead owners: not worth it at this price.)
+//! A live child that needs none of these, the usual one, takes the short path: two stores into its node and
+//! one into its payload. (An indirection, shared by all children of a thread, would make even that O(1), but
+//! every getppid, and every walk up the ancestors, would then have to chase a chain of dead owners: not worth
+//! it at this price.)
 //!
-//! While the loop runs, children further down the list still have the dying thread as `parent`, and that is how the
-//! orphaned-group check of an earlier one must see them; their place in list and tree is the adopter's already.
+//! While the loop runs, children further down the list still have the dying thread as `parent`, and that is
+//! how the orphaned-group check of an earlier one must see them; their place in list and tree is the
+//! adopter's already.
 
 use crate::{
     arena::{Link, ThreadId},
@@ -39,8 +42,9 @@ struct Adoption {
 }
 
 impl<K: Kernel> Table<K> {
-    /// PR_SET_PDEATHSIG: the signal to be sent to the thread's process when the thread's parent *thread* dies, 0 for none.
-    /// Under the same lock as exit, so that either the signal is sent or the caller sees the new parent (rule 1.30).
+    /// PR_SET_PDEATHSIG: the signal to be sent to the thread's process when the thread's parent *thread*
+    /// dies, 0 for none. Under the same lock as exit, so that either the signal is sent or the caller sees
+    /// the new parent (rule 1.30).
     pub fn set_pdeath(&mut self, thread: ThreadId, signal: u8) {
         if let Ok(thread) = self.live_thread(thread) {
             let node = &mut self.threads[thread];
@@ -83,8 +87,8 @@ impl<K: Kernel> Table<K> {
         self.visit_orphans(first, &adoption, sink);
     }
 
-    /// Rule 2.1: (a) the first live thread of the dying one's process, (b) the nearest ancestor that is a subreaper and has a
-    /// live thread, (c) the init of the dying process's namespace.
+    /// Rule 2.1: (a) the first live thread of the dying one's process, (b) the nearest ancestor that is a
+    /// subreaper and has a live thread, (c) the init of the dying process's namespace.
     fn find_reaper(&self, dying: ThreadLink) -> Option<ThreadLink> {
         let father = self.threads[dying].process;
         self.first_live_thread(father)
@@ -100,8 +104,8 @@ impl<K: Kernel> Table<K> {
             .find(|&t| self.threads[t].state == ThreadState::Live)
     }
 
-    /// Rules 2.3, 2.4: up the real parents, as long as they are on the dying process's namespace level, and only if a
-    /// subreaper has ever been above it.
+    /// Rules 2.3, 2.4: up the real parents, as long as they are on the dying process's namespace level, and
+    /// only if a subreaper has ever been above it.
     fn find_subreaper(&self, father: ProcLink) -> Option<ThreadLink> {
         let dying = &self.processes[father];
         if !dying.payload()?.has_child_subreaper() {
@@ -125,8 +129,9 @@ impl<K: Kernel> Table<K> {
         None
     }
 
-    /// A live thread of the namespace's init, or one that is dying but not gone: an init that waits for its namespace to empty
-    /// still takes its orphans (9.6). The inits above are for a namespace whose init is dead, which has no members.
+    /// A live thread of the namespace's init, or one that is dying but not gone: an init that waits for its
+    /// namespace to empty still takes its orphans (9.6). The inits above are for a namespace whose init is
+    /// dead, which has no members.
     fn find_init_thread(&self, ns: NsLink, dying: ThreadLink) -> Option<ThreadLink> {
         let mut ns = ns;
         while ns.is_some() {
@@ -144,7 +149,8 @@ impl<K: Kernel> Table<K> {
         None
     }
 
-    /// Hooks the list and the event tree of `from` behind those of `to`. The `seq`s follow in [`visit_orphans`](Self::visit_orphans).
+    /// Hooks the list and the event tree of `from` behind those of `to`. The `seq`s follow in
+    /// [`visit_orphans`](Self::visit_orphans).
     fn splice_children(&mut self, from: ThreadLink, to: ThreadLink) {
         let orphans = core::mem::replace(&mut self.threads[from].children, Children::NONE);
         let children = &mut self.threads[to].children;
@@ -162,7 +168,8 @@ impl<K: Kernel> Table<K> {
         children.events = events::join(&mut self.processes, children.events, orphans.events);
     }
 
-    /// Visits each orphan from `first` to the end of the adopter's list. Only the current one may leave the list meanwhile.
+    /// Visits each orphan from `first` to the end of the adopter's list. Only the current one may leave the
+    /// list meanwhile.
     fn visit_orphans(&mut self, first: ProcLink, adoption: &Adoption, sink: &mut impl Sink<K>) {
         let mut seq = self.next_seq;
         let mut child = first;
@@ -230,8 +237,8 @@ impl<K: Kernel> Table<K> {
         self.note_namespaces(child);
     }
 
-    /// Signals can make a child reportable, which needs its key: the rest of the list gets new ones early, for
-    /// they are still those of the old list. Does nothing if that was done before.
+    /// Signals can make a child reportable, which needs its key: the rest of the list gets new ones early,
+    /// for they are still those of the old list. Does nothing if that was done before.
     fn renumber(&mut self, rest: (ProcLink, u64)) {
         let (mut child, mut seq) = rest;
         while child.is_some() && self.processes[child].seq < seq {

@@ -1,7 +1,7 @@
 //! Group stops and what the parent hears of them (rules 4.12, 4.13, 5.2-5.4).
 //!
-//! Three things are kept apart: that a process *is* stopped (which orphaned groups ask, 2.20-2.26), the *report*, stopped or
-//! continued, that a wait consumes, and the *notice* to the parent.
+//! Three things are kept apart: that a process *is* stopped (which orphaned groups ask, 2.20-2.26), the
+//! *report*, stopped or continued, that a wait consumes, and the *notice* to the parent.
 
 use crate::{
     arena::ProcId,
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl<K: Kernel> Table<K> {
-    /// A group stop by `signal` is complete: its last thread stopped. A report is due, an unread continue report is lost (4.13),
-    /// and the parent is told. Nothing for a zombie or a stale id.
+    /// A group stop by `signal` is complete: its last thread stopped. A report is due, an unread continue
+    /// report is lost (4.13), and the parent is told. Nothing for a zombie or a stale id.
     pub fn stopped(&mut self, process: ProcId, signal: u8, sink: &mut impl Sink<K>) {
         let Some(process) = self.live_process(process) else {
             return;
@@ -29,8 +29,9 @@ impl<K: Kernel> Table<K> {
         self.tell_parent(process, SIGCHLD, ChildChange::Stopped(signal), sink);
     }
 
-    /// SIGCONT was generated, and ended or aborted a group stop: a continue report is due at once, an unread stop report is lost
-    /// (4.12). The parent is told later, when a thread runs again: [`notify_parent`](Self::notify_parent) (5.3).
+    /// SIGCONT was generated, and ended or aborted a group stop: a continue report is due at once, an unread
+    /// stop report is lost (4.12). The parent is told later, when a thread runs again:
+    /// [`notify_parent`](Self::notify_parent) (5.3).
     pub fn continued(&mut self, process: ProcId) {
         if let Some(process) = self.live_process(process) {
             self.apply(process, Effect::Continued);

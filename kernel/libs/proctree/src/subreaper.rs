@@ -1,8 +1,8 @@
 //! PR_SET_CHILD_SUBREAPER (rules 1.3-1.16).
 //!
-//! `is_child_subreaper` says that a process adopts orphans below it; `has_child_subreaper`, that looking for one above is
-//! worth while when the process dies. The second is sticky: it is inherited at fork, spread when the first is set, and never
-//! cleared, so a process that has it can rely on all its descendants having it.
+//! `is_child_subreaper` says that a process adopts orphans below it; `has_child_subreaper`, that looking for
+//! one above is worth while when the process dies. The second is sticky: it is inherited at fork, spread when
+//! the first is set, and never cleared, so a process that has it can rely on all its descendants having it.
 //!
 //! Both are in the payload, to be read without the lock; only this file and fork write them.
 
@@ -14,8 +14,9 @@ use crate::{
 };
 
 impl<K: Kernel> Table<K> {
-    /// Makes the process a subreaper, or ends that. Existing descendants are covered when this returns (1.9, 13.2); nothing
-    /// that was adopted elsewhere comes back (1.10). Setting it again costs nothing while it is set.
+    /// Makes the process a subreaper, or ends that. Existing descendants are covered when this returns (1.9,
+    /// 13.2); nothing that was adopted elsewhere comes back (1.10). Setting it again costs nothing while it
+    /// is set.
     pub fn set_child_subreaper(&mut self, process: ProcId, on: bool) {
         let Some(process) = self.processes.resolve(process) else {
             return;
@@ -30,8 +31,9 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// Marks the descendants, leaving out whole subtrees: of those that are marked, for theirs are too; and of namespace inits,
-    /// for nothing below them ever looks further up (1.13). The process's own mark plays no part.
+    /// Marks the descendants, leaving out whole subtrees: of those that are marked, for theirs are too; and
+    /// of namespace inits, for nothing below them ever looks further up (1.13). The process's own mark plays
+    /// no part.
     fn spread(&self, subreaper: ProcLink) {
         let mut next = self.first_child(subreaper);
         while let Some(process) = next {

@@ -105,7 +105,7 @@ impl<K: Kernel> Table<K> {
         refill(&mut self.namespaces, &mut supply.namespaces)
     }
 
-    // ---- one process ----------------------------------------------------------------------------------------------
+    // ---- one process ---------------------------------------------------------------------------
 
     /// Payload of a live process, record of a zombie.
     pub fn body(&self, process: ProcId) -> Option<Body<&K::Process, &K::Record>> {
@@ -167,7 +167,7 @@ impl<K: Kernel> Table<K> {
         self.processes.resolve(process).is_some_and(|process| self.processes[process].flags.has(flag))
     }
 
-    // ---- one thread -----------------------------------------------------------------------------------------------
+    // ---- one thread ----------------------------------------------------------------------------
 
     /// The payload of a thread that has not exited.
     pub fn thread(&self, thread: ThreadId) -> Option<&K::Thread> {

@@ -1,7 +1,7 @@
 //! Which child a wait gets (section 4).
 //!
-//! Linux walks the calling thread's children in list order, then those of its sibling threads, and takes the first with anything
-//! to report (4.10). Here the answer is looked up:
+//! Linux walks the calling thread's children in list order, then those of its sibling threads, and takes the
+//! first with anything to report (4.10). Here the answer is looked up:
 //!
 //! | wait for | with something to report | ECHILD or not |
 //! |---|---|---|
@@ -11,9 +11,10 @@
 //!
 //! times the threads of the caller's process (one, as a rule, and with `own_only`).
 //!
-//! A wait that finds [`Found::Nothing`] sleeps. It can't miss its wake-up if it registers with its process's waiters before it
-//! takes the table's lock to look (4.33): whatever becomes reportable later, becomes so under this lock, and wakes
-//! ([`Sink::wake_waiters`](crate::Sink::wake_waiters)) the waiters of the process that is its parent then.
+//! A wait that finds [`Found::Nothing`] sleeps. It can't miss its wake-up if it registers with its process's
+//! waiters before it takes the table's lock to look (4.33): whatever becomes reportable later, becomes so
+//! under this lock, and wakes ([`Sink::wake_waiters`](crate::Sink::wake_waiters)) the waiters of the process
+//! that is its parent then.
 
 use crate::{
     arena::{PidId, ProcId, ThreadId},
@@ -111,8 +112,9 @@ impl WaitFor {
 }
 
 impl<K: Kernel> Table<K> {
-    /// Looks for a child to report, in Linux's order (4.8-4.15): the calling thread's children in list order, then those of the
-    /// following sibling threads, cyclically. Changes nothing. A stale caller has no children.
+    /// Looks for a child to report, in Linux's order (4.8-4.15): the calling thread's children in list order,
+    /// then those of the following sibling threads, cyclically. Changes nothing. A stale caller has no
+    /// children.
     pub fn find_child(&self, caller: ThreadId, what: &WaitFor) -> Found {
         let Some(caller) = self.threads.resolve(caller) else {
             return Found::NoChild;
@@ -184,8 +186,9 @@ impl<K: Kernel> Table<K> {
         Err(self.members_from(first).any(|member| self.is_candidate(caller, member, what)))
     }
 
-    /// The first reportable child of a thread in a group. Walks the reportable children in order until one is a member, and the members
-    /// (in no useful order) to their end, in step: the cost is that of the shorter walk.
+    /// The first reportable child of a thread in a group. Walks the reportable children in order until one is
+    /// a member, and the members (in no useful order) to their end, in step: the cost is that of the shorter
+    /// walk.
     fn first_in_pgrp(&self, thread: ThreadLink, pgrp: PidLink, mask: u8) -> Option<ProcLink> {
         let mut reportable = events::first(&self.processes, self.threads[thread].children.events, mask);
         let mut members = self.members_from(self.pids[pgrp].first_member);
@@ -218,8 +221,8 @@ impl<K: Kernel> Table<K> {
         ours && what.wants_class(class(node.exit_signal)) && (what.exited || !node.is_zombie())
     }
 
-    /// The thread whose children are looked at after those of `thread`: the one behind it, cyclically, until the caller's turn comes
-    /// again.
+    /// The thread whose children are looked at after those of `thread`: the one behind it, cyclically, until
+    /// the caller's turn comes again.
     fn next_waiting(&self, caller: ThreadLink, thread: ThreadLink, what: &WaitFor) -> Option<ThreadLink> {
         if what.own_only {
             return None;

@@ -1,4 +1,5 @@
-//! Ways through the tree. None recurses: a kernel stack is small, and a tree of processes may be as deep as there are pids.
+//! Ways through the tree. None recurses: a kernel stack is small, and a tree of processes may be as deep as
+//! there are pids.
 
 use crate::{
     arena::{Link, NsId, PidId, ProcId, ThreadId},
@@ -9,7 +10,8 @@ use crate::{
 use core::iter::successors;
 
 impl<K: Kernel> Table<K> {
-    /// Threads of a process, a dead leader included: leader first, then in order of creation. None in a zombie.
+    /// Threads of a process, a dead leader included: leader first, then in order of creation. None in a
+    /// zombie.
     pub fn threads(&self, process: ProcId) -> impl Iterator<Item = ThreadId> + '_ {
         let first = self
             .processes
@@ -77,7 +79,8 @@ impl<K: Kernel> Table<K> {
         self.group_from(first).find_map(|thread| self.threads[thread].children.first.some())
     }
 
-    /// What comes behind `process` on a walk over the descendants of `root`, with or without its own descendants.
+    /// What comes behind `process` on a walk over the descendants of `root`, with or without its own
+    /// descendants.
     pub(crate) fn next_descendant(
         &self,
         root: ProcLink,

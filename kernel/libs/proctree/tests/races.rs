@@ -1,9 +1,10 @@
 //! A concurrency model of the process table in a kernel: exit against fork, wait, set-subreaper and adoption.
 //!
-//! The table is behind one lock, as in the kernel; what is *not* under it is the point here: wait queues, the atomics that
-//! `prctl` and `getppid` read, and the order in which the kernel registers, looks and sleeps. Shuttle runs each
-//! scenario under many schedules, switching threads at every lock, atomic and wake-up; it reports a lost wake-up as a
-//! deadlock. Run with `cargo test -p proctree --test races`; `RACES=20000` sets the number of schedules for a long run.
+//! The table is behind one lock, as in the kernel; what is *not* under it is the point here: wait queues, the
+//! atomics that `prctl` and `getppid` read, and the order in which the kernel registers, looks and sleeps.
+//! Shuttle runs each scenario under many schedules, switching threads at every lock, atomic and wake-up; it
+//! reports a lost wake-up as a deadlock. Run with `cargo test -p proctree --test races`; `RACES=20000` sets
+//! the number of schedules for a long run.
 
 use proctree::*;
 use shuttle::{
@@ -14,7 +15,7 @@ use shuttle::{
     thread,
 };
 
-// ---- the kernel around the table -------------------------------------------------------------------------------------
+// ---- the kernel around the table ---------------------------------------------------------------
 
 struct Races;
 
@@ -139,7 +140,8 @@ impl Machine {
         Task { ids, process: of.process.clone() }
     }
 
-    /// Exits as the kernel does: the mark first, the rest later. Returns how many processes were autoreaped by that.
+    /// Exits as the kernel does: the mark first, the rest later. Returns how many processes were autoreaped
+    /// by that.
     fn exit(&self, task: &Task) -> usize {
         self.lock().0.mark_exiting(task.ids.thread);
         thread::yield_now();
@@ -237,7 +239,7 @@ fn family() -> (Machine, Task, Task, Task) {
 
 const ANY: WaitFor = WaitFor::ANY_EXIT;
 
-// ---- the scenarios -----------------------------------------------------------------------------------------------------
+// ---- the scenarios -----------------------------------------------------------------------------
 
 #[test]
 fn a_blocked_reaper_gets_parent_and_orphan_whoever_dies_first() {

@@ -1,7 +1,8 @@
 //! The spec, written down as naively as possible: flat lists, everything found by looking at everything.
 //!
-//! A process, a thread and a pid is an index that is never used again. Children are whoever says so, sorted by `order`.
-//! The effects that an operation must have are collected as the lines that [`crate::world::Log`] writes.
+//! A process, a thread and a pid is an index that is never used again. Children are whoever says so, sorted
+//! by `order`. The effects that an operation must have are collected as the lines that [`crate::world::Log`]
+//! writes.
 
 use proctree::{Class, Error, SIGCHLD, SIGCONT, SIGHUP};
 
@@ -45,7 +46,6 @@ pub struct MProc {
     pub session: Pid,
     pub ns: Ns,
     pub is: bool,
-    pub has: bool,
     pub ppid: u32,
     /// 0 wait, 1 ignore, 2 no wait
     pub policy: u8,
@@ -165,7 +165,7 @@ impl Model {
         self.procs[process].parent.map(|thread| self.threads[thread].process)
     }
 
-    // ---- pids ------------------------------------------------------------------------------------------------------------
+    // ---- pids ----------------------------------------------------------------------------------
 
     fn ns_path(&self, ns: Ns) -> Vec<Ns> {
         let mut path = vec![ns];
@@ -232,7 +232,7 @@ impl Model {
         freed
     }
 
-    // ---- birth -----------------------------------------------------------------------------------------------------------
+    // ---- birth ---------------------------------------------------------------------------------
 
     fn add_process(
         &mut self,
@@ -256,7 +256,6 @@ impl Model {
             session,
             ns,
             is: false,
-            has: false,
             ppid: u32::MAX,
             policy: 0,
             exit_signal,
@@ -288,10 +287,9 @@ impl Model {
         let (pgrp, session, exec) = (self.procs[me].pgrp, self.procs[me].session, self.procs[me].self_exec);
         let child = self.add_process(Some(parent), pid, pgrp, exit_signal, session);
         let above = &self.procs[self.threads[parent].process];
-        let has = above.is || above.has;
         let ppid = self.nr(above.pid, self.procs[child].ns);
         let node = &mut self.procs[child];
-        (node.has, node.ppid, node.self_exec, node.parent_exec) = (has, ppid, exec, parent_exec);
+        (node.ppid, node.self_exec, node.parent_exec) = (ppid, exec, parent_exec);
         Ok(child)
     }
 
@@ -320,23 +318,9 @@ impl Model {
 
     pub fn subreaper(&mut self, process: Proc, on: bool) {
         self.procs[process].is = on;
-        if !on {
-            return;
-        }
-        // All that reach it by real parents, without passing a namespace init.
-        for p in self.processes() {
-            let mut above = p;
-            while self.spaces[self.procs[above].ns].init != Some(above) {
-                let Some(parent) = self.parent_process(above) else { break };
-                if parent == process {
-                    self.procs[p].has = true;
-                }
-                above = parent;
-            }
-        }
     }
 
-    // ---- death -----------------------------------------------------------------------------------------------------------
+    // ---- death ---------------------------------------------------------------------------------
 
     fn first_live(&self, process: Proc) -> Option<Thread> {
         self.procs[process].threads.iter().copied().find(|&t| self.threads[t].life == Life::Live)
@@ -350,7 +334,7 @@ impl Model {
         }
         let level = |process: Proc| self.spaces[self.procs[process].ns].level;
         let mut above = self.parent_process(father);
-        // Always walks: has_child_subreaper must make no difference (1.13).
+        // Always walks, and knows of no has_child_subreaper: it must make no difference (1.13).
         while let Some(ancestor) = above.filter(|&ancestor| level(ancestor) == level(father)) {
             if self.procs[ancestor].is
                 && let Some(thread) = self.first_live(ancestor)
@@ -533,7 +517,7 @@ impl Model {
         }
     }
 
-    // ---- groups ----------------------------------------------------------------------------------------------------------
+    // ---- groups --------------------------------------------------------------------------------
 
     pub fn setpgid(&mut self, caller: Thread, target: Pid, pgrp: Option<Pid>) -> Result<(), Error> {
         let me = self.threads[caller].process;
@@ -584,7 +568,7 @@ impl Model {
         Ok(pid)
     }
 
-    // ---- wait ------------------------------------------------------------------------------------------------------------
+    // ---- wait ----------------------------------------------------------------------------------
 
     /// Linux's walk: 4.8 - 4.15
     pub fn find(&self, caller: Thread, wait: &Wait) -> MFound {

@@ -132,7 +132,7 @@ fn members_are_listed_newest_first() {
     assert_eq!(names, ["more", "work", "job"]);
 }
 
-// ---- orphaned groups ----------------------------------------------------------------------------------------------------
+// ---- orphaned groups ---------------------------------------------------------------------------
 
 #[test]
 fn a_stopped_job_is_hung_up_when_the_shell_dies() {

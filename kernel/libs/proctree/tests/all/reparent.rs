@@ -4,7 +4,7 @@ use crate::world::*;
 use proctree::{ChildPolicy, Error, SIGCHLD, WaitFor};
 use std::sync::atomic::Ordering::Relaxed;
 
-// ---- the adopter ------------------------------------------------------------------------------------------------------
+// ---- the adopter -------------------------------------------------------------------------------
 
 #[test]
 fn orphans_go_to_init_without_a_subreaper() {
@@ -131,7 +131,7 @@ fn the_initial_init_does_not_exit() {
     assert_eq!(w.parent("a"), "init2");
 }
 
-// ---- subreaper attribute ------------------------------------------------------------------------------------------------
+// ---- subreaper attribute -----------------------------------------------------------------------
 
 #[test]
 fn the_attribute_is_not_inherited() {
@@ -275,7 +275,7 @@ fn a_late_request_is_not_answered_for_an_earlier_death() {
     assert_eq!(w.take_log(), Vec::<String>::new());
 }
 
-// ---- what adoption does ---------------------------------------------------------------------------------------------------
+// ---- what adoption does ------------------------------------------------------------------------
 
 #[test]
 fn adoption_makes_a_normal_child() {
@@ -388,7 +388,7 @@ fn a_death_signal_that_continues_the_child_makes_a_report_for_the_adopter() {
     }
 }
 
-// ---- namespaces -----------------------------------------------------------------------------------------------------------
+// ---- namespaces --------------------------------------------------------------------------------
 
 /// init - outer (subreaper) - nsinit (1 in ns) - a - b
 fn with_namespace() -> (World, proctree::NsId) {
