@@ -56,11 +56,13 @@ impl Vm {
             Access::Exec => ostd::mm::PageFlags::EXEC,
         };
         loop {
-            let page = self.space.lock().query(page_floor(addr));
-            match page {
-                Some((frame, flags)) if flags.contains(needed) => return Ok(frame),
-                _ => self.handle_fault(addr, access)?,
+            if let Some((frame, flags)) = self.space.lock().query(page_floor(addr))
+                && flags.contains(needed)
+            {
+                return Ok(frame);
             }
+            // With no reference to the page: a fault looks at how many there are.
+            self.handle_fault(addr, access)?;
         }
     }
 }

@@ -304,9 +304,10 @@ fn the_heap_grows_shrinks_and_forgets() {
 #[ktest]
 fn a_moved_mapping_takes_its_pages_along() {
     let vm = Vm::new(BASE).unwrap();
+    // Something above it, so that it can't grow in place.
+    vm.mmap(MapRequest::anonymous(Placement::Hint(0), PAGE, VmFlags::READ), &NONE).unwrap();
     let addr = anonymous(&vm, 2);
     assert!(poke(&vm, addr, 1) && poke(&vm, addr + PAGE, 2));
-    // Something above it, so that it can't grow in place.
     let frame = paddr(&vm, addr + PAGE);
     assert_eq!(vm.mremap(addr, 2 * PAGE, 4 * PAGE, Move::Never, false, &NONE), Err(ENOMEM));
     let target = BASE - (1 << 30);
