@@ -153,16 +153,18 @@ pub(super) fn image() -> Range<Paddr> {
 ///
 /// # Safety
 /// Called once at boot with the boot tables loaded; nothing in `memory`'s usable regions is in use.
-pub(super) unsafe fn init(memory: &mut MemoryMap) -> Result<(), OutOfMemory> {
+pub(super) unsafe fn init(memory: &mut MemoryMap, initramfs: Option<Range<Paddr>>) -> Result<(), OutOfMemory> {
     // The end of memory, before the tables take their part.
     let end = memory.usable().map(|range| range.end).max().ok_or(OutOfMemory)?;
 
     let root = new_boot_table(memory).ok_or(OutOfMemory)?;
     // What to map in the direct map: memory, and the tables of the firmware. The first 2 MiB hold the BIOS area.
     // Memory is mapped with its edges rounded to large pages, as long as these are not devices'.
-    let mut direct = [const { 0..0 }; 129];
-    let mut count = 1;
+    let mut direct = [const { 0..0 }; 130];
+    let mut count = 2;
     direct[0] = 0..MIB2;
+    // The initramfs is not in the memory map any more.
+    direct[1] = initramfs.map_or(0..0, |range| range.start / MIB2 * MIB2..range.end.next_multiple_of(MIB2));
     for region in memory.iter().filter(|region| region.kind != RegionKind::Reserved) {
         direct[count] = region.range.start / MIB2 * MIB2..region.range.end.next_multiple_of(MIB2);
         count += 1;

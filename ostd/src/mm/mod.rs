@@ -54,11 +54,11 @@ pub(crate) unsafe fn init(
     memory.reserve(0..1 << 20);
     memory.reserve(kernel_space::image());
     let total: usize = memory.usable().map(|range| range.len() / PAGE_SIZE).sum();
-    if let Some(range) = initramfs {
-        memory.reserve(range);
+    if let Some(range) = &initramfs {
+        memory.reserve(range.clone());
     }
     // SAFETY: what is in use is no longer in the map's usable regions.
-    unsafe { kernel_space::init(&mut memory)? };
+    unsafe { kernel_space::init(&mut memory, initramfs)? };
     frame_alloc::init(frame_alloc::pfn_of(end), total);
     for range in memory.usable() {
         // SAFETY: nobody uses what is left, and the records are there.
