@@ -8,7 +8,7 @@ use crate::{
     task::{self, TaskBuilder, yield_now},
     time,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::sync::Arc;
 use core::{
     arch::global_asm,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -407,33 +407,32 @@ fn fpu_state_goes_through_a_signal_frame() {
         assert_eq!(context.regs.rax, 0, "a fresh program has fresh registers");
         context.regs.rdi = 0x1234_5678;
         assert_eq!(run(&mut context), UserExit::Syscall);
-        let saved: Vec<u8> = fpu::with_saved(|bytes| bytes.to_vec());
-        assert_eq!(saved.len(), fpu::size());
+        let area = DATA + 1024;
+        assert!(fpu::size() <= PAGE_SIZE - 1024);
+        fpu::save_to_user(area).unwrap();
         let read_xmm0 = |context: &mut UserContext| {
             context.set_rip(at!(user_test_xmm0));
+            context.set_rsp(DATA + 512);
             assert_eq!(run(context), UserExit::Syscall);
             context.regs.rax
         };
         fpu::reset();
         assert_eq!(read_xmm0(&mut context), 0);
-        fpu::restore(&saved).unwrap();
-        assert_eq!(read_xmm0(&mut context), 0x1234_5678);
-        fpu::restore(&saved[..512]).unwrap();
-        assert_eq!(read_xmm0(&mut context), 0x1234_5678);
-        // What the processor would not take is refused, and changes nothing.
-        let mut bad = saved.clone();
-        bad[24..28].fill(0xff);
-        assert_eq!(fpu::restore(&bad), Err(fpu::BadFpuState));
-        if saved.len() > 512 {
-            let mut bad = saved.clone();
-            bad[519] = 0xff;
-            assert_eq!(fpu::restore(&bad), Err(fpu::BadFpuState));
-            let mut bad = saved.clone();
-            bad[520] = 1;
-            assert_eq!(fpu::restore(&bad), Err(fpu::BadFpuState));
+        for extended in [true, false] {
+            fpu::reset();
+            fpu::restore_from_user(area, extended).unwrap();
+            assert_eq!(read_xmm0(&mut context), 0x1234_5678);
         }
-        assert_eq!(fpu::restore(&saved[..100]), Err(fpu::BadFpuState));
+        // Memory that is not there is refused, and so is what the processor does not take; then the registers are fresh.
+        for bad in [area + 8, CODE - 64, 0xffff_8000_0000_0000, usize::MAX & !63] {
+            assert_eq!(fpu::save_to_user(bad), Err(mem::UserFault));
+        }
         assert_eq!(read_xmm0(&mut context), 0x1234_5678);
+        if fpu::size() > 512 {
+            mem::write(area + 519, &0xffu8).unwrap();
+            assert_eq!(fpu::restore_from_user(area, true), Err(mem::UserFault));
+            assert_eq!(read_xmm0(&mut context), 0);
+        }
     });
 }
 

@@ -8,7 +8,6 @@ use ostd::user::{fpu, mem};
 use crate::prelude::*;
 
 const SW_RESERVED: usize = 464;
-const LEGACY_SIZE: usize = 512;
 const MAGIC1: u32 = 0x4650_5853;
 const MAGIC2: u32 = 0x4650_5845;
 const MAGIC2_SIZE: usize = 4;
@@ -24,7 +23,7 @@ pub(super) fn frame_size() -> usize {
 /// `EFAULT`.
 pub(super) fn save(addr: usize) -> Result<()> {
     let size = fpu::size();
-    fpu::with_saved(|image| mem::copy_to_user(addr, image))?;
+    fpu::save_to_user(addr)?;
     let features = fpu::features();
     let words = [
         MAGIC1,
@@ -48,7 +47,5 @@ pub(super) fn restore(addr: usize) -> Result<()> {
     let extended = words[0] == MAGIC1
         && words[4] as usize == size
         && mem::read::<u32>(addr.checked_add(size).ok_or(EFAULT)?)? == MAGIC2;
-    let mut image = vec![0; if extended { size } else { LEGACY_SIZE }];
-    mem::copy_from_user(&mut image, addr)?;
-    fpu::restore(&image).map_err(|_| EFAULT)
+    Ok(fpu::restore_from_user(addr, extended)?)
 }

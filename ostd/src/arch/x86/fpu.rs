@@ -1,17 +1,21 @@
 //! Saving and loading the FPU registers: `xsave` and its kin, or `fxsave` where that is all there is.
 
-use super::features;
+use super::{features, mem::user_access};
+use crate::user::mem::UserFault;
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::{arch::asm, ptr::NonNull};
 
 /// The alignment of an area.
 const ALIGN: usize = 64;
+/// The size of what FXSAVE knows.
+pub(crate) const LEGACY_SIZE: usize = 512;
 /// Where MXCSR is in an area.
-pub(crate) const MXCSR: usize = 24;
+const MXCSR: usize = 24;
 /// Where the XSAVE header is: XSTATE_BV, XCOMP_BV, reserved words.
 pub(crate) const HEADER: usize = 512;
+pub(crate) const HEADER_SIZE: usize = 64;
 /// The MXCSR of a fresh program: all exceptions masked.
-pub(crate) const MXCSR_INIT: u32 = 0x1f80;
+const MXCSR_INIT: u32 = 0x1f80;
 /// The control word of a fresh program: all exceptions masked, extended precision.
 const FCW_INIT: u16 = 0x037f;
 
@@ -78,16 +82,18 @@ impl FpuArea {
         }
     }
 
-    /// The bytes of the saved state.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the area is that long and initialised, and `&mut self` is needed to write to it.
-        unsafe { core::slice::from_raw_parts(self.0.as_ptr(), features::get().fpu_size) }
-    }
-
-    /// The bytes of the saved state, for writing. What is written is validated before it is loaded.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above.
-        unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), features::get().fpu_size) }
+    /// Makes the state in the area that of a fresh program.
+    pub(crate) fn reset(&mut self) {
+        // SAFETY: an area has at least 512 bytes, and 576 with XSAVE.
+        unsafe {
+            let area = self.0.as_ptr();
+            area.write_bytes(0, LEGACY_SIZE);
+            area.cast::<u16>().write(FCW_INIT);
+            area.add(MXCSR).cast::<u32>().write(MXCSR_INIT);
+            if features::get().xsave {
+                area.add(HEADER).write_bytes(0, HEADER_SIZE);
+            }
+        }
     }
 }
 
@@ -112,6 +118,41 @@ unsafe fn save_to(area: *mut u8) {
             asm!("xsave64 [{}]", in(reg) area, in("eax") low, in("edx") high, options(nostack, preserves_flags));
         } else {
             asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Saves the registers of this CPU to user memory at `addr`, where the XSAVE header holds zeros.
+///
+/// # Safety
+/// `addr` is a multiple of 64, and the area ends below `USER_END`.
+pub(crate) unsafe fn save_to_user(addr: usize) -> Result<(), UserFault> {
+    let features = features::get();
+    let (low, high) = (features.xcr0 as u32, (features.xcr0 >> 32) as u32);
+    // SAFETY: as the caller says; a fault is recovered from.
+    unsafe {
+        if features.xsave {
+            user_access!("xsave64 [{addr}]", addr = in(reg) addr, in("eax") low, in("edx") high)
+        } else {
+            user_access!("fxsave64 [{addr}]", addr = in(reg) addr)
+        }
+    }
+}
+
+/// Loads the registers of this CPU from user memory: the XSAVE area at `addr`, or only the part of FXSAVE. On error,
+/// some of them may have been loaded. The processor refuses what is not legal, whoever changes the memory meanwhile.
+///
+/// # Safety
+/// As for [`save_to_user`].
+pub(crate) unsafe fn load_from_user(addr: usize, extended: bool) -> Result<(), UserFault> {
+    let features = features::get();
+    let (low, high) = (features.xcr0 as u32, (features.xcr0 >> 32) as u32);
+    // SAFETY: as the caller says; a fault is recovered from.
+    unsafe {
+        if extended && features.xsave {
+            user_access!("xrstor64 [{addr}]", addr = in(reg) addr, in("eax") low, in("edx") high)
+        } else {
+            user_access!("fxrstor64 [{addr}]", addr = in(reg) addr)
         }
     }
 }

@@ -165,6 +165,8 @@ macro_rules! user_access {
     }};
 }
 
+pub(crate) use user_access;
+
 /// Loads a value from user memory.
 ///
 /// # Safety
