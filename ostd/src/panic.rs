@@ -10,8 +10,8 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::Once;
 
-/// More frames than any honest call chain has.
-const MAX_FRAMES: usize = 48;
+/// More frames than fit on a stack, but for the smallest.
+const MAX_FRAMES: usize = 256;
 
 static THREAD_NAME: Once<fn(&mut dyn fmt::Write)> = Once::new();
 
@@ -90,6 +90,8 @@ fn frame_pointer() -> Vaddr {
 /// Prints the call chain that starts at frame pointer `rbp`.
 pub(crate) fn backtrace(out: &mut dyn fmt::Write, mut rbp: Vaddr) {
     let _ = writeln!(out, "backtrace:");
+    // A recursion is told by its first calls.
+    let (mut last, mut repeats) = (0, 0);
     for _ in 0..MAX_FRAMES {
         // Frames are in the kernel half, aligned, and older ones are higher.
         if rbp % 8 != 0 || rbp < crate::mm::DIRECT_MAP {
@@ -108,8 +110,14 @@ pub(crate) fn backtrace(out: &mut dyn fmt::Write, mut rbp: Vaddr) {
         if ip == 0 {
             break;
         }
-        // The call is before the return address.
-        write_symbol(out, ip - 1);
+        repeats = if ip == last { repeats + 1 } else { 0 };
+        last = ip;
+        if repeats < 3 {
+            // The call is before the return address.
+            write_symbol(out, ip - 1);
+        } else if repeats == 3 {
+            let _ = writeln!(out, "  and so on");
+        }
         if next <= rbp {
             break;
         }

@@ -18,7 +18,7 @@ use super::frame_alloc::{FreeBatch, paddr_of, pfn_of};
 use super::table::{self, Table, group_mask, part, span};
 use super::tlb::TlbBatch;
 use super::{OutOfMemory, PAGE_SIZE, Paddr, USER_END, Vaddr, kernel_space};
-use crate::arch::x86::paging::{self, ADDR_MASK, ENTRIES, NO_EXEC, PRESENT, USER, WRITE, index};
+use crate::arch::x86::paging::{self, ADDR_MASK, NO_EXEC, PRESENT, USER, WRITE, index};
 use crate::cpu::{self, AtomicCpuSet, PerCpu};
 use crate::sync::rank::ranks;
 use crate::sync::{SpinLock, SpinLockGuard};
@@ -168,6 +168,12 @@ impl AddrSpace {
         old.active.remove(cpu::current());
     }
 
+    /// Counts tables, under the lock.
+    #[inline(always)]
+    fn count_tables(&self, more: isize) {
+        self.tables.store(self.tables.load(Ordering::Relaxed).wrapping_add_signed(more), Ordering::Relaxed);
+    }
+
     /// How many frames the page tables take.
     pub fn page_table_frames(&self) -> usize {
         self.tables.load(Ordering::Relaxed)
@@ -249,32 +255,29 @@ impl Drop for AddrSpace {
     /// Unmaps everything. Nobody has the space loaded (who does has a reference) or locked.
     fn drop(&mut self) {
         let mut batch = FreeBatch::new();
-        clear_table(self.root, 4, 0..ENTRIES / 2, &mut batch);
+        // The kernel's entries of the root are not counted, nor in its groups.
+        clear_table::<4>(self.root, &mut batch);
         table::free_root(self.root);
     }
 }
 
-/// Clears `entries` of a table of `level` and everything below, of a space that nobody else has.
-fn clear_table(table: Table, level: usize, entries: Range<usize>, batch: &mut FreeBatch) {
-    let mut count = 0;
-    if level == 1 {
-        table.for_each_used(entries, |i, entry| {
-            table.clear_uncounted(i);
-            count += 1;
+/// Clears a table of level `LEVEL` and everything below, of a space that nobody else has.
+fn clear_table<const LEVEL: usize>(table: Table, batch: &mut FreeBatch) {
+    table.take_all(|entry| {
+        if LEVEL == 1 {
             if frame::release(pfn(entry)) {
                 batch.push(pfn(entry));
             }
-        });
-    } else {
-        table.for_each_used(entries, |i, entry| {
-            table.clear_uncounted(i);
-            count += 1;
-            let below = Table(pfn(entry));
-            clear_table(below, level - 1, 0..ENTRIES, batch);
-            table::free_table(below);
-        });
-    }
-    table.sub_used(count);
+            return;
+        }
+        let below = Table(pfn(entry));
+        match LEVEL {
+            4 => clear_table::<3>(below, batch),
+            3 => clear_table::<2>(below, batch),
+            _ => clear_table::<1>(below, batch),
+        }
+        table::free_table(below);
+    });
 }
 
 /// Frames of entries that were cleared: their references are given up after the flush.
@@ -288,7 +291,7 @@ pub struct Mapper<'a> {
     /// The references of the first `pending` frames here are ours.
     frames: [MaybeUninit<u32>; MAX_PENDING],
     pending: usize,
-    /// Tables that were taken out, linked by `next`; 0 ends the list.
+    /// Tables that were taken out, linked by `refcount`; 0 ends the list.
     tables: u32,
     /// The table of level 1 that was used last, and the first address that it covers.
     last: Option<(Vaddr, Table)>,
@@ -345,7 +348,7 @@ impl<'a> Mapper<'a> {
                 Table(pfn(entry))
             } else {
                 let below = table::new_table()?;
-                self.space.tables.fetch_add(1, Ordering::Relaxed);
+                self.space.count_tables(1);
                 table.insert(i, paddr_of(below.0) as u64 | PRESENT | WRITE | USER);
                 below
             };
@@ -392,14 +395,20 @@ impl<'a> Mapper<'a> {
                 return;
             }
             path[4 - level].clear(index(va, level));
-            self.space.tables.fetch_sub(1, Ordering::Relaxed);
+            self.space.count_tables(-1);
             self.last = None;
-            // Its record's `next` is the count of used entries, which is 0 and stays so in the list's last element.
-            super::meta::meta(below.0).next.store(self.tables, Ordering::Relaxed);
-            self.tables = below.0;
+            self.defer_table(below);
             // The processor may have cached the way to the table.
             self.tlb.add_all();
         }
+    }
+
+    /// Keeps a table, which has no entries, until the flush.
+    #[inline]
+    fn defer_table(&mut self, table: Table) {
+        // The count of used entries, which is 0, makes room for the link.
+        super::meta::meta(table.0).refcount.store(self.tables, Ordering::Relaxed);
+        self.tables = table.0;
     }
 
     /// Takes over the reference of an entry that was cleared or changed.
@@ -593,8 +602,8 @@ impl<'a> Mapper<'a> {
         while self.tables != 0 {
             let table = Table(self.tables);
             let record = super::meta::meta(table.0);
-            self.tables = record.next.load(Ordering::Relaxed);
-            record.next.store(0, Ordering::Relaxed);
+            self.tables = record.refcount.load(Ordering::Relaxed);
+            record.refcount.store(0, Ordering::Relaxed);
             table::free_table(table);
         }
     }

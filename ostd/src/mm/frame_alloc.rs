@@ -1,8 +1,7 @@
 //! Frames by number: per-CPU caches over the buddy allocator, and the reserve for the kernel.
 //!
-//! Each CPU keeps a list of free frames, linked through their records. It is used with interrupts off, so that
-//! a handler on the same CPU may allocate and free too. An empty list is refilled with up to [`BATCH`] frames at
-//! once, a list that has grown to [`HIGH`] gives a batch back.
+//! Each CPU keeps a list of free frames, linked through their records (see [`local`](super::local)). An empty list is
+//! refilled with up to [`BATCH`] frames at once, a list that has grown to [`HIGH`] gives a batch back.
 //!
 //! *The reserve.* When the buddy allocator is down to `low` frames, lists are no longer refilled and allocations
 //! for user programs fail; the kernel still gets what is left, frame by frame. What the kernel allocates without
@@ -10,19 +9,16 @@
 
 use super::buddy::{Buddy, ORDERS};
 use super::meta::{KIND_NONE, meta};
-use super::{AllocClass, Paddr};
-use crate::cpu::{self, MAX_CPUS};
-use crate::irq;
+use super::{AllocClass, Paddr, local};
 use crate::sync::IrqSpinLock;
 use crate::sync::rank::ranks;
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// How many frames move between a CPU's list and the buddy allocator at a time: 2^`BATCH_ORDER`.
 const BATCH: usize = 1 << BATCH_ORDER;
 const BATCH_ORDER: usize = 6;
 /// How long a CPU's list may get.
-const HIGH: usize = 384;
+const HIGH: u32 = 384;
 
 static BUDDY: IrqSpinLock<Buddy> = IrqSpinLock::new(ranks::FRAME_ALLOCATOR, Buddy::new());
 
@@ -34,33 +30,16 @@ static TOTAL: AtomicUsize = AtomicUsize::new(0);
 static LOW: AtomicUsize = AtomicUsize::new(0);
 
 /// The free frames of a CPU, linked by `next`.
-struct FrameList {
+pub(super) struct FrameList {
     head: u32,
-    len: usize,
-}
-
-#[repr(align(64))]
-struct CpuCache(UnsafeCell<FrameList>);
-
-// SAFETY: each list is touched by its CPU only, with interrupts off, see `with_cache`.
-unsafe impl Sync for CpuCache {}
-
-static CACHES: [CpuCache; MAX_CPUS] =
-    [const { CpuCache(UnsafeCell::new(FrameList { head: 0, len: 0 })) }; MAX_CPUS];
-
-/// Runs `f` on this CPU's list, with interrupts off.
-#[inline(always)]
-fn with_cache<R>(f: impl FnOnce(&mut FrameList) -> R) -> R {
-    let were_on = irq::save_and_disable();
-    let cache = &CACHES[cpu::current().as_usize()];
-    // SAFETY: only this CPU uses the list, and with interrupts off nothing else can run on it; `f` does not come
-    // back here (it calls the buddy allocator at most).
-    let result = f(unsafe { &mut *cache.0.get() });
-    irq::restore(were_on);
-    result
+    len: u32,
 }
 
 impl FrameList {
+    pub(super) const fn new() -> FrameList {
+        FrameList { head: 0, len: 0 }
+    }
+
     #[inline(always)]
     fn pop(&mut self) -> Option<u32> {
         let pfn = self.head;
@@ -116,7 +95,7 @@ impl FrameList {
     /// Gives frames back until `keep` are left.
     #[cold]
     #[inline(never)]
-    fn trim(&mut self, keep: usize) {
+    fn trim(&mut self, keep: u32) {
         let mut buddy = BUDDY.lock();
         while self.len > keep
             && let Some(pfn) = self.pop()
@@ -130,28 +109,54 @@ impl FrameList {
 /// Takes one frame. Its contents and `refcount` are whatever they are; its kind is `KIND_NONE` or `KIND_UNTYPED`.
 #[inline]
 pub(super) fn alloc(class: AllocClass) -> Option<u32> {
-    with_cache(|cache| match cache.pop() {
-        Some(pfn) => Some(pfn),
-        None => cache.refill(class),
-    })
+    let pfn = local::with(
+        |local| &local.frames,
+        |list| match list.pop() {
+            Some(pfn) => Some(pfn),
+            None => list.refill(class),
+        },
+    );
+    match pfn {
+        Some(pfn) => pfn,
+        None => alloc_in_handler(class),
+    }
+}
+
+/// The way around the list.
+#[cold]
+#[inline(never)]
+fn alloc_in_handler(class: AllocClass) -> Option<u32> {
+    let mut buddy = BUDDY.lock();
+    if class == AllocClass::User && buddy.free_frames() <= LOW.load(Relaxed) {
+        return None;
+    }
+    let pfn = buddy.alloc(0);
+    FREE.store(buddy.free_frames(), Relaxed);
+    pfn
 }
 
 /// Gives back one frame, which nothing refers to.
 #[inline]
 pub(super) fn free(pfn: u32) {
-    with_cache(|cache| {
-        cache.push(pfn);
-        if cache.len > HIGH {
-            cache.trim(HIGH - BATCH);
-        }
-    });
+    let done = local::with(
+        |local| &local.frames,
+        |list| {
+            list.push(pfn);
+            if list.len > HIGH {
+                list.trim(HIGH - BATCH as u32);
+            }
+        },
+    );
+    if done.is_none() {
+        free_block(pfn, 0);
+    }
 }
 
 /// Frames that are to be freed together, linked by `next`.
 pub(super) struct FreeBatch {
     head: u32,
     last: u32,
-    len: usize,
+    len: u32,
 }
 
 impl FreeBatch {
@@ -177,14 +182,22 @@ impl FreeBatch {
         if self.len == 0 {
             return;
         }
-        with_cache(|cache| {
-            meta(self.last).next.store(cache.head, Relaxed);
-            cache.head = self.head;
-            cache.len += self.len;
-            if cache.len > HIGH {
-                cache.trim(HIGH - BATCH);
-            }
-        });
+        let done = local::with(
+            |local| &local.frames,
+            |list| {
+                meta(self.last).next.store(list.head, Relaxed);
+                list.head = self.head;
+                list.len += self.len;
+                if list.len > HIGH {
+                    list.trim(HIGH - BATCH as u32);
+                }
+            },
+        );
+        if done.is_none() {
+            let mut list = FrameList { head: self.head, len: self.len };
+            meta(self.last).next.store(0, Relaxed);
+            list.trim(0);
+        }
         // Not by assignment, which would drop the old value and come back here.
         (self.head, self.len) = (0, 0);
     }
@@ -241,15 +254,14 @@ pub(super) fn reserve_ok(frames: usize) -> bool {
 
 /// Gives this CPU's list back.
 pub(super) fn drain() {
-    with_cache(|cache| cache.trim(0));
+    local::with(|local| &local.frames, |list| list.trim(0));
 }
 
 /// All frames; those in the buddy allocator; those in the CPUs' lists.
 pub(super) fn counts() -> (usize, usize, usize) {
-    let cached = CACHES
-        .iter()
+    let cached = local::running()
         // SAFETY: a racy read of a number, for statistics.
-        .map(|cache| unsafe { (&raw const (*cache.0.get()).len).read_volatile() })
+        .map(|local| unsafe { (&raw const (*local.frames.peek()).len).read_volatile() as usize })
         .sum();
     (TOTAL.load(Relaxed), FREE.load(Relaxed), cached)
 }

@@ -1,9 +1,8 @@
 //! The kernel heap: the global allocator.
 //!
 //! Small sizes have classes; a class hands out objects of equal size cut from *slabs* of one to four frames. Each
-//! CPU keeps a list of free objects per class and uses it with interrupts off, so that neither allocation nor
-//! free takes a lock as a rule; an empty list is refilled from the class's slabs, a long one gives a part back,
-//! both under the class's lock. A slab that gets empty goes back to the frame allocator, but for one per class.
+//! CPU keeps a list of free objects per class (see [`local`]), so that neither allocation nor free takes a lock as a
+//! rule; an empty list is refilled from the class's slabs, a long one gives a part back, both under the class's lock. A slab that gets empty goes back to the frame allocator, but for one per class.
 //! Free objects are linked through their first word; the records of slabs are those of their first frames.
 //!
 //! What is larger than the largest class is a block of frames.
@@ -13,29 +12,26 @@
 
 use super::frame_alloc::{self, pfn_of, vaddr_of};
 use super::meta::{KIND_NONE, KIND_SLAB, meta};
-use super::{AllocClass, DIRECT_MAP, PAGE_SIZE};
-use crate::cpu::{self, MAX_CPUS};
-use crate::irq;
+use super::{AllocClass, DIRECT_MAP, PAGE_SIZE, local};
 use crate::sync::IrqSpinLock;
 use crate::sync::rank::ranks;
 use core::alloc::{GlobalAlloc, Layout};
-use core::cell::UnsafeCell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Object sizes. The alignment of a class is the largest power of two that divides its size (at most a page).
-const SIZES: [usize; CLASSES] = [8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
-const CLASSES: usize = 15;
+const SIZES: [usize; CLASSES] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048];
+const CLASSES: usize = 14;
 /// Beyond this, blocks of frames.
 const MAX_SMALL: usize = SIZES[CLASSES - 1];
 
-/// The class for each size in units of 8 bytes, rounded up.
-static CLASS_OF: [u8; MAX_SMALL / 8 + 1] = {
-    let mut table = [0; MAX_SMALL / 8 + 1];
+/// The class for each size in units of 16 bytes, rounded up.
+static CLASS_OF: [u8; MAX_SMALL / 16 + 1] = {
+    let mut table = [0; MAX_SMALL / 16 + 1];
     let mut class = 0;
     let mut i = 0;
     while i < table.len() {
-        if i * 8 > SIZES[class] {
+        if i * 16 > SIZES[class] {
             class += 1;
         }
         table[i] = class as u8;
@@ -72,17 +68,18 @@ type Object = *mut u8;
 struct Magazine {
     head: Object,
     len: u32,
+    /// The length that calls for a trim; 0 before the first free.
+    max: u32,
 }
 
-#[repr(align(64))]
-struct CpuHeap(UnsafeCell<[Magazine; CLASSES]>);
+/// A CPU's free objects.
+pub(super) struct Magazines([Magazine; CLASSES]);
 
-// SAFETY: each CPU touches only its own, with interrupts off, see `with_magazine`.
-unsafe impl Sync for CpuHeap {}
-
-static MAGAZINES: [CpuHeap; MAX_CPUS] =
-    [const { CpuHeap(UnsafeCell::new([const { Magazine { head: null_mut(), len: 0 } }; CLASSES])) };
-        MAX_CPUS];
+impl Magazines {
+    pub(super) const fn new() -> Magazines {
+        Magazines([const { Magazine { head: null_mut(), len: 0, max: 0 } }; CLASSES])
+    }
+}
 
 /// The slabs of a class that have free objects, as a list of frame numbers.
 struct Slabs {
@@ -102,15 +99,10 @@ static SLABS: [IrqSpinLock<Slabs>; CLASSES] = {
     all
 };
 
-/// Runs `f` on this CPU's list for `class`, with interrupts off.
+/// Runs `f` on this CPU's list for `class`; `None` in an interrupt handler that came at the wrong moment.
 #[inline(always)]
-fn with_magazine<R>(class: usize, f: impl FnOnce(&mut Magazine) -> R) -> R {
-    let were_on = irq::save_and_disable();
-    let magazines = MAGAZINES[cpu::current().as_usize()].0.get();
-    // SAFETY: only this CPU uses them, and with interrupts off nothing else runs on it; `f` does not come back here.
-    let result = f(unsafe { &mut (*magazines)[class] });
-    irq::restore(were_on);
-    result
+fn with_magazine<R>(class: usize, f: impl FnOnce(&mut Magazine) -> R) -> Option<R> {
+    local::with(|local| &local.heap, |magazines| f(&mut magazines.0[class]))
 }
 
 impl Magazine {
@@ -152,6 +144,10 @@ impl Magazine {
     #[cold]
     #[inline(never)]
     fn trim(&mut self, class: usize, keep: u32) {
+        self.max = 2 * batch(class);
+        if self.len <= self.max && keep != 0 {
+            return;
+        }
         let mut slabs = SLABS[class].lock();
         while self.len > keep
             && let Some(object) = self.pop()
@@ -284,19 +280,15 @@ impl Slabs {
 /// The class for a layout; `None` when it is for blocks of frames.
 #[inline(always)]
 fn class_of(layout: Layout) -> Option<usize> {
-    let (size, align) = (layout.size(), layout.align());
-    if align <= 8 || (align == 16 && size > 8) {
-        if size > MAX_SMALL {
-            return None;
-        }
-        return Some(CLASS_OF[size.div_ceil(8)] as usize);
+    let (mut size, align) = (layout.size(), layout.align());
+    if align > 16 {
+        // Powers of two are aligned to themselves, as slabs are to frames.
+        size = size.max(align).next_power_of_two();
     }
-    // Powers of two are aligned to themselves, as slabs are to frames.
-    let size = size.max(align).next_power_of_two();
     if size > MAX_SMALL {
         return None;
     }
-    Some(CLASS_OF[size / 8] as usize)
+    Some(CLASS_OF[size.div_ceil(16)] as usize)
 }
 
 /// The order of the block of frames for a layout.
@@ -335,6 +327,24 @@ fn free_large(ptr: *mut u8, layout: Layout) {
     }
 }
 
+/// The way around the lists.
+#[cold]
+#[inline(never)]
+fn alloc_in_handler(class: usize) -> *mut u8 {
+    SLABS[class].lock().take().unwrap_or(null_mut())
+}
+
+/// The way around the lists.
+///
+/// # Safety
+/// The object is of this class, and the caller gives it up.
+#[cold]
+#[inline(never)]
+unsafe fn free_in_handler(class: usize, object: Object) {
+    // SAFETY: as the caller says.
+    unsafe { SLABS[class].lock().give(object) };
+}
+
 /// The global allocator.
 struct KernelHeap;
 
@@ -349,10 +359,14 @@ unsafe impl GlobalAlloc for KernelHeap {
         let Some(class) = class_of(layout) else {
             return alloc_large(layout);
         };
-        with_magazine(class, |magazine| match magazine.pop() {
+        let object = with_magazine(class, |magazine| match magazine.pop() {
             Some(object) => object,
             None => magazine.refill(class).unwrap_or(null_mut()),
-        })
+        });
+        match object {
+            Some(object) => object,
+            None => alloc_in_handler(class),
+        }
     }
 
     #[inline]
@@ -360,13 +374,17 @@ unsafe impl GlobalAlloc for KernelHeap {
         let Some(class) = class_of(layout) else {
             return free_large(ptr, layout);
         };
-        with_magazine(class, |magazine| {
+        let done = with_magazine(class, |magazine| {
             // SAFETY: the caller gives up an object that was allocated with this layout, so of this class.
             unsafe { magazine.push(ptr) };
-            if magazine.len > 2 * batch(class) {
+            if magazine.len > magazine.max {
                 magazine.trim(class, batch(class));
             }
         });
+        if done.is_none() {
+            // SAFETY: as above.
+            unsafe { free_in_handler(class, ptr) };
+        }
     }
 
     #[inline]

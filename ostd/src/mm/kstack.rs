@@ -1,20 +1,17 @@
 //! Kernel stacks: 16 KiB each in an area of their own, with unmapped pages below, so that an overflow faults.
 //!
 //! A stack that is no longer used keeps its mapping and is given to the next task. Lists of free stacks: a short one
-//! per CPU, used with interrupts off, and a global one. Stacks beyond [`KEEP`] in the global list are unmapped the
+//! per CPU (see [`local`]), and a global one. Stacks beyond [`KEEP`] in the global list are unmapped the
 //! next time that a stack is asked for: freeing happens in the scheduler, where the other CPUs can not be told.
 
 use super::frame_alloc;
 use super::kernel_space::{self, STACKS};
 use super::meta::{KIND_NONE, meta};
-use super::{AllocClass, OutOfMemory, PAGE_SIZE, Vaddr};
+use super::{AllocClass, OutOfMemory, PAGE_SIZE, Vaddr, local};
 use crate::arch::x86::paging;
-use crate::cpu::{self, MAX_CPUS};
-use crate::irq;
 use crate::sync::IrqSpinLock;
 use crate::sync::rank::ranks;
 use alloc::vec::Vec;
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Bytes of a stack.
@@ -48,31 +45,41 @@ struct Free {
 static FREE: IrqSpinLock<Free> =
     IrqSpinLock::new(ranks::STACKS, Free { mapped: Vec::new(), bare: Vec::new(), top: 0 });
 
-struct CpuStacks {
+/// The free stacks of a CPU, by slot.
+pub(super) struct KeptStacks {
     slots: [u32; PER_CPU],
     len: usize,
 }
 
-#[repr(align(64))]
-struct CpuCache(UnsafeCell<CpuStacks>);
+impl KeptStacks {
+    pub(super) const fn new() -> KeptStacks {
+        KeptStacks { slots: [0; PER_CPU], len: 0 }
+    }
 
-// SAFETY: each CPU touches only its own, with interrupts off, see `with_cache`.
-unsafe impl Sync for CpuCache {}
+    #[inline]
+    fn pop(&mut self) -> Option<u32> {
+        self.len = self.len.checked_sub(1)?;
+        Some(self.slots[self.len])
+    }
 
-static CACHES: [CpuCache; MAX_CPUS] =
-    [const { CpuCache(UnsafeCell::new(CpuStacks { slots: [0; PER_CPU], len: 0 })) }; MAX_CPUS];
+    #[inline]
+    fn push(&mut self, slot: u32) -> bool {
+        let room = self.len < PER_CPU;
+        if room {
+            self.slots[self.len] = slot;
+            self.len += 1;
+        }
+        room
+    }
+}
 
 /// Stacks that have frames, in use or not.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
+/// Runs `f` on this CPU's free stacks; `None` in an interrupt handler that came at the wrong moment.
 #[inline(always)]
-fn with_cache<R>(f: impl FnOnce(&mut CpuStacks) -> R) -> R {
-    let were_on = irq::save_and_disable();
-    let cache = CACHES[cpu::current().as_usize()].0.get();
-    // SAFETY: only this CPU uses it, and with interrupts off nothing else runs on it; `f` does not come back here.
-    let result = f(unsafe { &mut *cache });
-    irq::restore(were_on);
-    result
+fn with_kept<R>(f: impl FnOnce(&mut KeptStacks) -> R) -> Option<R> {
+    local::with(|local| &local.stacks, f)
 }
 
 const fn bottom_of(slot: u32) -> Vaddr {
@@ -82,11 +89,7 @@ const fn bottom_of(slot: u32) -> Vaddr {
 impl KStack {
     /// A stack, used before or new. In a task, with interrupts on and no lock held.
     pub(crate) fn new() -> Result<KStack, OutOfMemory> {
-        let cached = with_cache(|cache| {
-            cache.len = cache.len.checked_sub(1)?;
-            Some(cache.slots[cache.len])
-        });
-        if let Some(slot) = cached {
+        if let Some(slot) = with_kept(KeptStacks::pop).flatten() {
             return Ok(KStack { slot });
         }
         let (slot, long) = {
@@ -170,15 +173,8 @@ fn reserve(list: &mut Vec<u32>, len: usize) {
 
 impl Drop for KStack {
     fn drop(&mut self) {
-        let kept = with_cache(|cache| {
-            if cache.len == PER_CPU {
-                return false;
-            }
-            cache.slots[cache.len] = self.slot;
-            cache.len += 1;
-            true
-        });
-        if !kept {
+        let kept = with_kept(|kept| kept.push(self.slot));
+        if kept != Some(true) {
             FREE.lock().mapped.push(self.slot);
         }
     }
@@ -245,12 +241,7 @@ pub(super) fn frames() -> usize {
 
 /// Unmaps the free stacks of the global list and of this CPU. In a task, with interrupts on and no lock held.
 pub(super) fn drain() {
-    loop {
-        let slot = with_cache(|cache| {
-            cache.len = cache.len.checked_sub(1)?;
-            Some(cache.slots[cache.len])
-        });
-        let Some(slot) = slot else { break };
+    while let Some(slot) = with_kept(KeptStacks::pop).flatten() {
         FREE.lock().mapped.push(slot);
     }
     shrink(0);

@@ -8,14 +8,14 @@
 //! | [`KIND_NONE`] | 0 | next: list of a per-CPU cache | |
 //! | [`KIND_FREE`] | | links of a buddy list (first frame of a block) | |
 //! | [`KIND_UNTYPED`] | references of a [`Frame`](super::Frame) | next: list while a batch is freed | |
-//! | [`KIND_TABLE`] | | next: used entries (or a list of tables); prev: bitmap of used groups | |
+//! | [`KIND_TABLE`] | used entries; when there are none: a list of tables | both: bitmap of used groups | |
 //! | [`KIND_SLAB`] | objects in use | links of the class's list | first free object |
 //!
 //! The fields are relaxed atomics so that a wrong guess is a wrong number and not a data race; what orders the
 //! accesses is the lock or the ownership that the table names, and for `refcount` the usual rules of `Arc`.
 
 use super::Vaddr;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 /// Where the array of records is mapped.
 pub(super) const FRAME_META: Vaddr = 0xffff_e000_0000_0000;
@@ -42,7 +42,17 @@ pub(super) struct FrameMeta {
     pub(super) prev: AtomicU32,
 }
 
-const _: () = assert!(size_of::<FrameMeta>() == 16);
+const _: () = assert!(size_of::<FrameMeta>() == 16 && core::mem::offset_of!(FrameMeta, next) == 8);
+
+impl FrameMeta {
+    /// `next` and `prev` as one number: the bitmap of a page table.
+    #[inline(always)]
+    pub(super) fn bitmap(&self) -> &AtomicU64 {
+        // SAFETY: the two make 8 aligned bytes, by the assertion above and the alignment of the structure. Whoever uses a
+        // frame as a table uses them in no other way, under the lock of the address space or as its only owner.
+        unsafe { &*(&raw const *self).cast::<u8>().add(8).cast::<AtomicU64>() }
+    }
+}
 
 /// The record of frame number `pfn`.
 ///

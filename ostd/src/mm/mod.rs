@@ -7,6 +7,7 @@ mod frame_alloc;
 mod heap;
 mod kernel_space;
 mod kstack;
+mod local;
 mod meta;
 mod table;
 #[cfg(feature = "ktest")]
@@ -16,7 +17,8 @@ mod tlb;
 use core::ops::Range;
 
 pub(crate) use kernel_space::{map_device, map_firmware, root as kernel_root};
-pub(crate) use kstack::{KSTACK_SIZE, KStack, is_guard as is_stack_guard};
+pub(crate) use kstack::{KStack, is_guard as is_stack_guard};
+pub(crate) use local::MmLocal;
 
 pub use addr_space::{AddrSpace, Mapper, PageFlags};
 pub use frame::{AllocClass, Frame, FrameWriter};

@@ -1,23 +1,20 @@
 //! Page tables of user address spaces: one table, and where tables come from and go to.
 //!
-//! A table's record ([`meta`](super::meta)) counts its used entries, and has a bitmap of the groups of 16 entries
-//! that may be in use, so that walking a sparse table does not look at 512 entries. A table whose last entry was
+//! A table's record ([`meta`](super::meta)) counts its used entries, and has a bitmap of the groups of 8 entries (a cache
+//! line) that may be in use, so that walking a sparse table does not look at 512 entries. A table whose last entry was
 //! cleared is full of zeros again. Such tables are kept in a per-CPU list for the next one that is needed, which
 //! then has not to be cleared; top-level tables are kept with the kernel's entries in place.
 
 use super::frame_alloc::{self, FreeBatch, vaddr_of};
 use super::meta::{KIND_NONE, KIND_TABLE, meta};
-use super::{AllocClass, OutOfMemory, Vaddr, kernel_space};
+use super::{AllocClass, OutOfMemory, Vaddr, kernel_space, local};
 use crate::arch::x86::mem;
 use crate::arch::x86::paging::{ENTRIES, index};
-use crate::cpu::{self, MAX_CPUS};
-use crate::irq;
-use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Entries per bit of the bitmap.
-const GROUP: usize = 16;
+const GROUP: usize = 8;
 
 /// A table of a user address space, by frame number. Copying the handle gives no rights: whoever uses it holds the
 /// lock of the address space or is its only owner.
@@ -48,9 +45,7 @@ impl Table {
     #[inline(always)]
     pub(super) fn insert(&self, i: usize, value: u64) {
         self.entry(i).store(value, Relaxed);
-        let record = meta(self.0);
-        record.next.store(record.next.load(Relaxed) + 1, Relaxed);
-        record.prev.store(record.prev.load(Relaxed) | 1 << (i / GROUP), Relaxed);
+        self.add_used(1, 1 << (i / GROUP));
     }
 
     /// Clears entry `i`, which is in use.
@@ -74,28 +69,34 @@ impl Table {
 
     #[inline(always)]
     pub(super) fn sub_used(&self, count: u32) {
-        let record = meta(self.0);
-        record.next.store(record.next.load(Relaxed) - count, Relaxed);
+        let used = &meta(self.0).refcount;
+        used.store(used.load(Relaxed) - count, Relaxed);
     }
 
     /// Counts `count` entries more, which lie in `groups`.
     #[inline(always)]
-    pub(super) fn add_used(&self, count: u32, groups: u32) {
+    pub(super) fn add_used(&self, count: u32, groups: u64) {
         let record = meta(self.0);
-        record.next.store(record.next.load(Relaxed) + count, Relaxed);
-        record.prev.store(record.prev.load(Relaxed) | groups, Relaxed);
+        record.refcount.store(record.refcount.load(Relaxed) + count, Relaxed);
+        record.bitmap().store(record.bitmap().load(Relaxed) | groups, Relaxed);
     }
 
     /// The number of entries in use.
     #[inline(always)]
     pub(super) fn used(&self) -> u32 {
-        meta(self.0).next.load(Relaxed)
+        meta(self.0).refcount.load(Relaxed)
     }
 
     /// The groups that may have entries in use.
     #[inline(always)]
-    pub(super) fn groups(&self) -> u32 {
-        meta(self.0).prev.load(Relaxed)
+    pub(super) fn groups(&self) -> u64 {
+        meta(self.0).bitmap().load(Relaxed)
+    }
+
+    /// Forgets all groups of a table that has no entries in use.
+    #[inline(always)]
+    fn clear_groups(&self) {
+        meta(self.0).bitmap().store(0, Relaxed);
     }
 
     /// Calls `f` with each entry of `range` that is in use. `f` may change the entry.
@@ -113,22 +114,52 @@ impl Table {
             }
         }
     }
+
+    /// Takes all entries out of a table that nobody else has: calls `f` with each that was in use.
+    #[inline(always)]
+    pub(super) fn take_all(&self, mut f: impl FnMut(u64)) {
+        let mut left = self.used();
+        let mut groups = self.groups();
+        while left != 0 && groups != 0 {
+            let first = groups.trailing_zeros() as usize * GROUP;
+            groups &= groups - 1;
+            for i in first..first + GROUP {
+                let value = self.get(i);
+                if value != 0 {
+                    self.clear_uncounted(i);
+                    f(value);
+                    left -= 1;
+                    if left == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        meta(self.0).refcount.store(0, Relaxed);
+        self.clear_groups();
+    }
 }
 
 /// The bitmap of the groups that `range`, which is not empty, touches.
 #[inline(always)]
-pub(super) fn group_mask(range: &Range<usize>) -> u32 {
+pub(super) fn group_mask(range: &Range<usize>) -> u64 {
     let (first, last) = (range.start / GROUP, (range.end - 1) / GROUP);
-    (u32::MAX << first) & (u32::MAX >> (31 - last))
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
 }
 
 /// Tables in use and kept.
 static FRAMES: AtomicUsize = AtomicUsize::new(0);
 
-/// Zeroed tables, and top-level tables with only the kernel's entries, that a CPU keeps; linked by `prev`.
-struct Kept {
+/// Zeroed tables, and top-level tables with only the kernel's entries, that a CPU keeps; linked by `refcount`.
+pub(super) struct KeptTables {
     tables: List,
     roots: List,
+}
+
+impl KeptTables {
+    pub(super) const fn new() -> KeptTables {
+        KeptTables { tables: List::new(), roots: List::new() }
+    }
 }
 
 struct List {
@@ -150,44 +181,30 @@ impl List {
         if pfn == 0 {
             return None;
         }
-        let record = meta(pfn);
-        self.head = record.prev.load(Relaxed);
+        self.head = meta(pfn).refcount.load(Relaxed);
         self.len -= 1;
-        record.prev.store(0, Relaxed);
+        meta(pfn).refcount.store(0, Relaxed);
         Some(pfn)
     }
 
     #[inline(always)]
     fn push(&mut self, pfn: u32) {
-        meta(pfn).prev.store(self.head, Relaxed);
+        meta(pfn).refcount.store(self.head, Relaxed);
         self.head = pfn;
         self.len += 1;
     }
 }
 
-#[repr(align(64))]
-struct CpuCache(UnsafeCell<Kept>);
-
-// SAFETY: each CPU touches only its own, with interrupts off, see `with_cache`.
-unsafe impl Sync for CpuCache {}
-
-static CACHES: [CpuCache; MAX_CPUS] =
-    [const { CpuCache(UnsafeCell::new(Kept { tables: List::new(), roots: List::new() })) }; MAX_CPUS];
-
+/// Runs `f` on what this CPU keeps; `None` in an interrupt handler that came at the wrong moment.
 #[inline(always)]
-fn with_cache<R>(f: impl FnOnce(&mut Kept) -> R) -> R {
-    let were_on = irq::save_and_disable();
-    let cache = CACHES[cpu::current().as_usize()].0.get();
-    // SAFETY: only this CPU uses it, and with interrupts off nothing else runs on it; `f` does not come back here.
-    let result = f(unsafe { &mut *cache });
-    irq::restore(were_on);
-    result
+fn with_kept<R>(f: impl FnOnce(&mut KeptTables) -> R) -> Option<R> {
+    local::with(|local| &local.tables, f)
 }
 
 /// A table without entries.
 #[inline]
 pub(super) fn new_table() -> Result<Table, OutOfMemory> {
-    match with_cache(|kept| kept.tables.pop()) {
+    match with_kept(|kept| kept.tables.pop()).flatten() {
         Some(pfn) => Ok(Table(pfn)),
         None => make_table(),
     }
@@ -205,8 +222,8 @@ fn make_table() -> Result<Table, OutOfMemory> {
     unsafe { mem::clear_page(vaddr_of(pfn)) };
     let record = meta(pfn);
     record.kind.store(KIND_TABLE, Relaxed);
-    record.next.store(0, Relaxed);
-    record.prev.store(0, Relaxed);
+    record.refcount.store(0, Relaxed);
+    record.bitmap().store(0, Relaxed);
     FRAMES.fetch_add(1, Relaxed);
     Ok(Table(pfn))
 }
@@ -214,7 +231,7 @@ fn make_table() -> Result<Table, OutOfMemory> {
 /// A top-level table with the kernel's entries.
 #[inline]
 pub(super) fn new_root() -> Result<Table, OutOfMemory> {
-    if let Some(pfn) = with_cache(|kept| kept.roots.pop()) {
+    if let Some(pfn) = with_kept(|kept| kept.roots.pop()).flatten() {
         return Ok(Table(pfn));
     }
     let root = make_table()?;
@@ -233,14 +250,15 @@ pub(super) fn new_root() -> Result<Table, OutOfMemory> {
 #[inline]
 pub(super) fn free_table(table: Table) {
     debug_assert_eq!(table.used(), 0);
-    let full = with_cache(|kept| {
-        if kept.tables.len < MAX_TABLES {
+    table.clear_groups();
+    let kept = with_kept(|kept| {
+        let room = kept.tables.len < MAX_TABLES;
+        if room {
             kept.tables.push(table.0);
-            return false;
         }
-        true
+        room
     });
-    if full {
+    if kept != Some(true) {
         free_frame(table.0);
     }
 }
@@ -249,14 +267,15 @@ pub(super) fn free_table(table: Table) {
 #[inline]
 pub(super) fn free_root(root: Table) {
     debug_assert_eq!(root.used(), 0);
-    let full = with_cache(|kept| {
-        if kept.roots.len < MAX_ROOTS {
+    root.clear_groups();
+    let kept = with_kept(|kept| {
+        let room = kept.roots.len < MAX_ROOTS;
+        if room {
             kept.roots.push(root.0);
-            return false;
         }
-        true
+        room
     });
-    if full {
+    if kept != Some(true) {
         free_frame(root.0);
     }
 }
@@ -276,7 +295,7 @@ pub(super) fn frames() -> usize {
 /// Gives what this CPU keeps back to the frame allocator.
 pub(super) fn drain() {
     let mut batch = FreeBatch::new();
-    while let Some(pfn) = with_cache(|kept| kept.tables.pop().or_else(|| kept.roots.pop())) {
+    while let Some(pfn) = with_kept(|kept| kept.tables.pop().or_else(|| kept.roots.pop())).flatten() {
         meta(pfn).kind.store(KIND_NONE, Relaxed);
         FRAMES.fetch_sub(1, Relaxed);
         batch.push(pfn);

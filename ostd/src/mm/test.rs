@@ -1,5 +1,6 @@
 //! In-kernel tests of memory management.
 
+use super::kstack::KSTACK_SIZE;
 use super::*;
 use crate::ktest::ktest;
 use crate::user::mem as user;

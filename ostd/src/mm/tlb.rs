@@ -14,6 +14,7 @@
 use super::Vaddr;
 use crate::arch::x86::paging;
 use crate::cpu::{self, AtomicCpuSet, CpuSet};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{Ordering, fence};
 
 /// With more pages than this, everything is flushed.
@@ -21,7 +22,8 @@ const MAX_PAGES: usize = 8;
 
 /// What has to be flushed.
 pub(super) struct TlbBatch {
-    pages: [Vaddr; MAX_PAGES],
+    /// The first `count` (or all) are written.
+    pages: [MaybeUninit<Vaddr>; MAX_PAGES],
     /// How many pages; beyond `MAX_PAGES`: everything.
     count: usize,
 }
@@ -29,14 +31,14 @@ pub(super) struct TlbBatch {
 impl TlbBatch {
     #[inline]
     pub(super) const fn new() -> TlbBatch {
-        TlbBatch { pages: [0; MAX_PAGES], count: 0 }
+        TlbBatch { pages: [const { MaybeUninit::uninit() }; MAX_PAGES], count: 0 }
     }
 
     /// Notes a page whose entry lost rights or went away.
     #[inline(always)]
     pub(super) fn add(&mut self, va: Vaddr) {
         if self.count < MAX_PAGES {
-            self.pages[self.count] = va;
+            self.pages[self.count].write(va);
         }
         self.count += 1;
     }
@@ -56,8 +58,9 @@ impl TlbBatch {
         if self.count > MAX_PAGES {
             paging::flush_user();
         } else {
-            for &va in &self.pages[..self.count] {
-                paging::flush_page(va);
+            for va in &self.pages[..self.count] {
+                // SAFETY: the first `count` are written.
+                paging::flush_page(unsafe { va.assume_init() });
             }
         }
     }

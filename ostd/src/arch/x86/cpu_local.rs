@@ -71,6 +71,8 @@ pub(crate) struct CpuLocal {
     pub(crate) tss: core::cell::UnsafeCell<Tss>,
     pub(crate) gdt: core::cell::UnsafeCell<[u64; 16]>,
     held_locks: HeldLocks,
+    /// Free frames, objects, tables and stacks.
+    pub(crate) mm: crate::mm::MmLocal,
     /// The task that runs when there is no other. Set once.
     idle_task: Cell<*const Task>,
     /// The task that is being switched away from, and what becomes of it.
@@ -111,6 +113,7 @@ impl CpuLocal {
             tss: core::cell::UnsafeCell::new(Tss::new()),
             gdt: core::cell::UnsafeCell::new([0; 16]),
             held_locks: HeldLocks::new(),
+            mm: crate::mm::MmLocal::new(),
             idle_task: Cell::new(core::ptr::null()),
             handoff: Cell::new((core::ptr::null(), Outgoing::Idle)),
             fpu_owner: Cell::new(core::ptr::null()),

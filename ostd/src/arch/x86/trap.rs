@@ -406,11 +406,12 @@ pub(crate) fn fatal_frame() -> Option<&'static TrapFrame> {
 /// Ends with a report.
 fn fatal(frame: &mut TrapFrame, fault_addr: usize) -> ! {
     FATAL_FRAME.on(cpu::current()).store(frame, Ordering::Relaxed);
+    // Without stack the page fault of an overflow can not be delivered: it comes as a double fault.
+    if matches!(frame.vector, PAGE_FAULT | DOUBLE_FAULT) && mm::is_stack_guard(features::read_cr2()) {
+        panic!("kernel stack overflow");
+    }
     if frame.vector != PAGE_FAULT {
         panic!("{} in the kernel (error code {:#x})", name(frame.vector), frame.error_code);
-    }
-    if mm::is_stack_guard(fault_addr) {
-        panic!("kernel stack overflow");
     }
     let access = match frame.error_code {
         code if code & 16 != 0 => "fetching from",
