@@ -1,0 +1,207 @@
+/* exhaust.c - running out: of processes, of descriptors, of memory, of pids; and coming back from it. */
+#include "lib/tap.h"
+
+#include <pthread.h>
+
+static long limit_nproc(long n)
+{
+	struct rlimit rl = { n, n };
+	return setrlimit(RLIMIT_NPROC, &rl);
+}
+
+static long fork_bomb(long max)
+{
+	/* every process forks until it fails; all wait for the word and leave; how many in sh->v[0] */
+	(void)max;
+	int go = sh->w[5];
+	for (;;) {
+		pid_t pid = fork();
+		if (pid < 0) {
+			me->out[0] = errno;
+			break;
+		}
+		if (pid == 0)
+			__atomic_add_fetch(&sh->v[0], 1, __ATOMIC_SEQ_CST);
+	}
+	if (getpid() != me->self) {
+		while (sh->w[5] == go)
+			sched_yield();
+		while (waitpid(-1, NULL, 0) > 0)
+			;
+		_exit(0);
+	}
+	return 0;
+}
+
+CASE_T(fork_bomb_bounded, 60)
+{
+	NEED_ROOT("[6.13] a fork bomb within RLIMIT_NPROC");
+	/* two bombs in turn: the second gets as far as the first, so everything was given back */
+	long got[2];
+	struct agent *p = spawn(NULL);
+	REQUIRE(call(p, ag_drop, 61237) == 0);
+	REQUIRE(call(p, limit_nproc, 60) == 0);
+	for (int i = 0; i < 2; i++) {
+		sh->v[0] = 0;
+		call(p, fork_bomb, 0);
+		if (i == 0)
+			CHECK_EQ(p->out[0], EAGAIN, "[6.13] a fork bomb ends in EAGAIN");
+		got[i] = sh->v[0];
+		set_word(&sh->w[5], i + 1);
+		while (call(p, ag_reap, -1) > 0)
+			;
+	}
+	CHECK_EQ(got[0], 59, "[6.13,13.16] with as many processes as the limit");
+	CHECK_EQ(got[1], 59, "[13.16] and again, after all are reaped");
+	retire(p, NULL);
+}
+
+static int count_fds(void)
+{
+	int n = 0;
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+CASE(no_fd_leak)
+{
+	int before = count_fds(), p[2], n = iterations(300);
+	for (int i = 0; i < n; i++) {
+		MUST(pipe(p));
+		int d = MUST(dup(p[0]));
+		close(p[0]);
+		close(p[1]);
+		close(d);
+		open("/nonexistent", O_RDONLY);
+		open("/", O_WRONLY);
+	}
+	CHECK_EQ(count_fds(), before, "[leak] descriptors are all closed after many opens and failures");
+}
+
+CASE(memory_limit)
+{
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		struct rlimit rl = { 48 << 20, 48 << 20 };
+		setrlimit(RLIMIT_AS, &rl);
+		long n = 0;
+		while (mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED && n < 1000)
+			n++;
+		_exit(errno == ENOMEM && n > 10 && n <= 48 ? 0 : 1);
+	}
+	CHECK_EQ(reap(pid), 0, "[exhaust] out of address space: ENOMEM");
+}
+
+CASE_T(memory_given_back, 60)
+{
+	/* allocate and touch 16 MiB in 60 processes, one after the other: far more in sum than a guest has */
+	int ok = 0, n = iterations(300) / 5 + 1;
+	for (int i = 0; i < n; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			char *p = mmap(NULL, 16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			if (p == MAP_FAILED)
+				_exit(1);
+			for (long o = 0; o < 16 << 20; o += 4096)
+				p[o] = 1;
+			_exit(0);
+		}
+		ok += pid > 0 && reap(pid) == 0;
+	}
+	CHECK_EQ(ok, n, "[leak] memory of dead processes is given back");
+}
+
+CASE_T(many_processes_in_turn, 60)
+{
+	int n = iterations(300) * 3, ok = 0;
+	for (int i = 0; i < n; i++) {
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(i & 63);
+		ok += pid > 0 && reap(pid) == (i & 63) << 8;
+	}
+	CHECK_EQ(ok, n, "[leak] processes are made and reaped in turn");
+}
+
+CASE_T(many_zombies, 60)
+{
+	int n = iterations(300) * 2, made = 0, reaped = 0;
+	for (int i = 0; i < n; i++) {
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(0);
+		if (pid < 0)
+			break;
+		made++;
+	}
+	pid_t last = 0, r;
+	bool order = true;
+	while ((r = waitpid(-1, NULL, 0)) > 0) {
+		reaped++;
+		last = r;
+	}
+	(void)last;
+	(void)order;
+	CHECK(made == n && reaped == n && errno == ECHILD, "[leak] hundreds of zombies at once are all reaped");
+}
+
+static void *thread_stays(void *x)
+{
+	while (!sh->w[6])
+		sched_yield();
+	return x;
+}
+
+CASE(thread_limit)
+{
+	NEED_ROOT("[6.13] threads within RLIMIT_NPROC");
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		pthread_t t[64];
+		pthread_attr_t a;
+		int n = 0, e = 0;
+		REQUIRE(ag_drop(61238) == 0 && limit_nproc(20) == 0);
+		pthread_attr_init(&a);
+		pthread_attr_setstacksize(&a, 65536);
+		while (n < 64 && (e = pthread_create(&t[n], &a, thread_stays, NULL)) == 0)
+			n++;
+		sh->w[6] = 1;
+		for (int i = 0; i < n; i++)
+			pthread_join(t[i], NULL);
+		_exit(n == 19 && e == EAGAIN ? 0 : 1);
+	}
+	CHECK_EQ(reap(pid), 0, "[6.13] threads count: the twentieth is EAGAIN");
+}
+
+CASE_T(pipes_given_back, 60)
+{
+	/* full pipes, closed without being read */
+	static char b[65536];
+	int ok = 0, n = iterations(300), p[2];
+	for (int i = 0; i < n; i++) {
+		if (pipe(p))
+			break;
+		ok += write(p[1], b, sizeof b) == sizeof b;
+		close(p[0]);
+		close(p[1]);
+	}
+	CHECK_EQ(ok, n, "[leak] the memory of pipes is given back");
+}
+
+CASE_T(files_given_back, 60)
+{
+	static char b[65536];
+	char name[256];
+	int ok = 0, n = iterations(300);
+	snprintf(name, sizeof name, "%s", tmp_path("f"));
+	for (int i = 0; i < n; i++) {
+		int fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+		bool w = true;
+		for (int k = 0; k < 16 && w; k++)
+			w = write(fd, b, sizeof b) == sizeof b;
+		ok += fd >= 0 && w && unlink(name) == 0;
+		close(fd);
+	}
+	CHECK_EQ(ok, n, "[leak] the memory of unlinked files is given back");
+}
