@@ -11,6 +11,8 @@ use ostd::sync::LockRank;
 pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
 pub const RENAME: LockRank = LockRank::new(110, "rename");
 pub const FILE_POS: LockRank = LockRank::new(120, "file offset");
+/// Text of an open file of procfs.
+pub const PROC_TEXT: LockRank = LockRank::new(130, "procfs text");
 pub const INODE: LockRank = LockRank::new(150, "inode");
 pub const PIPE: LockRank = LockRank::new(160, "pipe");
 pub const VM: LockRank = LockRank::new(200, "vm");
@@ -27,6 +29,7 @@ pub const DENTRY: LockRank = LockRank::new(245, "dentry");
 pub const FILES: LockRank = LockRank::new(250, "fd table");
 pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
 pub const FLOCK: LockRank = LockRank::new(270, "flock");
+pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
 pub const TTY: LockRank = LockRank::new(350, "tty");

@@ -110,6 +110,20 @@ impl Dentry {
         }
     }
 
+    /// The path from the root of its file system.
+    pub fn path_in_fs(self: &Arc<Self>) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut at = self.clone();
+        while let (Some(parent), name) = at.place() {
+            names.push(name);
+            at = parent;
+        }
+        if names.is_empty() {
+            return b"/".to_vec();
+        }
+        names.iter().rev().flat_map(|name| [b"/", &name[..]].concat()).collect()
+    }
+
     /// Whether `self` is `other` or below it.
     pub fn is_below(self: &Arc<Self>, other: &Arc<Dentry>) -> bool {
         let mut at = self.clone();

@@ -13,6 +13,7 @@ use bitflags::bitflags;
 use ostd::sync::Mutex;
 
 use super::{
+    dentry::Dentry,
     inode::{DirEntry, Inode},
     io::{ReadBuf, WriteBuf},
     path::Path,
@@ -391,6 +392,18 @@ impl File {
             return Err(EBADF);
         }
         self.ops.sync(self)
+    }
+
+    /// The file's place; one that never had a name gets a place of its own, outside of every directory.
+    pub fn place(&self) -> Path {
+        match &self.path {
+            Some(path) => path.clone(),
+            None => {
+                let name = self.ops.anonymous_name();
+                let dentry = Dentry::new_unnamed(name.as_bytes(), self.inode.clone());
+                Path { mount: super::root().mount, dentry }
+            }
+        }
     }
 
     /// What /proc/pid/fd shows, as seen from `root`.

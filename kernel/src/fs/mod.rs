@@ -26,6 +26,7 @@ pub mod flock;
 pub mod initramfs;
 pub mod inode;
 pub mod io;
+mod loadavg;
 pub mod mount;
 pub mod name_ops;
 pub mod open;

@@ -332,11 +332,17 @@ impl FileOps for PipeEnd {
 /// The inode of a pipe that has no name.
 struct PipeInode {
     base: InodeBase,
+    pipe: Arc<Pipe>,
 }
 
 impl Inode for PipeInode {
     fn base(&self) -> &InodeBase {
         &self.base
+    }
+
+    /// For an open through /proc/pid/fd.
+    fn fifo(&self) -> Option<Arc<Pipe>> {
+        Some(self.pipe.clone())
     }
 }
 
@@ -347,8 +353,9 @@ pub fn new_pair(flags: OpenFlags) -> Result<(Arc<File>, Arc<File>)> {
     let mode = FileType::Fifo.mode_bits() | 0o600;
     let new = NewNode { mode, uid: creds.fsuid, gid: creds.fsgid, rdev: DevId(0) };
     let ino = NEXT_INO.fetch_add(1, SeqCst);
-    let inode: Arc<dyn Inode> = Arc::new(PipeInode { base: InodeBase::new(ino, super::anon_dev(), new) });
     let pipe = Pipe::new();
+    let base = InodeBase::new(ino, super::anon_dev(), new);
+    let inode: Arc<dyn Inode> = Arc::new(PipeInode { base, pipe: pipe.clone() });
     let end = |flags| {
         let ops = Box::new(PipeEnd::new(&pipe, flags, ino));
         File::new(ops, inode.clone(), None, flags)

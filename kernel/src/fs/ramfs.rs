@@ -7,7 +7,7 @@
 //! made before it is taken and dropped after it is released.
 
 use alloc::collections::BTreeMap;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ostd::{
     mm::{AllocClass, Frame},
@@ -24,6 +24,14 @@ use super::{
 use crate::{lock_order, prelude::*};
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// Pages of all file systems in memory, for /proc/meminfo.
+static TOTAL_PAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// Pages of all file systems in memory.
+pub fn total_pages() -> usize {
+    TOTAL_PAGES.load(Relaxed)
+}
 
 /// What a node costs beside its pages, for the limit on inodes: Linux counts one page per inode for `nr_inodes`.
 const BYTES_PER_ENTRY: u64 = 20;
@@ -289,6 +297,7 @@ impl RamInode {
         }
         locked.map.insert(index, fresh.clone());
         locked.count += 1;
+        TOTAL_PAGES.fetch_add(1, Relaxed);
         Ok(fresh)
     }
 
@@ -300,6 +309,7 @@ impl RamInode {
             removed
         };
         self.fs.pages.fetch_sub(removed.len() as u64, Relaxed);
+        TOTAL_PAGES.fetch_sub(removed.len(), Relaxed);
         Ok(())
     }
 
@@ -562,7 +572,9 @@ impl Drop for RamInode {
     fn drop(&mut self) {
         self.fs.inodes.fetch_sub(1, Relaxed);
         if let Content::File(pages) = &mut self.content {
-            self.fs.pages.fetch_sub(pages.get_mut().count, Relaxed);
+            let count = pages.get_mut().count;
+            self.fs.pages.fetch_sub(count, Relaxed);
+            TOTAL_PAGES.fetch_sub(count as usize, Relaxed);
         }
     }
 }

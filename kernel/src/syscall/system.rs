@@ -53,6 +53,18 @@ pub fn hostname() -> Vec<u8> {
     NAMES.lock()[0].get().to_vec()
 }
 
+/// Sets the host name: for /proc/sys/kernel/hostname, where the file's permissions were checked.
+///
+/// # Errors
+/// `EINVAL` if it is too long.
+pub fn set_hostname(name: &[u8]) -> Result<()> {
+    if name.len() > NAME_MAX {
+        return Err(EINVAL);
+    }
+    NAMES.lock()[0] = Name::new(name);
+    Ok(())
+}
+
 pub fn sys_uname(_: &mut Context, args: Args) -> Result<usize> {
     let [host, domain] = *NAMES.lock();
     let fields = [b"Linux", host.get(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", domain.get()];

@@ -271,6 +271,11 @@ impl Task {
         self.on_cpu.load(Ordering::Relaxed)
     }
 
+    /// Whether the task sleeps at this moment: it is parked, neither running nor waiting for a CPU.
+    pub fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PARKED && !self.is_running()
+    }
+
     /// CPU time used so far in user and kernel mode, in ns, including the part that is running.
     pub fn cpu_time_ns(&self) -> u64 {
         let sum = self.sched.sum_exec.load(Ordering::Relaxed);

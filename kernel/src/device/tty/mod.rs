@@ -32,7 +32,7 @@ use crate::{
 mod ioctl;
 mod job;
 
-pub use job::{controlling_tty, open_controlling, session_leader_exits, stat_numbers};
+pub use job::{open_controlling, session_leader_exits, stat_numbers};
 
 /// /dev/tty: the opener's controlling terminal.
 pub const DEV_TTY: DevId = DevId::new(5, 0);

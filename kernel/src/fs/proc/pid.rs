@@ -1,0 +1,308 @@
+//! The directories of processes and threads, their links, and the root that lists them.
+
+use core::fmt::Write;
+
+use super::{
+    ProcFs, global, memory, mounts,
+    node::{Entry, Kind, Node, list_fixed},
+    stat, status, sys,
+    task::{self, Task, TaskRef},
+};
+use crate::{
+    fs::{
+        File, Path,
+        inode::{DirEntry, FileType, Inode, LinkTarget},
+    },
+    prelude::*,
+    process::{Thread, tree},
+};
+
+pub fn root(fs: &Arc<ProcFs>) -> Arc<dyn Inode> {
+    Node::new(fs, 1, Kind::Root)
+}
+
+/// What stands in the root beside the processes.
+pub const ROOT_ENTRIES: &[Entry] = &[
+    Entry { name: "self", kind: Kind::Link(self_link) },
+    Entry { name: "thread-self", kind: Kind::Link(thread_self_link) },
+    Entry { name: "cmdline", kind: Kind::Text(global::cmdline) },
+    Entry { name: "cpuinfo", kind: Kind::Text(global::cpuinfo) },
+    Entry { name: "devices", kind: Kind::Text(global::devices) },
+    Entry { name: "filesystems", kind: Kind::Text(global::filesystems) },
+    Entry { name: "loadavg", kind: Kind::Text(global::loadavg) },
+    Entry { name: "meminfo", kind: Kind::Text(global::meminfo) },
+    Entry { name: "mounts", kind: Kind::Link(mounts_link) },
+    Entry { name: "stat", kind: Kind::Text(global::stat) },
+    Entry { name: "swaps", kind: Kind::Text(global::swaps) },
+    Entry { name: "sys", kind: Kind::Dir(sys::SYS) },
+    Entry { name: "uptime", kind: Kind::Text(global::uptime) },
+    Entry { name: "version", kind: Kind::Text(global::version) },
+];
+
+fn self_link() -> Result<Vec<u8>> {
+    Ok(Thread::current().process.pid().to_string().into_bytes())
+}
+
+fn thread_self_link() -> Result<Vec<u8>> {
+    let thread = Thread::current();
+    Ok(format!("{}/task/{}", thread.process.pid(), thread.tid()).into_bytes())
+}
+
+fn mounts_link() -> Result<Vec<u8>> {
+    Ok(b"self/mounts".to_vec())
+}
+
+/// A directory of a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TaskDir {
+    /// /proc/pid
+    Process,
+    /// /proc/pid/task
+    Tasks,
+    /// /proc/pid/task/tid
+    Thread,
+    Fd,
+    FdInfo,
+}
+
+/// An entry of a task's directory, before it is known whose.
+enum Item {
+    Dir(TaskDir),
+    Text(super::node::TaskFill),
+    Writable(super::node::TaskFill, super::node::TaskStore),
+    Link(super::node::TaskLink),
+}
+
+/// The entries of /proc/pid; all but the first are in task/tid too.
+const ITEMS: &[(&str, Item)] = &[
+    ("task", Item::Dir(TaskDir::Tasks)),
+    ("auxv", Item::Text(memory::auxv)),
+    ("cgroup", Item::Text(status::cgroup)),
+    ("children", Item::Text(status::children)),
+    ("cmdline", Item::Text(memory::cmdline)),
+    ("comm", Item::Writable(status::comm, status::set_comm)),
+    ("cwd", Item::Link(cwd)),
+    ("environ", Item::Text(memory::environ)),
+    ("exe", Item::Link(exe)),
+    ("fd", Item::Dir(TaskDir::Fd)),
+    ("fdinfo", Item::Dir(TaskDir::FdInfo)),
+    ("limits", Item::Text(status::limits)),
+    ("maps", Item::Text(memory::maps)),
+    ("mountinfo", Item::Text(mounts::mountinfo)),
+    ("mounts", Item::Text(mounts::mounts)),
+    ("oom_score", Item::Text(status::oom_score)),
+    ("oom_score_adj", Item::Writable(status::oom_score_adj, status::set_oom_score_adj)),
+    ("personality", Item::Text(status::personality)),
+    ("root", Item::Link(task_root)),
+    ("schedstat", Item::Text(stat::schedstat)),
+    ("stat", Item::Text(stat::stat)),
+    ("statm", Item::Text(memory::statm)),
+    ("status", Item::Text(status::status)),
+    ("wchan", Item::Text(status::wchan)),
+];
+
+/// `children` is a thread's, `task` a process's.
+fn belongs(name: &str, dir: TaskDir) -> bool {
+    match name {
+        "task" => dir == TaskDir::Process,
+        "children" => dir == TaskDir::Thread,
+        _ => true,
+    }
+}
+
+impl Item {
+    fn kind(&self, task: &TaskRef) -> Kind {
+        match *self {
+            Item::Dir(dir) => Kind::Task(*task, dir),
+            Item::Text(fill) => Kind::TaskText(*task, fill, None),
+            Item::Writable(fill, store) => Kind::TaskText(*task, fill, Some(store)),
+            Item::Link(link) => Kind::TaskLink(*task, link),
+        }
+    }
+
+    fn file_type(&self) -> FileType {
+        match self {
+            Item::Dir(_) => FileType::Dir,
+            Item::Link(_) => FileType::Symlink,
+            _ => FileType::Regular,
+        }
+    }
+}
+
+/// Inode numbers of descriptors start here, above those of the items.
+const FD_INO: u64 = 1 << 10;
+
+fn parse_fd(name: &[u8]) -> Result<i32> {
+    if name.len() > 1 && name[0] == b'0' || !name.iter().all(u8::is_ascii_digit) {
+        return Err(ENOENT);
+    }
+    core::str::from_utf8(name).ok().and_then(|name| name.parse().ok()).ok_or(ENOENT)
+}
+
+impl TaskDir {
+    /// Inode number and kind of an entry.
+    pub fn lookup(self, task: &TaskRef, name: &[u8]) -> Result<(u64, Kind)> {
+        task.find().map_err(|_| ENOENT)?;
+        match self {
+            TaskDir::Process | TaskDir::Thread => {
+                let mut items = ITEMS.iter().enumerate();
+                let found = items.find(|(_, (n, _))| n.as_bytes() == name && belongs(n, self));
+                let (index, (_, item)) = found.ok_or(ENOENT)?;
+                Ok((task.ino(index as u64 + 1), item.kind(task)))
+            }
+            TaskDir::Tasks => {
+                let thread = TaskRef::parse(name, Some(task)).ok_or(ENOENT)?;
+                Ok((thread.ino(0), Kind::Task(thread, TaskDir::Thread)))
+            }
+            TaskDir::Fd | TaskDir::FdInfo => {
+                let fd = parse_fd(name)?;
+                open_file(task, fd)?;
+                let ino = task.ino(FD_INO + 2 * fd as u64 + u64::from(self == TaskDir::FdInfo));
+                let kind =
+                    if self == TaskDir::Fd { Kind::FdLink(*task, fd) } else { Kind::FdInfo(*task, fd) };
+                Ok((ino, kind))
+            }
+        }
+    }
+
+    pub fn list(
+        self,
+        task: &TaskRef,
+        _: u64,
+        from: u64,
+        emit: &mut dyn FnMut(DirEntry) -> bool,
+    ) -> Result<()> {
+        // Position 2 is the first entry.
+        let skip = (from.max(2) - 2) as usize;
+        let found = task.find().map_err(|_| ENOENT)?;
+        match self {
+            TaskDir::Process | TaskDir::Thread => {
+                for (index, (name, item)) in ITEMS.iter().enumerate().skip(skip) {
+                    let entry = DirEntry {
+                        name: name.as_bytes(),
+                        ino: task.ino(index as u64 + 1),
+                        file_type: item.file_type(),
+                        next: index as u64 + 3,
+                    };
+                    if belongs(name, self) && !emit(entry) {
+                        break;
+                    }
+                }
+            }
+            TaskDir::Tasks => {
+                let numbers = match &found {
+                    Task::Live(thread) => task::thread_numbers(task.ns, &thread.process),
+                    Task::Zombie(_) => vec![task.nr],
+                };
+                list_numbers(numbers.into_iter().filter(|&nr| nr as usize >= skip), 0, emit);
+            }
+            TaskDir::Fd | TaskDir::FdInfo => {
+                let fds = match &found {
+                    Task::Live(thread) => {
+                        thread.try_files().map_or(Vec::new(), |files| files.list_from(skip))
+                    }
+                    Task::Zombie(_) => Vec::new(),
+                };
+                let file_type = if self == TaskDir::Fd { FileType::Symlink } else { FileType::Regular };
+                for fd in fds {
+                    let name = fd.to_string();
+                    let ino = task.ino(FD_INO + 2 * fd as u64 + u64::from(self == TaskDir::FdInfo));
+                    let next = fd as u64 + 3;
+                    if !emit(DirEntry { name: name.as_bytes(), ino, file_type, next }) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lists directories that are named by numbers, in ascending order; number n is at position `base + n + 2`.
+fn list_numbers(numbers: impl Iterator<Item = u32>, base: u64, emit: &mut dyn FnMut(DirEntry) -> bool) {
+    for nr in numbers {
+        let name = nr.to_string();
+        let next = base + u64::from(nr) + 3;
+        let ino = u64::from(nr) << 32;
+        if !emit(DirEntry { name: name.as_bytes(), ino, file_type: FileType::Dir, next }) {
+            return;
+        }
+    }
+}
+
+/// The fixed entries, then the processes.
+pub fn list_root(ino: u64, from: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+    const PIDS_FROM: u64 = 256;
+    if from < PIDS_FROM && !list_fixed(ino, ROOT_ENTRIES, from, emit) {
+        return Ok(());
+    }
+    let first = from.saturating_sub(PIDS_FROM + 2);
+    let ns = tree::root_ns();
+    let mut numbers: Vec<u32> = {
+        let table = tree::lock();
+        let pids = table.processes_in(ns).filter_map(|process| table.pid(process));
+        pids.map(|pid| table.nr(pid, ns)).filter(|&nr| u64::from(nr) >= first).collect()
+    };
+    numbers.sort_unstable();
+    list_numbers(numbers.into_iter(), PIDS_FROM, emit);
+    Ok(())
+}
+
+// ---- links ----------------------------------------------------------------------------------------------------------
+
+fn reader_root() -> Path {
+    Thread::current().fs().root()
+}
+
+fn link_to(path: Path) -> (LinkTarget, Vec<u8>) {
+    let text = path.text(&reader_root()).0;
+    (LinkTarget::Place(path), text)
+}
+
+fn cwd(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
+    let fs = task.live().map_err(|_| ENOENT)?.try_fs().ok_or(ENOENT)?;
+    Ok(link_to(fs.cwd()))
+}
+
+fn task_root(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
+    let fs = task.live().map_err(|_| ENOENT)?.try_fs().ok_or(ENOENT)?;
+    Ok(link_to(fs.root()))
+}
+
+fn exe(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
+    let vm = task.live().map_err(|_| ENOENT)?.try_vm().ok_or(ENOENT)?;
+    Ok(link_to(vm.exe().ok_or(ENOENT)?.place()))
+}
+
+// ---- descriptors ----------------------------------------------------------------------------------------------------
+
+/// The open file behind a descriptor of the task. ENOENT if there is none.
+pub fn open_file(task: &TaskRef, fd: i32) -> Result<Arc<File>> {
+    let files = task.live().ok().and_then(|thread| thread.try_files()).ok_or(ENOENT)?;
+    files.get_any(fd).map_err(|_| ENOENT)
+}
+
+pub fn fd_name(task: &TaskRef, fd: i32) -> Result<Vec<u8>> {
+    Ok(open_file(task, fd)?.name(&reader_root()))
+}
+
+pub fn fd_info(task: &TaskRef, fd: i32, out: &mut Vec<u8>) -> Result<()> {
+    let files = task.live()?.try_files().ok_or(ENOENT)?;
+    let file = files.get_any(fd).map_err(|_| ENOENT)?;
+    let cloexec =
+        if files.is_cloexec(fd).unwrap_or(false) { crate::fs::OpenFlags::CLOEXEC.bits() } else { 0 };
+    let mut text = String::new();
+    let mount = file.path().map_or(0, |path| path.mount.id);
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{}\nino:\t{}\n",
+        file.pos(),
+        file.flags().bits() | cloexec,
+        mount,
+        file.inode().base().ino
+    );
+    file.ops().describe(&mut text);
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}

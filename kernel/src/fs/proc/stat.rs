@@ -1,0 +1,157 @@
+//! /proc/pid/stat and schedstat (rules 12.1, 12.10).
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use proctree::Body;
+
+use super::task::{self, Numbers, Task, TaskRef};
+use crate::{
+    device::tty,
+    mm::ProgramRanges,
+    prelude::*,
+    process::{
+        Thread,
+        signal::thread_sets,
+        tree,
+        usage::{self, Usage, ns_to_ticks},
+    },
+};
+
+/// What the fields are made of.
+#[derive(Default)]
+struct Fields {
+    state: char,
+    numbers: Numbers,
+    tty: (u64, i64),
+    flags: u32,
+    own: Usage,
+    children: Usage,
+    nice: i32,
+    start_ns: u64,
+    size: usize,
+    resident: usize,
+    rss_limit: u64,
+    ranges: ProgramRanges,
+    brk_start: usize,
+    /// Pending, blocked, ignored, caught: the first 32 signals of each.
+    signals: [u64; 4],
+    cpu: u32,
+    rt_priority: u32,
+    policy: u32,
+    exit_code: i32,
+}
+
+const PF_EXITING: u32 = 0x4;
+const PF_FORKNOEXEC: u32 = 0x40;
+const PF_RANDOMIZE: u32 = 0x40_0000;
+
+pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let (comm, fields) = match task.find()? {
+        Task::Live(thread) => (thread.comm(), live(task, &thread)),
+        Task::Zombie(process) => {
+            let numbers = task::numbers(task.ns, process);
+            let table = tree::lock();
+            let Some(Body::Zombie(record)) = table.body(process) else {
+                return Err(ESRCH);
+            };
+            let fields = Fields {
+                state: 'Z',
+                numbers,
+                tty: (0, -1),
+                flags: PF_EXITING,
+                own: Usage {
+                    user_ns: record.own_ns[0],
+                    system_ns: record.own_ns[1],
+                    minor_faults: record.usage.minor_faults,
+                    ..Usage::default()
+                },
+                nice: record.nice,
+                start_ns: record.start_ns,
+                rss_limit: u64::MAX,
+                exit_code: record.status,
+                ..Fields::default()
+            };
+            (record.comm, fields)
+        }
+    };
+    out.extend_from_slice(format!("{} (", task.nr).as_bytes());
+    // As it is: it may contain a bracket or a newline.
+    out.extend_from_slice(task::trim_comm(&comm));
+    out.extend_from_slice(line(&fields).as_bytes());
+    Ok(())
+}
+
+fn live(task: &TaskRef, thread: &Thread) -> Fields {
+    let process = &thread.process;
+    let own = if task.single { usage::of_thread(thread) } else { usage::of_process(process) };
+    let (pending, blocked) = thread_sets(thread);
+    let (ignored, caught) = process.signals.sighand().ignored_and_caught();
+    let forked = { !tree::lock().has_execed(process.id()) };
+    let mut fields = Fields {
+        state: task::state(thread).0,
+        numbers: task::numbers(task.ns, process.id()),
+        tty: tty::stat_numbers(process),
+        flags: PF_RANDOMIZE | if forked { PF_FORKNOEXEC } else { 0 },
+        own,
+        children: *process.waited_children.lock(),
+        nice: thread.nice.load(Relaxed),
+        start_ns: process.start_ns,
+        rss_limit: process.rlimit(crate::process::rlimit::Resource::Rss),
+        // What is not a real-time signal; the rest is in status.
+        signals: [pending, blocked, ignored, caught].map(|set| set.0 & 0x7fff_ffff),
+        cpu: thread.task().map_or(0, |task| task.sched.last_cpu.load(Relaxed)),
+        rt_priority: thread.rt_priority.load(Relaxed),
+        policy: thread.policy.load(Relaxed),
+        ..Fields::default()
+    };
+    if let Some(vm) = thread.try_vm() {
+        let usage = vm.memory_use();
+        fields.size = usage.size;
+        fields.resident = usage.resident / PAGE_SIZE;
+        fields.ranges = vm.ranges();
+        fields.brk_start = vm.heap().0;
+    }
+    fields
+}
+
+/// Everything behind the name.
+fn line(f: &Fields) -> String {
+    let n = &f.numbers;
+    let r = &f.ranges;
+    let [pending, blocked, ignored, caught] = f.signals;
+    let (utime, stime) = (ns_to_ticks(f.own.user_ns), ns_to_ticks(f.own.system_ns));
+    let (cutime, cstime) = (ns_to_ticks(f.children.user_ns), ns_to_ticks(f.children.system_ns));
+    let ids =
+        format!(") {} {} {} {} {} {} {}", f.state, n.ppid, n.pgrp, n.session, f.tty.0, f.tty.1, f.flags);
+    let faults = format!(
+        "{} {} {} {}",
+        f.own.minor_faults, f.children.minor_faults, f.own.major_faults, f.children.major_faults
+    );
+    let times = format!(
+        "{utime} {stime} {cutime} {cstime} {} {} {} 0 {}",
+        20 + f.nice,
+        f.nice,
+        n.threads,
+        ns_to_ticks(f.start_ns)
+    );
+    let memory = format!(
+        "{} {} {} {} {} {} 0 0",
+        f.size, f.resident, f.rss_limit, r.start_code, r.end_code, r.start_stack
+    );
+    let signals = format!("{pending} {blocked} {ignored} {caught} 0 0 0");
+    let sched = format!("{} {} {} {} 0 0 0", n.exit_signal, f.cpu, f.rt_priority, f.policy);
+    let end = format!(
+        "{} {} {} {} {} {} {} {}",
+        r.start_data, r.end_data, f.brk_start, r.arg_start, r.arg_end, r.env_start, r.env_end, f.exit_code
+    );
+    format!("{ids} {faults} {times} {memory} {signals} {sched} {end}\n")
+}
+
+/// Time on a CPU, time waiting for one (not measured), number of switches to it.
+pub fn schedstat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let thread = task.live()?;
+    let usage = usage::of_thread(&thread);
+    let switches = usage.voluntary_switches + usage.involuntary_switches;
+    out.extend_from_slice(format!("{} 0 {switches}\n", thread.cpu_time_ns()).as_bytes());
+    Ok(())
+}

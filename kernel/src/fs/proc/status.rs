@@ -1,0 +1,338 @@
+//! /proc/pid/status and the small files of a process (rules 12.2, 12.3, 12.5, 12.7, 12.8).
+
+use core::{fmt::Write, sync::atomic::Ordering::Relaxed};
+
+use proctree::Body;
+
+use super::{
+    memory::vm_of,
+    task::{self, Task, TaskRef},
+};
+use crate::{
+    prelude::*,
+    process::{
+        Credentials, Thread,
+        rlimit::{RLIM_INFINITY, Resource, Rlimits},
+        signal::{SigSet, thread_sets},
+        tree, usage,
+    },
+};
+
+/// Writing to a `String` does not fail.
+macro_rules! put {
+    ($out:expr, $($arg:tt)*) => {
+        let _ = write!($out, $($arg)*);
+    };
+}
+
+pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let found = task.find()?;
+    let (comm, creds) = match &found {
+        Task::Live(thread) => (thread.comm(), thread.creds()),
+        Task::Zombie(process) => match tree::lock().body(*process) {
+            Some(Body::Zombie(record)) => (record.comm, record.creds.clone()),
+            _ => return Err(ESRCH),
+        },
+    };
+    out.extend_from_slice(b"Name:\t");
+    escape_name(task::trim_comm(&comm), out);
+    out.push(b'\n');
+    let text = match &found {
+        Task::Live(thread) => live(task, thread, &creds),
+        Task::Zombie(process) => {
+            let numbers = task::numbers(task.ns, *process);
+            let mut text = ids(task, &numbers, ('Z', "zombie"), &creds, None, 0);
+            put!(text, "Threads:\t1\n");
+            signals(&mut text, queue_limit(task), [SigSet::EMPTY; 5]);
+            rights(&mut text, &creds, false);
+            text
+        }
+    };
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+/// A newline or backslash in a name must not look like a new line of the file.
+fn escape_name(name: &[u8], out: &mut Vec<u8>) {
+    for &byte in name {
+        match byte {
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            _ => out.push(byte),
+        }
+    }
+}
+
+fn live(task: &TaskRef, thread: &Thread, creds: &Credentials) -> String {
+    let process = &thread.process;
+    let numbers = task::numbers(task.ns, process.id());
+    let umask = thread.try_fs().map(|fs| fs.umask());
+    let fd_size = thread.try_files().map_or(0, |files| files.capacity());
+    let mut text = ids(task, &numbers, task::state(thread), creds, umask, fd_size);
+    memory(&mut text, thread);
+    put!(text, "Threads:\t{}\n", numbers.threads);
+    let (pending, blocked) = thread_sets(thread);
+    let (ignored, caught) = process.signals.sighand().ignored_and_caught();
+    let sets = [pending, process.signals.shared_pending(), blocked, ignored, caught];
+    signals(&mut text, process.rlimit(Resource::Sigpending), sets);
+    rights(&mut text, creds, thread.no_new_privs.load(Relaxed));
+    cpus(&mut text, thread);
+    let usage = usage::of_thread(thread);
+    put!(text, "voluntary_ctxt_switches:\t{}\n", usage.voluntary_switches);
+    put!(text, "nonvoluntary_ctxt_switches:\t{}\n", usage.involuntary_switches);
+    text
+}
+
+/// The lines up to NSsid.
+fn ids(
+    task: &TaskRef,
+    numbers: &task::Numbers,
+    state: (char, &str),
+    creds: &Credentials,
+    umask: Option<u32>,
+    fd_size: usize,
+) -> String {
+    let mut text = String::new();
+    if let Some(umask) = umask {
+        put!(text, "Umask:\t{umask:04o}\n");
+    }
+    put!(text, "State:\t{} ({})\n", state.0, state.1);
+    put!(
+        text,
+        "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0\n",
+        numbers.tgid,
+        task.nr,
+        numbers.ppid
+    );
+    put!(text, "Uid:\t{}\t{}\t{}\t{}\n", creds.uid, creds.euid, creds.suid, creds.fsuid);
+    put!(text, "Gid:\t{}\t{}\t{}\t{}\n", creds.gid, creds.egid, creds.sgid, creds.fsgid);
+    put!(text, "FDSize:\t{fd_size}\nGroups:\t");
+    for group in creds.groups.iter() {
+        put!(text, "{group} ");
+    }
+    put!(text, " \nNStgid:\t{}\nNSpid:\t{}\n", numbers.tgid, task.nr);
+    put!(text, "NSpgid:\t{}\nNSsid:\t{}\nKthread:\t0\n", numbers.pgrp, numbers.session);
+    text
+}
+
+fn memory(text: &mut String, thread: &Thread) {
+    let Some(vm) = thread.try_vm() else { return };
+    let usage = vm.memory_use();
+    let peak = vm.max_rss().max(usage.resident / PAGE_SIZE) * PAGE_SIZE;
+    let anonymous = usage.resident - usage.shared;
+    let lines = [
+        ("VmPeak", usage.size),
+        ("VmSize", usage.size),
+        ("VmLck", usage.locked),
+        ("VmPin", 0),
+        ("VmHWM", peak),
+        ("VmRSS", usage.resident),
+        ("RssAnon", anonymous),
+        ("RssFile", usage.shared),
+        ("RssShmem", 0),
+        ("VmData", usage.data),
+        ("VmStk", usage.stack),
+        ("VmExe", usage.text),
+        ("VmLib", 0),
+        ("VmPTE", usage.page_tables),
+        ("VmSwap", 0),
+    ];
+    for (name, bytes) in lines {
+        put!(text, "{name}:\t{:8} kB\n", bytes / 1024);
+    }
+    put!(text, "CoreDumping:\t0\nTHP_enabled:\t0\n");
+}
+
+fn signals(text: &mut String, limit: u64, sets: [SigSet; 5]) {
+    let queued: u32 = sets[..2].iter().map(|set| set.0.count_ones()).sum();
+    put!(text, "SigQ:\t{queued}/{limit}\n");
+    for (name, set) in ["SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"].iter().zip(sets) {
+        put!(text, "{name}:\t{:016x}\n", set.0);
+    }
+}
+
+fn rights(text: &mut String, creds: &Credentials, no_new_privs: bool) {
+    let sets = [
+        ("CapInh", creds.inheritable),
+        ("CapPrm", creds.permitted),
+        ("CapEff", creds.effective),
+        ("CapBnd", creds.bounding),
+        ("CapAmb", creds.ambient),
+    ];
+    for (name, set) in sets {
+        put!(text, "{name}:\t{:016x}\n", set.0);
+    }
+    put!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\n", u32::from(no_new_privs));
+}
+
+fn cpus(text: &mut String, thread: &Thread) {
+    let all = u64::MAX >> (64 - ostd::cpu::num_cpus().clamp(1, 64));
+    let allowed = thread.task().map_or(all, |task| task.sched.affinity.load(Relaxed) & all);
+    put!(text, "Cpus_allowed:\t{allowed:x}\nCpus_allowed_list:\t{}\n", ranges(allowed));
+    put!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0\n");
+}
+
+/// A set of numbers as "0-3,5".
+fn ranges(set: u64) -> String {
+    let mut text = String::new();
+    let mut bit = 0;
+    while bit < 64 {
+        if set >> bit & 1 == 0 {
+            bit += 1;
+            continue;
+        }
+        let len = (set >> bit).trailing_ones();
+        let separator = if text.is_empty() { "" } else { "," };
+        if len == 1 {
+            put!(text, "{separator}{bit}");
+        } else {
+            put!(text, "{separator}{bit}-{}", bit + len - 1);
+        }
+        bit += len;
+    }
+    text
+}
+
+/// RLIMIT_SIGPENDING of a zombie.
+fn queue_limit(task: &TaskRef) -> u64 {
+    limits_of(task).map_or(0, |limits| limits.soft(Resource::Sigpending))
+}
+
+fn limits_of(task: &TaskRef) -> Result<Arc<Rlimits>> {
+    match task.find()? {
+        Task::Live(thread) => Ok(thread.process.rlimits()),
+        Task::Zombie(process) => match tree::lock().body(process) {
+            Some(Body::Zombie(record)) => Ok(record.rlimits.clone()),
+            _ => Err(ESRCH),
+        },
+    }
+}
+
+pub fn limits(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    const NAMES: [(Resource, &str, &str); 16] = [
+        (Resource::Cpu, "Max cpu time", "seconds"),
+        (Resource::Fsize, "Max file size", "bytes"),
+        (Resource::Data, "Max data size", "bytes"),
+        (Resource::Stack, "Max stack size", "bytes"),
+        (Resource::Core, "Max core file size", "bytes"),
+        (Resource::Rss, "Max resident set", "bytes"),
+        (Resource::Nproc, "Max processes", "processes"),
+        (Resource::Nofile, "Max open files", "files"),
+        (Resource::Memlock, "Max locked memory", "bytes"),
+        (Resource::As, "Max address space", "bytes"),
+        (Resource::Locks, "Max file locks", "locks"),
+        (Resource::Sigpending, "Max pending signals", "signals"),
+        (Resource::Msgqueue, "Max msgqueue size", "bytes"),
+        (Resource::Nice, "Max nice priority", ""),
+        (Resource::Rtprio, "Max realtime priority", ""),
+        (Resource::Rttime, "Max realtime timeout", "us"),
+    ];
+    let limits = limits_of(task)?;
+    let value =
+        |limit: u64| if limit == RLIM_INFINITY { String::from("unlimited") } else { limit.to_string() };
+    let mut text = format!("{:25} {:20} {:20} {:10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    for (resource, name, unit) in NAMES {
+        let limit = limits.get(resource);
+        put!(text, "{name:25} {:20} {:20} {unit:10}\n", value(limit.soft), value(limit.hard));
+    }
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+/// The children of one thread, zombies included, each number with a space behind it.
+pub fn children(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let Task::Live(thread) = task.find()? else {
+        return Ok(());
+    };
+    let table = tree::lock();
+    let pids: Vec<u32> = table
+        .children(thread.id())
+        .filter_map(|child| table.pid(child))
+        .map(|pid| table.nr(pid, task.ns))
+        .collect();
+    drop(table);
+    for pid in pids {
+        out.extend_from_slice(format!("{pid} ").as_bytes());
+    }
+    Ok(())
+}
+
+pub fn comm(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let comm = match task.find()? {
+        Task::Live(thread) => thread.comm(),
+        Task::Zombie(process) => match tree::lock().body(process) {
+            Some(Body::Zombie(record)) => record.comm,
+            _ => return Err(ESRCH),
+        },
+    };
+    out.extend_from_slice(task::trim_comm(&comm));
+    out.push(b'\n');
+    Ok(())
+}
+
+/// A process may rename its own threads. EINVAL for others.
+pub fn set_comm(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let thread = task.live()?;
+    if !Arc::ptr_eq(&thread.process, &Thread::current().process) {
+        return Err(EINVAL);
+    }
+    thread.set_comm(value.split(|&b| b == 0).next().unwrap_or(value));
+    Ok(())
+}
+
+pub fn oom_score_adj(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let adj = match task.find()? {
+        Task::Live(thread) => thread.process.oom_score_adj.load(Relaxed),
+        Task::Zombie(_) => 0,
+    };
+    out.extend_from_slice(format!("{adj}\n").as_bytes());
+    Ok(())
+}
+
+/// -1000..=1000; lowering it needs CAP_SYS_RESOURCE (EACCES).
+pub fn set_oom_score_adj(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let process = &task.live()?.process;
+    let value: i32 = core::str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok()).ok_or(EINVAL)?;
+    if !(-1000..=1000).contains(&value) {
+        return Err(EINVAL);
+    }
+    let lowers = value < process.oom_score_adj.load(Relaxed);
+    if lowers && !Thread::current().creds().capable(crate::process::Cap::SysResource) {
+        return Err(EACCES);
+    }
+    process.oom_score_adj.store(value, Relaxed);
+    Ok(())
+}
+
+/// Share of the memory in use, in thousandths, moved by the adjustment.
+pub fn oom_score(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let resident = vm_of(task)?.map_or(0, |vm| vm.rss()) as i64;
+    let adj = match task.find()? {
+        Task::Live(thread) => i64::from(thread.process.oom_score_adj.load(Relaxed)),
+        Task::Zombie(_) => 0,
+    };
+    let total = (ostd::mm::stats().total as i64).max(1);
+    let score = (resident * 1000 / total + adj + 1000) * 2 / 3;
+    out.extend_from_slice(format!("{}\n", score.max(0)).as_bytes());
+    Ok(())
+}
+
+pub fn personality(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let personality = task.live()?.personality.load(Relaxed);
+    out.extend_from_slice(format!("{personality:08x}\n").as_bytes());
+    Ok(())
+}
+
+/// All processes are in the root of the one (version 2) hierarchy.
+pub fn cgroup(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    task.find()?;
+    out.extend_from_slice(b"0::/\n");
+    Ok(())
+}
+
+/// Where in the kernel a task waits is not told, as on a Linux that hides its symbols.
+pub fn wchan(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    task.find()?;
+    out.push(b'0');
+    Ok(())
+}

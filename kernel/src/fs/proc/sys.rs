@@ -1,0 +1,168 @@
+//! /proc/sys: the parameters of the kernel (proc_sys(5)).
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::node::{Entry, Kind};
+use crate::{
+    fs::pipe,
+    prelude::*,
+    process::{credentials::LAST_CAP, rlimit, tree},
+    syscall::system,
+};
+
+/// A parameter: how it is read, and how it is changed if it can be.
+pub struct Sysctl {
+    read: fn() -> String,
+    write: Option<fn(&str) -> Result<()>>,
+}
+
+impl Sysctl {
+    pub fn is_writable(&self) -> bool {
+        self.write.is_some()
+    }
+
+    pub fn read(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice((self.read)().as_bytes());
+        out.push(b'\n');
+    }
+
+    pub fn write(&self, value: &[u8]) -> Result<()> {
+        let value = core::str::from_utf8(value).map_err(|_| EINVAL)?;
+        (self.write.ok_or(EACCES)?)(value.trim_end_matches(['\n', '\0']))
+    }
+}
+
+const fn read_only(read: fn() -> String) -> Sysctl {
+    Sysctl { read, write: None }
+}
+
+const fn writable(read: fn() -> String, write: fn(&str) -> Result<()>) -> Sysctl {
+    Sysctl { read, write: Some(write) }
+}
+
+const fn file(name: &'static str, sysctl: &'static Sysctl) -> Entry {
+    Entry { name, kind: Kind::Sysctl(sysctl) }
+}
+
+pub const SYS: &[Entry] = &[
+    Entry { name: "fs", kind: Kind::Dir(FS) },
+    Entry { name: "kernel", kind: Kind::Dir(KERNEL) },
+    Entry { name: "vm", kind: Kind::Dir(VM) },
+];
+
+static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
+static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());
+static PIPE_MAX_SIZE: Sysctl = read_only(|| pipe::MAX_CAPACITY.to_string());
+static SUID_DUMPABLE: Sysctl = read_only(|| String::from("0"));
+static MOUNT_MAX: Sysctl = read_only(|| String::from("100000"));
+
+const FS: &[Entry] = &[
+    file("file-max", &FILE_MAX),
+    file("mount-max", &MOUNT_MAX),
+    file("nr_open", &NR_OPEN),
+    file("pipe-max-size", &PIPE_MAX_SIZE),
+    file("suid_dumpable", &SUID_DUMPABLE),
+];
+
+static OSTYPE: Sysctl = read_only(|| String::from("Linux"));
+static OSRELEASE: Sysctl = read_only(|| String::from(system::RELEASE));
+static VERSION: Sysctl = read_only(|| String::from(system::VERSION));
+static HOSTNAME: Sysctl = writable(
+    || String::from_utf8_lossy(&system::hostname()).into_owned(),
+    |name| system::set_hostname(name.as_bytes()),
+);
+static PID_MAX: Sysctl = writable(pid_max, set_pid_max);
+static LAST_PID: Sysctl = read_only(|| {
+    let mut table = tree::lock();
+    table.ns_numbers(tree::root_ns()).map_or(0, |numbers| numbers.last()).to_string()
+});
+static THREADS_MAX: Sysctl = read_only(|| rlimit::max_threads().to_string());
+static CAP_LAST_CAP: Sysctl = read_only(|| LAST_CAP.to_string());
+static NGROUPS_MAX: Sysctl = read_only(|| crate::process::credentials::NGROUPS_MAX.to_string());
+static OVERFLOW_ID: Sysctl = read_only(|| String::from("65534"));
+static CORE_PATTERN: Sysctl = read_only(|| String::from("core"));
+
+/// The printk levels: console, default, minimum, console at boot.
+static PRINTK: Sysctl = writable(
+    || format!("{}\t4\t1\t7", PRINTK_LEVEL.load(Relaxed)),
+    |value| {
+        let level = value.split_ascii_whitespace().next().and_then(|v| v.parse().ok()).ok_or(EINVAL)?;
+        PRINTK_LEVEL.store(level, Relaxed);
+        log::set_max_level(match level {
+            0..=3 => log::LevelFilter::Error,
+            4 => log::LevelFilter::Error,
+            5 => log::LevelFilter::Warn,
+            6 | 7 => log::LevelFilter::Info,
+            _ => log::LevelFilter::Debug,
+        });
+        Ok(())
+    },
+);
+static PRINTK_LEVEL: AtomicU32 = AtomicU32::new(7);
+
+const KERNEL: &[Entry] = &[
+    file("cap_last_cap", &CAP_LAST_CAP),
+    file("core_pattern", &CORE_PATTERN),
+    file("hostname", &HOSTNAME),
+    file("ngroups_max", &NGROUPS_MAX),
+    file("ns_last_pid", &LAST_PID),
+    file("osrelease", &OSRELEASE),
+    file("ostype", &OSTYPE),
+    file("overflowgid", &OVERFLOW_ID),
+    file("overflowuid", &OVERFLOW_ID),
+    file("pid_max", &PID_MAX),
+    file("printk", &PRINTK),
+    Entry { name: "random", kind: Kind::Dir(RANDOM) },
+    file("threads-max", &THREADS_MAX),
+    file("version", &VERSION),
+];
+
+fn pid_max() -> String {
+    let mut table = tree::lock();
+    table.ns_numbers(tree::root_ns()).map_or(tree::PID_MAX, |numbers| numbers.pid_max()).to_string()
+}
+
+/// The table of numbers has a fixed size: only the value it has is accepted.
+fn set_pid_max(value: &str) -> Result<()> {
+    if value.trim() == pid_max() { Ok(()) } else { Err(EINVAL) }
+}
+
+static UUID: Sysctl = read_only(uuid);
+static BOOT_ID: Sysctl = read_only(|| {
+    static ID: spin::Once<String> = spin::Once::new();
+    ID.call_once(uuid).clone()
+});
+static POOL_SIZE: Sysctl = read_only(|| String::from("256"));
+
+const RANDOM: &[Entry] = &[
+    file("boot_id", &BOOT_ID),
+    file("entropy_avail", &POOL_SIZE),
+    file("poolsize", &POOL_SIZE),
+    file("uuid", &UUID),
+];
+
+/// A random (version 4) UUID.
+fn uuid() -> String {
+    let mut bytes = [0u8; 16];
+    ostd::random::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+static OVERCOMMIT: Sysctl = read_only(|| String::from("1"));
+static MAX_MAP_COUNT: Sysctl = read_only(|| String::from("65530"));
+static MMAP_MIN_ADDR: Sysctl = read_only(|| String::from("65536"));
+
+const VM: &[Entry] = &[
+    file("max_map_count", &MAX_MAP_COUNT),
+    file("mmap_min_addr", &MMAP_MIN_ADDR),
+    file("overcommit_memory", &OVERCOMMIT),
+];

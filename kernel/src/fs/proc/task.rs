@@ -1,0 +1,158 @@
+//! The process or thread behind a number in a path, dead or alive.
+
+use proctree::{Body, NsId, PidId, ProcId};
+
+use crate::{
+    prelude::*,
+    process::{
+        Credentials, Process, Thread, pid,
+        tree::{self, Table},
+    },
+};
+
+/// A process or thread, by an identity that is never given to another one.
+#[derive(Clone, Copy)]
+pub struct TaskRef {
+    pub ns: NsId,
+    pub pid: PidId,
+    /// The number in `ns`.
+    pub nr: u32,
+    /// The files of one thread, below task/, as against those of the whole process.
+    pub single: bool,
+}
+
+/// What is found.
+pub enum Task {
+    Live(Arc<Thread>),
+    /// Only the record in the table is left.
+    Zombie(ProcId),
+}
+
+impl TaskRef {
+    /// The task with this number, as the name of a directory. With `group`, only threads of that process.
+    pub fn parse(name: &[u8], group: Option<&TaskRef>) -> Option<TaskRef> {
+        // No leading zeros or signs.
+        if name.is_empty() || name[0] == b'0' || !name.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let nr = core::str::from_utf8(name).ok()?.parse().ok()?;
+        let ns = tree::root_ns();
+        let pid = pid::lookup(ns, nr)?;
+        let task = TaskRef { ns, pid, nr, single: group.is_some() };
+        match (task.find().ok()?, group) {
+            (_, None) => Some(task),
+            (Task::Live(thread), Some(group)) => (thread.process.pid() == group.tgid()?).then_some(task),
+            (Task::Zombie(_), Some(group)) => (group.nr == nr).then_some(task),
+        }
+    }
+
+    /// ESRCH if it is gone.
+    pub fn find(&self) -> Result<Task> {
+        if pid::lookup(self.ns, self.nr) != Some(self.pid) {
+            return Err(ESRCH);
+        }
+        if let Some(thread) = pid::thread(self.ns, self.nr) {
+            return Ok(Task::Live(thread));
+        }
+        let table = tree::lock();
+        let process = table.pid_process(self.pid).ok_or(ESRCH)?;
+        match table.body(process) {
+            Some(Body::Zombie(_)) => Ok(Task::Zombie(process)),
+            _ => Err(ESRCH),
+        }
+    }
+
+    /// The thread, if it lives; ESRCH for a zombie too.
+    pub fn live(&self) -> Result<Arc<Thread>> {
+        match self.find()? {
+            Task::Live(thread) => Ok(thread),
+            Task::Zombie(_) => Err(ESRCH),
+        }
+    }
+
+    fn tgid(&self) -> Option<u32> {
+        match self.find().ok()? {
+            Task::Live(thread) => Some(thread.process.pid()),
+            Task::Zombie(_) => Some(self.nr),
+        }
+    }
+
+    /// Owner of its files: the effective ids. `None` if it is gone.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        let creds = match self.find().ok()? {
+            Task::Live(thread) => thread.creds(),
+            Task::Zombie(process) => zombie_creds(&tree::lock(), process)?,
+        };
+        Some((creds.euid, creds.egid))
+    }
+
+    /// The inode number of the task's entry number `index`.
+    pub fn ino(&self, index: u64) -> u64 {
+        u64::from(self.nr) << 32 | u64::from(self.single) << 31 | index
+    }
+}
+
+fn zombie_creds(table: &Table, process: ProcId) -> Option<Arc<Credentials>> {
+    match table.body(process)? {
+        Body::Zombie(record) => Some(record.creds.clone()),
+        Body::Live(process) => Some(process.creds()),
+    }
+}
+
+/// Numbers of a process's relatives, as the table has them at one moment.
+#[derive(Clone, Copy, Default)]
+pub struct Numbers {
+    pub tgid: u32,
+    pub ppid: u32,
+    pub pgrp: u32,
+    pub session: u32,
+    pub exit_signal: u8,
+    pub threads: usize,
+}
+
+/// The numbers of a process, as seen from namespace `ns`.
+pub fn numbers(ns: NsId, process: ProcId) -> Numbers {
+    let table = tree::lock();
+    let nr = |pid: Option<PidId>| pid.map_or(0, |pid| table.nr(pid, ns));
+    let parent = table.parent(process).and_then(|ids| table.pid(ids.process));
+    Numbers {
+        tgid: nr(table.pid(process)),
+        ppid: nr(parent),
+        pgrp: nr(table.pgrp(process)),
+        session: nr(table.session(process)),
+        exit_signal: table.exit_signal(process).unwrap_or(0),
+        threads: table.thread_count(process).max(1),
+    }
+}
+
+/// What the letter and the word of a state are (rule 12.1, 12.2).
+pub fn state(thread: &Thread) -> (char, &'static str) {
+    if thread.has_exited() {
+        ('Z', "zombie")
+    } else if thread.signals.is_stopped() {
+        ('T', "stopped")
+    } else if thread.task().is_some_and(|task| task.is_parked()) {
+        ('S', "sleeping")
+    } else {
+        ('R', "running")
+    }
+}
+
+/// A name, without the padding.
+pub fn trim_comm(comm: &[u8]) -> &[u8] {
+    let end = comm.iter().position(|&b| b == 0).unwrap_or(comm.len());
+    &comm[..end]
+}
+
+/// The live threads of a process, and with them a leader that is dead: their numbers in `ns`, ascending.
+pub fn thread_numbers(ns: NsId, process: &Process) -> Vec<u32> {
+    let table = tree::lock();
+    let mut numbers: Vec<u32> = table
+        .threads(process.id())
+        .filter_map(|thread| table.tid(thread))
+        .map(|tid| table.nr(tid, ns))
+        .collect();
+    drop(table);
+    numbers.sort_unstable();
+    numbers
+}
