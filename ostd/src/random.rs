@@ -5,6 +5,7 @@
 //! The seed is RDSEED, RDRAND and the jitter of the time-stamp counter, as far as they are there; every refill mixes
 //! a little more in.
 
+use crate::arch::x86::features;
 use crate::sync::IrqSpinLock;
 use crate::sync::rank::ranks;
 use core::arch::x86_64::_rdtsc;
@@ -117,10 +118,10 @@ fn quarter(x: &mut [u32; 16], a: usize, b: usize, c: usize, d: usize) {
 fn entropy() -> u64 {
     // SAFETY: every processor with long mode has the instruction.
     let mut word = unsafe { _rdtsc() };
-    if core::arch::x86_64::__cpuid_count(7, 0).ebx & 1 << 18 != 0 {
+    if features::get().rdseed {
         word = word.rotate_left(32) ^ hardware(rdseed).unwrap_or(0);
     }
-    if core::arch::x86_64::__cpuid(1).ecx & 1 << 30 != 0 {
+    if features::get().rdrand {
         word = word.rotate_left(32) ^ hardware(rdrand).unwrap_or(0);
     }
     word

@@ -34,7 +34,7 @@ enum Step {
 /// Does all that stands between the calling thread and user mode: reports of a continued stop, stops,
 /// handlers, death. Finishes an interrupted syscall, by a restart or with EINTR.
 ///
-/// Does not return if the thread dies.
+/// If the thread dies it has exited when this returns.
 pub fn handle_work(ctx: &mut Context) {
     loop {
         match next_step(ctx.thread) {
@@ -48,7 +48,7 @@ pub fn handle_work(ctx: &mut Context) {
                     stop::stop_here(ctx.thread);
                 }
             }
-            Step::Die(status) => exit::exit_thread(ctx.thread, status),
+            Step::Die(status) => return exit::exit_thread(ctx.thread, status),
             Step::Handle(info, action) => {
                 finish_syscall(ctx, Some(&action));
                 enter_handler(ctx, info, action);

@@ -9,6 +9,7 @@
 //! interrupted, and even put to sleep by a fault, at any point: whoever interrupts puts it back as well.
 //! `stac` and `clac` become no-ops at boot on processors without SMAP, see [`patch_smap`].
 
+use super::features;
 use crate::mm::Vaddr;
 use crate::user::mem::UserFault;
 use core::arch::global_asm;
@@ -25,14 +26,10 @@ static __mem_method: AtomicU8 = AtomicU8::new(BY_WORDS);
 
 /// Picks the method for this machine. Called on the boot CPU when the control registers are set up.
 pub(crate) fn init() {
-    let leaf7 = core::arch::x86_64::__cpuid_count(7, 0);
-    let leaf1 = core::arch::x86_64::__cpuid(1);
-    let erms = leaf7.ebx & (1 << 9) != 0;
-    let avx512 = leaf7.ebx & (1 << 16) != 0;
-    let osxsave_avx = leaf1.ecx & (1 << 27) != 0 && leaf1.ecx & (1 << 28) != 0;
-    let method = if erms {
+    let features = features::get();
+    let method = if features.erms {
         BY_ERMS
-    } else if osxsave_avx && !avx512 && xcr0() & 6 == 6 {
+    } else if features.xcr0 & XCR0_AVX == XCR0_AVX && features.xcr0 & XCR0_AVX512 == 0 {
         // Not with AVX-512: a 32-byte move clears the upper half of the 64-byte register.
         BY_AVX
     } else {
@@ -41,14 +38,10 @@ pub(crate) fn init() {
     __mem_method.store(method, Ordering::Relaxed);
 }
 
-fn xcr0() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: CR4.OSXSAVE is set, as CPUID told the caller; reads a register only.
-    unsafe {
-        core::arch::asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
+/// SSE and AVX registers are enabled.
+const XCR0_AVX: u64 = 6;
+/// Some part of AVX-512 is enabled.
+const XCR0_AVX512: u64 = 0xe0;
 
 unsafe extern "C" {
     /// Clears the page at `page`.
@@ -237,7 +230,7 @@ pub(crate) unsafe fn cmpxchg_user_u32(addr: Vaddr, old: u32, new: u32) -> Result
 /// # Safety
 /// Called at boot, while the kernel text is writable and before any of the sites runs.
 pub(crate) unsafe fn patch_smap() {
-    if core::arch::x86_64::__cpuid_count(7, 0).ebx & (1 << 20) != 0 {
+    if features::get().smap {
         return;
     }
     const NOP3: [u8; 3] = [0x0f, 0x1f, 0x00];
