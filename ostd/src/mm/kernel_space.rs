@@ -153,7 +153,10 @@ pub(super) fn image() -> Range<Paddr> {
 ///
 /// # Safety
 /// Called once at boot with the boot tables loaded; nothing in `memory`'s usable regions is in use.
-pub(super) unsafe fn init(memory: &mut MemoryMap, initramfs: Option<Range<Paddr>>) -> Result<(), OutOfMemory> {
+pub(super) unsafe fn init(
+    memory: &mut MemoryMap,
+    initramfs: Option<Range<Paddr>>,
+) -> Result<(), OutOfMemory> {
     // The end of memory, before the tables take their part.
     let end = memory.usable().map(|range| range.end).max().ok_or(OutOfMemory)?;
 

@@ -103,6 +103,10 @@ const RESTORE_ALL: u64 = 1;
 /// The segment bases of the context have to be loaded first: the context is new, or they were set.
 const LOAD_BASES: u64 = 2;
 
+/// What the entry code returns; anything else means that it did not enter.
+const BY_SYSCALL: u64 = 0;
+const BY_TRAP: u64 = 1;
+
 const FRAME_SIZE: usize = size_of::<trap::TrapFrame>();
 /// Where the kernel's stack pointer is in a context.
 pub(crate) const KERNEL_RSP_OFFSET: usize = offset_of!(UserContext, kernel_rsp);
@@ -120,16 +124,16 @@ const CANONICAL_END: u64 = 1 << 47;
 global_asm!(
     r#"
     // rdi: the context. Interrupts are off. Comes back with rax = 0 after a syscall, 1 after an exception or
-    // interrupt; every register but rsp is lost.
+    // interrupt; every register but rsp is lost. Comes back with rax = 2 at once if the context wants the slow way.
     .pushsection .text.user_entry, "ax", @progbits
     .balign 64
     .global enter_user
 enter_user:
+    cmp qword ptr [rdi + {slow}], 0
+    jne 2f
     mov [rdi + {kernel_rsp}], rsp
     lea rax, [rdi + {frame_size}]
     mov gs:[{tss_rsp0}], rax
-    cmp qword ptr [rdi + {slow}], 0
-    jne 2f
     mov r15, [rdi + {r15}]
     mov r14, [rdi + {r14}]
     mov r13, [rdi + {r13}]
@@ -148,7 +152,16 @@ enter_user:
     mov rdi, [rdi + {rdi}]
     swapgs
     sysretq
-2:
+2:  mov eax, 2
+    ret
+
+    // The same, by `iret`.
+    .balign 16
+    .global enter_user_slow
+enter_user_slow:
+    mov [rdi + {kernel_rsp}], rsp
+    lea rax, [rdi + {frame_size}]
+    mov gs:[{tss_rsp0}], rax
     mov qword ptr [rdi + {slow}], 0
     mov rsp, rdi
     pop r15
@@ -306,12 +319,7 @@ impl UserContext {
             unsafe { asm!("sti", options(nostack, preserves_flags)) };
             return UserExit::Interrupt;
         }
-        if self.slow != 0
-            && let Err(exit) = self.prepare_slow_entry()
-        {
-            return exit;
-        }
-        let by_trap: u64;
+        let entered: u64;
         // SAFETY: the context is legal (see the head of the module). Whatever the program does, control comes back here
         // with this stack pointer, and all registers are declared lost but rbx and rbp, which are saved.
         unsafe {
@@ -322,17 +330,45 @@ impl UserContext {
                 "pop rbp",
                 "pop rbx",
                 inout("rdi") &raw mut *self => _,
-                out("rax") by_trap,
+                out("rax") entered,
                 out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
                 out("r12") _, out("r13") _, out("r14") _, out("r15") _,
             );
         }
-        if by_trap == 0 { UserExit::Syscall } else { self.after_trap() }
+        match entered {
+            BY_SYSCALL => UserExit::Syscall,
+            BY_TRAP => self.after_trap(),
+            _ => self.execute_slowly(),
+        }
+    }
+
+    /// The slow way in: by `iret`, and with what a first entry or a change of special registers asks for.
+    #[cold]
+    #[inline(never)]
+    fn execute_slowly(&mut self) -> UserExit {
+        if let Err(exit) = self.prepare_slow_entry() {
+            return exit;
+        }
+        let entered: u64;
+        // SAFETY: as in `execute`.
+        unsafe {
+            asm!(
+                "push rbx",
+                "push rbp",
+                "call enter_user_slow",
+                "pop rbp",
+                "pop rbx",
+                inout("rdi") &raw mut *self => _,
+                out("rax") entered,
+                out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            );
+        }
+        if entered == BY_SYSCALL { UserExit::Syscall } else { self.after_trap() }
     }
 
     /// What a first entry, or one after a change of special registers, has to do. Interrupts are off; on `Err` they are
     /// on again.
-    #[cold]
     fn prepare_slow_entry(&mut self) -> Result<(), UserExit> {
         if self.slow & LOAD_BASES != 0 {
             task::switch::become_user_task();
@@ -351,8 +387,6 @@ impl UserContext {
                 fault_addr: 0,
             }));
         }
-        // `enter_user` clears it, and enters by `iret`.
-        self.slow |= RESTORE_ALL;
         Ok(())
     }
 
