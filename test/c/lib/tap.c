@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <linux/futex.h>
 #include <stdarg.h>
+#include <sys/utsname.h>
 
 struct shared *sh;
 char self_path[PATH_MAX];
@@ -154,6 +155,13 @@ void set_word(volatile int *w, int val)
 	futex(w, FUTEX_WAKE, INT_MAX, NULL);
 }
 
+bool kernel_since(int major, int minor)
+{
+	struct utsname u;
+	int a = 0, b = 0;
+	return uname(&u) < 0 || sscanf(u.release, "%d.%d", &a, &b) != 2 || a > major || (a == major && b >= minor);
+}
+
 /* ---- processes ---- */
 
 int read_file(const char *path, char *buf, size_t n)
@@ -194,7 +202,7 @@ char proc_state(pid_t pid)
 	char path[64], buf[1024];
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
 	char *p = stat_tail(path, buf, sizeof buf);
-	return p ? *p : 0;
+	return p && *p != 'X' ? *p : 0;		/* X: reaped, about to vanish */
 }
 
 char task_state(pid_t pid, pid_t tid)

@@ -135,6 +135,13 @@ void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #define NEED_ROOT(text) do { if (geteuid() != 0) { tap_skip(text, "needs root"); return; } } while (0)
 
+/*
+ * The specification is that of Linux 6.18; an older kernel on the host differs here and there.  A block after
+ * IF_SINCE runs only on a kernel at least that new (by uname), else one line says that it was skipped.
+ */
+bool kernel_since(int major, int minor);
+#define IF_SINCE(major, minor, text) if (!kernel_since(major, minor)) tap_skip(text, "needs Linux " #major "." #minor); else
+
 /* ---- time and meeting ---- */
 long long now_ms(void);
 void nap(int *round);			/* yield first, later short sleeps: for use between two looks at a condition */
