@@ -14,8 +14,8 @@ use crate::results::{Failure, Results};
 use crate::tap::Suite;
 use crate::{Outcome, bench, image, toolchain, workspace};
 
-/// Longer than init allows a program, so that init is the one to tell.
-const SILENCE: Duration = Duration::from_secs(200);
+/// Longer than the suite allows a case, which says something at its end.
+const SILENCE: Duration = Duration::from_secs(60);
 /// After this many broken guests the rest is not worth the time.
 const MAX_BOOTS: usize = 20;
 
