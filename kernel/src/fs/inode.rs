@@ -10,14 +10,14 @@
 
 use core::{
     any::Any,
-    sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use ostd::{mm::Frame, sync::Mutex};
 use spin::Once;
 
 use super::{file::FileOps, file::OpenFlags, flock::Flocks, path::Path, pipe::Pipe};
-use crate::{lock_order, prelude::*};
+use crate::{lock_order, mm::FrameRun, prelude::*};
 
 /// The longest name of a directory entry.
 pub const NAME_MAX: usize = 255;
@@ -124,6 +124,8 @@ pub struct InodeBase {
     writers: AtomicI32,
     /// Serialises changes of a directory's entries and of a file's size.
     pub lock: Mutex<()>,
+    /// A program has mapped it at some time, so that its pages may be in page tables.
+    mapped: AtomicBool,
     /// Locks of flock(2) and fcntl(2), once there has been one.
     pub flocks: Once<Box<Flocks>>,
 }
@@ -146,6 +148,7 @@ impl InodeBase {
             ctime: AtomicI64::new(now),
             writers: AtomicI32::new(0),
             lock: Mutex::new(lock_order::INODE, ()),
+            mapped: AtomicBool::new(false),
             flocks: Once::new(),
         }
     }
@@ -266,6 +269,15 @@ impl InodeBase {
         if atime <= self.mtime() || atime <= self.ctime() {
             self.set_atime(now());
         }
+    }
+
+    /// Whether a program has mapped it at some time.
+    pub fn was_mapped(&self) -> bool {
+        self.mapped.load(Relaxed)
+    }
+
+    pub fn set_mapped(&self) {
+        self.mapped.store(true, Relaxed);
     }
 
     /// Counts an open file that can write. ETXTBSY while a program runs from this file.
@@ -429,6 +441,10 @@ pub trait Inode: Any + Send + Sync {
     fn page_for_write(&self, index: u64) -> Result<Frame> {
         Err(EINVAL)
     }
+
+    /// Appends to `run` the frames of the pages from `index` on that are there: at most `max`, up to the first one that
+    /// is missing. For faults that map neighbouring pages along.
+    fn present_pages(&self, index: u64, max: usize, run: &mut FrameRun) {}
 
     /// Whether [`page`](Self::page) gives pages.
     fn has_pages(&self) -> bool {

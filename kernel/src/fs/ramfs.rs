@@ -21,7 +21,11 @@ use super::{
     page_map::PageMap,
     pipe::Pipe,
 };
-use crate::{lock_order, prelude::*};
+use crate::{
+    lock_order,
+    mm::{self, FrameRun, ObjectId},
+    prelude::*,
+};
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
@@ -277,6 +281,13 @@ impl RamInode {
     }
 
     /// The frame of a page, made if there is none yet.
+    /// Pages that are gone from the file must go from the programs that have mapped them: they get SIGBUS, or a new page.
+    fn unmap_from_programs(&self, first: u64, last: u64) {
+        if self.base.was_mapped() {
+            mm::unmap_object(ObjectId::of_inode(self), first, last);
+        }
+    }
+
     fn get_or_make(&self, index: u64) -> Result<Frame> {
         let pages = self.pages()?;
         if let Some(frame) = pages.lock().map.get(index) {
@@ -505,6 +516,12 @@ impl Inode for RamInode {
         self.get_or_make(index)
     }
 
+    fn present_pages(&self, index: u64, max: usize, run: &mut FrameRun) {
+        if let Ok(pages) = self.pages() {
+            pages.lock().map.present_run(index, max, run);
+        }
+    }
+
     fn has_pages(&self) -> bool {
         matches!(self.content, Content::File(_))
     }
@@ -516,6 +533,7 @@ impl Inode for RamInode {
             self.base.set_size(size);
             let first = size.div_ceil(PAGE_SIZE as u64);
             self.remove_pages(first, u64::MAX)?;
+            self.unmap_from_programs(first, u64::MAX);
             self.zero_within_page(size, first * PAGE_SIZE as u64)?;
         } else {
             self.pages()?;
@@ -546,7 +564,9 @@ impl Inode for RamInode {
         }
         self.zero_within_page(offset, first * page)?;
         self.zero_within_page(last * page, end)?;
-        self.remove_pages(first, last)
+        self.remove_pages(first, last)?;
+        self.unmap_from_programs(first, last);
+        Ok(())
     }
 
     fn blocks(&self) -> u64 {

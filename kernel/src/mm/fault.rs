@@ -153,7 +153,8 @@ impl Vm {
             return if write { make_writable(&mut mapper, vma, page, present, references) } else { Ok(()) };
         }
         let flags = vma.attr.flags;
-        if !write && vma.len() > SMALL_VMA {
+        // What can't be written needs no page of its own, and must not get one that is writable.
+        if !write && (vma.len() > SMALL_VMA || !flags.contains(VmFlags::WRITE)) {
             mapper.map(page, zero_page()?, flags.page_flags())?;
             self.count_in(1);
             return Ok(());

@@ -2,14 +2,15 @@
 
 use ostd::mm::Frame;
 
-use super::{FaultError, FrameRun, MemoryObject, ObjectId, ObjectName};
+use super::{Backing, FaultError, FrameRun, MemoryObject, ObjectId, ObjectName, Vm};
 use crate::{
     fs::{
         file::{File, MapKind},
+        inode::Inode,
         mount::MountFlags,
     },
     prelude::*,
-    process::Thread,
+    process::{Thread, signal, tree},
 };
 
 impl MemoryObject for File {
@@ -21,13 +22,7 @@ impl MemoryObject for File {
     }
 
     fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun) {
-        let end = self.size().div_ceil(PAGE_SIZE as u64);
-        for index in (index..end).take(max.min(run.remaining_capacity())) {
-            match self.inode().page(index) {
-                Ok(frame) => run.push(frame),
-                Err(_) => return,
-            }
-        }
+        self.inode().present_pages(index, max, run);
     }
 
     fn size(&self) -> u64 {
@@ -35,7 +30,7 @@ impl MemoryObject for File {
     }
 
     fn id(&self) -> ObjectId {
-        ObjectId(Arc::as_ptr(self.inode()).cast::<()>() as usize)
+        ObjectId::of_inode(&**self.inode())
     }
 
     fn name(&self) -> ObjectName {
@@ -78,8 +73,50 @@ impl FileMapping {
     /// What will be behind the mapping; `None` for anonymous memory (/dev/zero).
     pub fn into_object(self) -> Option<Arc<dyn MemoryObject>> {
         match self.0.map_kind() {
-            MapKind::Pages => Some(self.0),
+            MapKind::Pages => {
+                self.0.inode().base().set_mapped();
+                Some(self.0)
+            }
             _ => None,
+        }
+    }
+}
+
+impl ObjectId {
+    /// The identity of a file's pages.
+    pub fn of_inode(inode: &dyn Inode) -> ObjectId {
+        ObjectId(core::ptr::from_ref(inode).cast::<()>() as usize)
+    }
+}
+
+/// Takes the pages `first..last` of an object out of all programs that have mapped them, after it has lost them. Rare
+/// enough to ask every process: objects do not know who maps them.
+pub fn unmap_object(id: ObjectId, first: u64, last: u64) {
+    for process in tree::all_processes() {
+        let vm = signal::threads(&process).iter().find_map(|thread| thread.try_vm());
+        if let Some(vm) = vm {
+            vm.unmap_object(id, first, last);
+        }
+    }
+}
+
+impl Vm {
+    fn unmap_object(&self, id: ObjectId, first: u64, last: u64) {
+        // For writing, so that no fault is on its way with a page that it got before.
+        let layout = self.layout.write();
+        let page = PAGE_SIZE as u64;
+        for vma in layout.vmas.iter() {
+            let Backing::Object(object, offset) = &vma.attr.backing else { continue };
+            if object.id() != id {
+                continue;
+            }
+            let index = offset / page;
+            let end = index + vma.len() as u64 / page;
+            let (from, to) = (first.clamp(index, end), last.clamp(index, end));
+            if from < to {
+                let at = |page: u64| vma.start + (page - index) as usize * PAGE_SIZE;
+                self.unmap_pages(at(from)..at(to));
+            }
         }
     }
 }

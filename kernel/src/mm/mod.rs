@@ -47,7 +47,7 @@ use ostd::{
 pub use self::{
     advise::Advice,
     fault::{Access, FaultError, handle_kernel_access},
-    file::{FileMapping, read_object},
+    file::{FileMapping, read_object, unmap_object},
     map::{MapRequest, Placement},
     object::{FrameRun, MemoryObject, ObjectId, ObjectName, SharedMemory},
     remap::Move,

@@ -108,6 +108,16 @@ fn a_large_area_shows_one_zero_page_until_it_is_written() {
 }
 
 #[ktest]
+fn what_was_only_read_can_not_be_written_without_the_right() {
+    let vm = Vm::new(BASE).unwrap();
+    let addr = vm.mmap(MapRequest::anonymous(Placement::Hint(0), PAGE, VmFlags::READ), &NONE).unwrap();
+    assert_eq!(peek(&vm, addr), Some(0));
+    let flags = vm.space.lock().query_flags(addr).unwrap();
+    assert!(!flags.contains(PageFlags::WRITE));
+    assert_eq!(vm.handle_fault(addr, Access::Write), Err(FaultError::Denied));
+}
+
+#[ktest]
 fn parent_and_child_do_not_see_each_others_writes() {
     let parent = Vm::new(BASE).unwrap();
     let addr = anonymous(&parent, 2);

@@ -82,9 +82,7 @@ pub fn unknown(ctx: &mut Context, _: Args) -> Result<usize> {
 
     let number = ctx.user.orig_rax() as usize;
     let bit = 1u64 << (number % 64);
-    let first = SEEN
-        .get(number / 64)
-        .is_some_and(|word| word.fetch_or(bit, Relaxed) & bit == 0);
+    let first = SEEN.get(number / 64).is_some_and(|word| word.fetch_or(bit, Relaxed) & bit == 0);
     if first {
         debug!("syscall {number} is not implemented (pid {})", ctx.process().pid());
     }

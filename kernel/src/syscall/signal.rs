@@ -41,14 +41,15 @@ fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<(
         return Ok(());
     }
     let same_session = || signo == Some(SIGCONT) && tree::same_session(ctx.process(), target);
-    if ctx.thread.creds().may_signal(&target.creds()) || same_session() {
-        Ok(())
-    } else {
-        Err(EPERM)
-    }
+    if ctx.thread.creds().may_signal(&target.creds()) || same_session() { Ok(()) } else { Err(EPERM) }
 }
 
-fn signal_process(ctx: &Context, target: &Arc<Process>, prefer: Option<&Arc<Thread>>, raw: usize) -> Result<()> {
+fn signal_process(
+    ctx: &Context,
+    target: &Arc<Process>,
+    prefer: Option<&Arc<Thread>>,
+    raw: usize,
+) -> Result<()> {
     let signo = sendable(raw)?;
     may_signal(ctx, target, signo)?;
     if let Some(signo) = signo {

@@ -1,7 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Handler, exec, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched, signal, stat, system, time, wait, unknown,
+    Handler, exec, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched, signal, stat,
+    system, time, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.

@@ -17,7 +17,8 @@ pub trait Repeated: Send + Sync {
     fn run(self: Arc<Self>);
 }
 
-static QUEUE: IrqSpinLock<VecDeque<Arc<dyn Repeated>>> = IrqSpinLock::new(lock_order::DEFERRED, VecDeque::new());
+static QUEUE: IrqSpinLock<VecDeque<Arc<dyn Repeated>>> =
+    IrqSpinLock::new(lock_order::DEFERRED, VecDeque::new());
 static WORKER: WaitQueue = WaitQueue::new();
 
 /// Queues `job` for the worker. Callable from interrupt context.

@@ -7,11 +7,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use ostd::{
-    sync::SpinLock,
-    time,
-    timer::Timer,
-};
+use ostd::{sync::SpinLock, time, timer::Timer};
 
 use super::deferred::{self, Repeated};
 use crate::{

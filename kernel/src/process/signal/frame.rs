@@ -14,10 +14,10 @@ use ostd::{
 };
 
 use super::{
-    SigSet, SigInfo, Signo,
+    SigInfo, SigSet, Signo,
     action::{SIG_DFL, SaFlags, SigAction},
     altstack::{AltStack, SS_AUTODISARM},
-    info::{SI_KERNEL, SIGINFO_SIZE, Fields},
+    info::{Fields, SI_KERNEL, SIGINFO_SIZE},
     send,
     set::SIGSEGV,
     set_blocked, xsave,
@@ -116,8 +116,24 @@ fn put(frame: &mut [u8], offset: usize, value: u64) {
 fn encode_registers(ctx: &Context, frame: &mut [u8], fp: u64, saved_mask: SigSet) {
     let r = &ctx.user.regs;
     let general = [
-        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx, r.rax, r.rcx,
-        ctx.user.rsp() as u64, ctx.user.rip() as u64, ctx.user.rflags(),
+        r.r8,
+        r.r9,
+        r.r10,
+        r.r11,
+        r.r12,
+        r.r13,
+        r.r14,
+        r.r15,
+        r.rdi,
+        r.rsi,
+        r.rbp,
+        r.rbx,
+        r.rdx,
+        r.rax,
+        r.rcx,
+        ctx.user.rsp() as u64,
+        ctx.user.rip() as u64,
+        ctx.user.rflags(),
     ];
     for (i, value) in general.iter().enumerate() {
         put(frame, SIGCONTEXT + i * 8, *value);
@@ -172,8 +188,8 @@ fn restore(ctx: &mut Context) -> Result<u64> {
 fn restore_registers(user: &mut UserContext, register: impl Fn(usize) -> u64) {
     let r = &mut user.regs;
     let general = [
-        &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13, &mut r.r14, &mut r.r15, &mut r.rdi,
-        &mut r.rsi, &mut r.rbp, &mut r.rbx, &mut r.rdx, &mut r.rax, &mut r.rcx,
+        &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13, &mut r.r14, &mut r.r15,
+        &mut r.rdi, &mut r.rsi, &mut r.rbp, &mut r.rbx, &mut r.rdx, &mut r.rax, &mut r.rcx,
     ];
     for (i, place) in general.into_iter().enumerate() {
         *place = register(i);

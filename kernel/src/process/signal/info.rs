@@ -50,13 +50,7 @@ pub enum Fields {
     /// `si_addr`, `si_trapno` is not used on x86_64.
     Fault { addr: u64 },
     /// SIGCHLD: times are in clock ticks (1/100 s).
-    Child {
-        pid: u32,
-        uid: u32,
-        status: i32,
-        utime: i64,
-        stime: i64,
-    },
+    Child { pid: u32, uid: u32, status: i32, utime: i64, stime: i64 },
     /// A POSIX timer: `si_timerid`, `si_overrun`, `si_value`.
     Timer { id: i32, overrun: i32, value: u64 },
     /// As rt_sigqueueinfo(2) gave it: everything behind the three leading ints and their padding.

@@ -52,11 +52,11 @@ pub use queue::{Pending, valid_signo};
 pub use send::{force, send_process, send_process_in_sink, send_process_in_table, send_thread};
 pub use set::*;
 pub use stop::Notice;
-pub use timedwait::wait_for;
 pub use threads::{
     Detached, attach_thread, begin_exec_kill, begin_group_exit, detach_thread, end_exec_kill, exec_reset,
     fork_sighand, group_exit_status, thread_sets, threads,
 };
+pub use timedwait::wait_for;
 
 /// Flags of `Thread::work`.
 pub mod work {

@@ -4,13 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use proctree::Effect;
 
-use super::{
-    Group,
-    action::SIG_DFL,
-    info::SigInfo,
-    set::*,
-    stop, work,
-};
+use super::{Group, action::SIG_DFL, info::SigInfo, set::*, stop, work};
 use crate::{
     prelude::*,
     process::{Process, Thread, tree},

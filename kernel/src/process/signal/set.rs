@@ -125,9 +125,8 @@ pub const STOP_SIGNALS: SigSet = SigSet::of(&[SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
 /// Ignored by default (SIGCONT after it has continued the process).
 pub const DEFAULT_IGNORED: SigSet = SigSet::of(&[SIGCHLD, SIGCONT, SIGURG, SIGWINCH]);
 /// Dump core by default.
-pub const CORE_SIGNALS: SigSet = SigSet::of(&[
-    SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS,
-]);
+pub const CORE_SIGNALS: SigSet =
+    SigSet::of(&[SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGXCPU, SIGXFSZ, SIGSYS]);
 /// Raised by the instruction that the thread was executing: taken before all others (rule 7.13).
 pub const SYNCHRONOUS: SigSet = SigSet::of(&[SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGSYS]);
 

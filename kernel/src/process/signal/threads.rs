@@ -2,10 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{
-    AltStack, SigHand, SigSet, Signo, signal_pending,
-    work,
-};
+use super::{AltStack, SigHand, SigSet, Signo, signal_pending, work};
 use crate::{
     prelude::*,
     process::{Process, Thread},

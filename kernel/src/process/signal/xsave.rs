@@ -25,13 +25,7 @@ pub(super) fn save(addr: usize) -> Result<()> {
     let size = fpu::size();
     fpu::save_to_user(addr)?;
     let features = fpu::features();
-    let words = [
-        MAGIC1,
-        frame_size() as u32,
-        features as u32,
-        (features >> 32) as u32,
-        size as u32,
-    ];
+    let words = [MAGIC1, frame_size() as u32, features as u32, (features >> 32) as u32, size as u32];
     mem::write(addr + SW_RESERVED, &words)?;
     Ok(mem::write(addr + size, &MAGIC2)?)
 }
