@@ -1,8 +1,8 @@
 //! Kernel stacks: 16 KiB each in an area of their own, with unmapped pages below, so that an overflow faults.
 //!
 //! A stack that is no longer used keeps its mapping and is given to the next task. Lists of free stacks: a short one
-//! per CPU (see [`local`]), and a global one. Stacks beyond [`KEEP`] in the global list are unmapped the
-//! next time that a stack is asked for: freeing happens in the scheduler, where the other CPUs can not be told.
+//! per CPU (see [`local`]), and a global one. When that gets long, stacks beyond [`KEEP`] are unmapped by the next task
+//! that ends ([`trim`]): freeing happens in the scheduler, where the other CPUs can not be told.
 
 use super::frame_alloc;
 use super::kernel_space::{self, STACKS};
@@ -12,7 +12,7 @@ use crate::arch::x86::paging;
 use crate::sync::IrqSpinLock;
 use crate::sync::rank::ranks;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// Bytes of a stack.
 pub(crate) const KSTACK_SIZE: usize = 16 * 1024;
@@ -73,6 +73,9 @@ impl KeptStacks {
     }
 }
 
+/// The global list has grown beyond `HIGH`.
+static LONG: AtomicBool = AtomicBool::new(false);
+
 /// Stacks that have frames, in use or not.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -92,13 +95,7 @@ impl KStack {
         if let Some(slot) = with_kept(KeptStacks::pop).flatten() {
             return Ok(KStack { slot });
         }
-        let (slot, long) = {
-            let mut free = FREE.lock();
-            (free.mapped.pop(), free.mapped.len() > HIGH)
-        };
-        if long {
-            shrink(KEEP);
-        }
+        let slot = FREE.lock().mapped.pop();
         match slot {
             Some(slot) => Ok(KStack { slot }),
             None => KStack::map_new(),
@@ -175,8 +172,21 @@ impl Drop for KStack {
     fn drop(&mut self) {
         let kept = with_kept(|kept| kept.push(self.slot));
         if kept != Some(true) {
-            FREE.lock().mapped.push(self.slot);
+            let mut free = FREE.lock();
+            free.mapped.push(self.slot);
+            if free.mapped.len() > HIGH {
+                LONG.store(true, Relaxed);
+            }
         }
+    }
+}
+
+/// Unmaps stacks if many are free. In a task, with interrupts on and no lock held: tasks do it when they end.
+#[inline]
+pub(crate) fn trim() {
+    if LONG.load(Relaxed) {
+        LONG.store(false, Relaxed);
+        shrink(KEEP);
     }
 }
 

@@ -17,7 +17,7 @@ mod tlb;
 use core::ops::Range;
 
 pub(crate) use kernel_space::{map_device, map_firmware, root as kernel_root};
-pub(crate) use kstack::{KStack, is_guard as is_stack_guard};
+pub(crate) use kstack::{KStack, is_guard as is_stack_guard, trim as trim_stacks};
 pub(crate) use local::MmLocal;
 
 pub use addr_space::{AddrSpace, Mapper, PageFlags};

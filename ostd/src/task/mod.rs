@@ -472,6 +472,7 @@ pub fn exit() -> ! {
         let data = unsafe { (*task.data_owner.get()).take() };
         drop(data);
         set_addr_space(None);
+        mm::trim_stacks();
         task.wait_node.retire();
         task.timer_node.cancel();
         if CHECKED {
