@@ -64,34 +64,28 @@ pub fn runnable() -> usize {
     cpu::all().map(|cpu| FAIR.queues.on(cpu).waiting() + usize::from(!cpu::is_idle(cpu))).sum()
 }
 
-/// Whether `task` may run on `cpu`.
-#[inline]
-fn allowed(task: &Task, cpu: CpuId) -> bool {
-    task.sched.affinity.load(Relaxed) >> cpu.as_usize() & 1 != 0
-}
-
 impl Fair {
     /// The CPU for a task that could run: see the head of the module.
     #[inline]
     fn choose(&self, task: &Task) -> CpuId {
         let last = task.sched.last_cpu();
-        if cpu::num_cpus() == 1 || (cpu::is_idle(last) && allowed(task, last)) {
+        if cpu::num_cpus() == 1 || (cpu::is_idle(last) && task.sched.may_run_on(last)) {
             return last;
         }
         self.choose_other(task, last)
     }
 
     fn choose_other(&self, task: &Task, last: CpuId) -> CpuId {
-        let candidates = cpu::all().filter(|cpu| allowed(task, *cpu));
+        let candidates = cpu::all().filter(|cpu| task.sched.may_run_on(*cpu));
         if let Some(idle) =
             candidates.clone().find(|cpu| cpu::is_idle(*cpu) && self.queues.on(*cpu).waiting() == 0)
         {
             return idle;
         }
-        if allowed(task, last) {
+        if task.sched.may_run_on(last) {
             return last;
         }
-        // The shortest queue of those it may use; a mask without any CPU that runs is ignored.
+        // The shortest queue of those it may use.
         candidates.min_by_key(|cpu| self.queues.on(*cpu).waiting()).unwrap_or(last)
     }
 
@@ -123,7 +117,7 @@ impl Fair {
         let victim = cpu::all()
             .filter(|cpu| *cpu != thief && self.queues.on(*cpu).waiting() > 0)
             .max_by_key(|cpu| self.queues.on(*cpu).waiting())?;
-        let task = self.queues.on(victim).pop_if(|task| allowed(task, thief))?;
+        let task = self.queues.on(victim).pop_if(|task| task.sched.may_run_on(thief))?;
         self.place(&task, thief, EnqueueReason::Preempted);
         Some(task)
     }
@@ -140,7 +134,7 @@ impl Fair {
 impl Scheduler for Fair {
     fn enqueue(&self, task: Arc<Task>, reason: EnqueueReason) -> Option<CpuId> {
         let woken = matches!(reason, EnqueueReason::New | EnqueueReason::Wake);
-        let target = if woken || !allowed(&task, task.sched.last_cpu()) {
+        let target = if woken || !task.sched.may_run_on(task.sched.last_cpu()) {
             self.choose(&task)
         } else {
             task.sched.last_cpu()
@@ -165,7 +159,7 @@ impl Scheduler for Fair {
                 None if cpu::num_cpus() > 1 => self.steal(cpu)?,
                 None => return None,
             };
-            if allowed(&task, cpu) || cpu::num_cpus() == 1 {
+            if task.sched.may_run_on(cpu) {
                 queue.set_running(task.sched.vruntime.load(Relaxed));
                 return Some(task);
             }
@@ -189,13 +183,13 @@ impl Scheduler for Fair {
     fn tick(&self, cpu: CpuId, task: &Task) -> bool {
         let queue = self.queues.on(cpu);
         if queue.waiting() == 0 {
-            return !allowed(task, cpu);
+            return !task.sched.may_run_on(cpu);
         }
         if let Some(idle) = cpu::all().find(|other| cpu::is_idle(*other)) {
             // It steals when it looks.
             task::notify_cpu(idle);
         }
-        !allowed(task, cpu) || queue.first() < task.sched.vruntime.load(Relaxed)
+        !task.sched.may_run_on(cpu) || queue.first() < task.sched.vruntime.load(Relaxed)
     }
 
     fn tick_ns(&self, _cpu: CpuId) -> u64 {

@@ -1,7 +1,7 @@
 //! The scheduler hook: ostd switches tasks, the policy decides which.
 
 use super::{Task, fifo::FIFO, switch};
-use crate::cpu::CpuId;
+use crate::cpu::{self, CpuId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use spin::Once;
@@ -86,6 +86,13 @@ impl SchedEntity {
             involuntary_switches: AtomicU64::new(0),
             policy: AtomicU64::new(0),
         }
+    }
+
+    /// Whether `affinity` allows `cpu`. A mask without any CPU that runs allows all.
+    #[inline]
+    pub fn may_run_on(&self, cpu: CpuId) -> bool {
+        let mask = self.affinity.load(Ordering::Relaxed);
+        mask >> cpu.as_usize() & 1 != 0 || mask & (u64::MAX >> (64 - cpu::num_cpus())) == 0
     }
 
     /// The CPU that the task runs on or ran on last.

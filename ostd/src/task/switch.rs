@@ -118,8 +118,10 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
     let next = match policy.pick_next(cpu) {
         Some(next) => Arc::into_raw(next),
         None => match outgoing {
-            Outgoing::Requeue(_) | Outgoing::Idle => return false,
-            Outgoing::Parked | Outgoing::Exited => cpu_local::local().idle_task(),
+            Outgoing::Idle => return false,
+            Outgoing::Requeue(_) if prev.sched.may_run_on(cpu) => return false,
+            // The idle task gives a task that may not stay here to the policy, which sends it elsewhere.
+            Outgoing::Requeue(_) | Outgoing::Parked | Outgoing::Exited => cpu_local::local().idle_task(),
         },
     };
     // SAFETY: `next` owns itself while it is not finished; the idle task is never freed.
