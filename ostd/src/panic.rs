@@ -94,7 +94,7 @@ pub(crate) fn backtrace(out: &mut dyn fmt::Write, mut rbp: Vaddr) {
     let (mut last, mut repeats) = (0, 0);
     for _ in 0..MAX_FRAMES {
         // Frames are in the kernel half, aligned, and older ones are higher.
-        if rbp % 8 != 0 || rbp < crate::mm::DIRECT_MAP {
+        if !rbp.is_multiple_of(8) || rbp < crate::mm::DIRECT_MAP {
             break;
         }
         let mut frame = [0u8; 16];

@@ -246,7 +246,7 @@ fn assert_unused(entry: u64) {
 #[inline]
 fn check_range(range: &Range<Vaddr>) {
     assert!(
-        (range.start | range.end) % PAGE_SIZE == 0 && range.start <= range.end && range.end <= USER_END,
+        (range.start | range.end).is_multiple_of(PAGE_SIZE) && range.start <= range.end && range.end <= USER_END,
         "not a range of user pages"
     );
 }
@@ -630,5 +630,5 @@ impl Drop for Mapper<'_> {
 
 #[inline(always)]
 fn check_page(va: Vaddr) {
-    assert!(va % PAGE_SIZE == 0 && va < USER_END, "not a user page");
+    assert!(va.is_multiple_of(PAGE_SIZE) && va < USER_END, "not a user page");
 }

@@ -415,8 +415,8 @@ pub(super) fn frames() -> usize {
 
 /// Gives this CPU's free objects and the empty slabs back.
 pub(super) fn drain() {
-    for class in 0..CLASSES {
+    for (class, slabs) in SLABS.iter().enumerate() {
         with_magazine(class, |magazine| magazine.trim(class, 0));
-        SLABS[class].lock().shrink();
+        slabs.lock().shrink();
     }
 }

@@ -156,7 +156,7 @@ fn heap_survives_all_sizes_and_alignments() {
                 // SAFETY: the size is not zero; the bytes are ours until they are freed below, with the same layout.
                 let ptr = unsafe {
                     let ptr = alloc::alloc::alloc(layout);
-                    assert!(!ptr.is_null() && ptr as usize % align == 0);
+                    assert!(!ptr.is_null() && (ptr as usize).is_multiple_of(align));
                     ptr.write_bytes(size as u8, size);
                     ptr
                 };

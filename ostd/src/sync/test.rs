@@ -252,14 +252,14 @@ fn wake_one_wakes_in_order() {
     static QUEUE: WaitQueue = WaitQueue::new();
     static ORDER: SpinLock<Vec<usize>> = SpinLock::new(LOW, Vec::new());
     static PASS: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
-    for number in 0..3 {
+    for (number, pass) in PASS.iter().enumerate() {
         let waiter = move || {
             let guard = QUEUE.enqueue();
             while !guard.was_woken() {
                 task::park();
             }
             ORDER.lock().push(number);
-            PASS[number].store(true, Ordering::Release);
+            pass.store(true, Ordering::Release);
         };
         let waiting = QUEUE.len();
         TaskBuilder::new(waiter).spawn().unwrap();

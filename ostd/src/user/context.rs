@@ -110,7 +110,7 @@ const BY_TRAP: u64 = 1;
 const FRAME_SIZE: usize = size_of::<trap::TrapFrame>();
 /// Where the kernel's stack pointer is in a context.
 pub(crate) const KERNEL_RSP_OFFSET: usize = offset_of!(UserContext, kernel_rsp);
-const _: () = assert!(KERNEL_RSP_OFFSET == FRAME_SIZE && FRAME_SIZE % 16 == 0);
+const _: () = assert!(KERNEL_RSP_OFFSET == FRAME_SIZE && FRAME_SIZE.is_multiple_of(16));
 
 const FLAG_INTERRUPTS: u64 = 1 << 9;
 const FLAG_RESERVED_ONE: u64 = 1 << 1;

@@ -29,7 +29,7 @@ pub fn features() -> u64 {
 
 /// Whether an area of `len` bytes may be at `addr`.
 fn check(addr: usize, len: usize) -> Result<(), UserFault> {
-    let aligned = addr % 64 == 0;
+    let aligned = addr.is_multiple_of(64);
     if aligned && addr <= USER_END - len { Ok(()) } else { Err(UserFault) }
 }
 

@@ -209,7 +209,7 @@ pub fn clear_user(addr: Vaddr, len: usize) -> Result<(), UserFault> {
 
 #[inline(always)]
 fn check_aligned(addr: Vaddr) -> Result<(), UserFault> {
-    if addr % 4 != 0 {
+    if !addr.is_multiple_of(4) {
         return Err(UserFault);
     }
     check(addr, 4)

@@ -96,7 +96,7 @@ pub(crate) const TSS_RSP0: usize = offset_of!(CpuLocal, tss) + offset_of!(Tss, r
 const ID: usize = offset_of!(CpuLocal, id);
 const NEED_RESCHED: usize = offset_of!(CpuLocal, need_resched);
 
-const _: () = assert!(TSS_RSP0 % 8 == 0);
+const _: () = assert!(TSS_RSP0.is_multiple_of(8));
 
 impl CpuLocal {
     const fn new() -> Self {

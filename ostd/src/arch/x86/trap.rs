@@ -302,8 +302,7 @@ const DPL3: u8 = 3 << 5;
 /// Fills the IDT. Once, on the boot CPU.
 pub(crate) fn init() {
     for vector in 0..256 {
-        // SAFETY: the stubs are code; only their address is taken.
-        let stub = unsafe { (&raw const trap_stubs[vector]) as u64 };
+        let stub = (&raw const trap_stubs).cast::<[u8; 16]>().wrapping_add(vector) as u64;
         let gate = Gate {
             offset_low: stub as u16,
             selector: KERNEL_CS,
