@@ -143,18 +143,26 @@ impl AddrSpace {
     }
 
     /// Leaves the address space that the CPU has loaded, if any, for the kernel's own tables: the way to let go of it.
-    /// With interrupts off.
+    /// With interrupts off; drop the result, which may be the last reference, with interrupts on.
     #[inline]
-    pub(crate) fn deactivate() {
+    pub(crate) fn deactivate() -> Option<Arc<AddrSpace>> {
         let loaded = LOADED.get();
         let old = loaded.load(Ordering::Relaxed);
         if old.is_null() {
-            return;
+            return None;
         }
         kernel_space::activate();
         loaded.store(null_mut(), Ordering::Relaxed);
-        drop(loaded);
-        Self::release_loaded(old);
+        // SAFETY: `activate` stored a reference, and `LOADED` does not have it any more.
+        let old = unsafe { Arc::from_raw(old) };
+        old.active.remove(cpu::current());
+        Some(old)
+    }
+
+    /// Whether the CPU has the address space of some program loaded.
+    #[inline]
+    pub(crate) fn is_any_active() -> bool {
+        !LOADED.get().load(Ordering::Relaxed).is_null()
     }
 
     /// Gives up the reference of `LOADED` to a space that is no longer loaded on this CPU.

@@ -452,13 +452,17 @@ pub fn notify_cpu(cpu: cpu::CpuId) {
 pub fn set_addr_space(space: Option<Arc<AddrSpace>>) {
     let task = current();
     let old = irq::without(|| {
-        match &space {
-            Some(space) => space.activate(),
+        let loaded = match &space {
+            Some(space) => {
+                space.activate();
+                None
+            }
             None => AddrSpace::deactivate(),
-        }
+        };
         // SAFETY: only the current task itself touches it while it runs.
-        unsafe { core::mem::replace(&mut *task.addr_space.get(), space) }
+        (unsafe { core::mem::replace(&mut *task.addr_space.get(), space) }, loaded)
     });
+    // Perhaps the last references: with interrupts on, as that may take a while.
     drop(old);
 }
 
@@ -521,6 +525,14 @@ pub(crate) fn idle() -> ! {
         // ends the `hlt` below.
         local.idle.store(true, Ordering::SeqCst);
         if switch::schedule(Outgoing::Idle) {
+            continue;
+        }
+        // A program that ends on another CPU gets its memory freed only when this CPU has let go of it; and a CPU that
+        // sleeps should not be woken to flush its TLB.
+        if AddrSpace::is_any_active() {
+            let old = AddrSpace::deactivate();
+            irq::restore(true);
+            drop(old);
             continue;
         }
         if !need_resched() {

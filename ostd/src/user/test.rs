@@ -533,3 +533,26 @@ fn unmapping_reaches_other_cpus() {
         assert_eq!(frame.refcount(), 1);
     }
 }
+
+/// CPUs that idle do not hold on to the address space of a program that has ended elsewhere.
+#[ktest]
+fn address_space_goes_when_its_last_task_ends() {
+    let space = new_space();
+    let running = Arc::new(AtomicUsize::new(8));
+    for _ in 0..8 {
+        let running = running.clone();
+        let body = move || {
+            let mut context = start_at(at!(user_test_syscall));
+            assert_eq!(run(&mut context), UserExit::Syscall);
+            task::park_until(time::now_ns() + 200_000);
+            running.fetch_sub(1, Ordering::AcqRel);
+        };
+        TaskBuilder::new(body).addr_space(space.clone()).spawn().unwrap();
+    }
+    let deadline = time::now_ns() + 10_000_000_000;
+    while Arc::strong_count(&space) > 1 {
+        assert!(time::now_ns() < deadline, "{} references are left", Arc::strong_count(&space));
+        task::park_until(time::now_ns() + 100_000);
+    }
+    assert_eq!(running.load(Ordering::Acquire), 0);
+}
