@@ -113,10 +113,10 @@ fn terminal(rows: &[Compared], mean: f64, wall_mean: f64) -> String {
         if let Some((linux, foster)) = row.wall {
             let _ = write!(
                 text,
-                "   {:>11} {:>11} {:>6.2}",
+                "   {:>11} {:>11} {:>6}",
                 duration(linux),
                 duration(foster),
-                ratio(linux, foster)
+                share(ratio(linux, foster))
             );
         }
         text.push('\n');
