@@ -49,6 +49,8 @@ pub struct Process {
     /// When it was made, ns since boot.
     pub start_ns: u64,
     pub oom_score_adj: AtomicI32,
+    /// CPU seconds at which the next SIGXCPU is due.
+    pub next_xcpu: AtomicU64,
 }
 
 impl Process {
@@ -78,6 +80,7 @@ impl Process {
             waited_children: SpinLock::new(lock_order::PROCESS_MISC, Usage::default()),
             start_ns: time::now_ns(),
             oom_score_adj: AtomicI32::new(0),
+            next_xcpu: AtomicU64::new(0),
         })
     }
 

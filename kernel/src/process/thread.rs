@@ -69,6 +69,8 @@ pub struct Thread {
     pub thp_disable: AtomicU32,
     pub io_flusher: AtomicBool,
     pub mdwe: AtomicU32,
+    /// It sleeps where only its own death can wake it: state D of /proc.
+    pub in_killable_sleep: AtomicBool,
     /// Who waits in vfork(2) for this thread to let go of the memory.
     vfork: SpinLock<Option<Arc<VforkDone>>>,
     pub minor_faults: AtomicU64,
@@ -150,6 +152,7 @@ impl Thread {
             thp_disable: inherit(|thread| &thread.thp_disable, 0),
             io_flusher: AtomicBool::new(creator.is_some_and(|creator| creator.io_flusher.load(Relaxed))),
             mdwe: inherit(|thread| &thread.mdwe, 0),
+            in_killable_sleep: AtomicBool::new(false),
             vfork: SpinLock::new(lock_order::PROCESS_MISC, new.vfork),
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),

@@ -9,10 +9,12 @@ use ostd::{
 };
 
 use super::{
-    Thread, oom,
+    Process, Thread, oom,
+    rlimit::{RLIM_INFINITY, Resource},
     signal::{
         self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
-        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo, TRAP_BRKPT, TRAP_TRACE,
+        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SIGXCPU, SigInfo, TRAP_BRKPT,
+        TRAP_TRACE,
     },
 };
 use crate::{
@@ -23,9 +25,9 @@ use crate::{
 
 /// Runs a thread in user mode until it has exited. The caller's task ends after it.
 pub fn run(thread: Arc<Thread>, mut user: UserContext) {
+    let mut ctx = Context { thread: &thread, user: &mut user };
     loop {
-        let exit = user.execute(|| thread.work.load(Relaxed) != 0);
-        let mut ctx = Context { thread: &thread, user: &mut user };
+        let exit = ctx.user.execute(|| thread.work.load(Relaxed) != 0);
         match exit {
             UserExit::Syscall => syscall::dispatch(&mut ctx),
             UserExit::Exception(info) => exception(&mut ctx, &info),
@@ -42,12 +44,29 @@ pub fn run(thread: Arc<Thread>, mut user: UserContext) {
     }
 }
 
-#[cold]
+#[inline(never)]
 fn interrupted(ctx: &mut Context) {
     if ctx.process().itimers.any_cpu_armed() {
         crate::time::itimer::check_cpu_timers(ctx.process());
     }
+    check_cpu_limit(ctx.process());
     task::schedule_if_needed();
+}
+
+/// RLIMIT_CPU: SIGXCPU at the soft limit and each second after it, SIGKILL at the hard one (rule 3.24).
+fn check_cpu_limit(process: &Arc<Process>) {
+    const NS_PER_SECOND: u64 = 1_000_000_000;
+    let limit = process.rlimits().get(Resource::Cpu);
+    if limit.soft == RLIM_INFINITY {
+        return;
+    }
+    let seconds = process.cpu_time_ns() / NS_PER_SECOND;
+    if seconds >= limit.hard.max(1) {
+        signal::send_process(process, None, SigInfo::kernel(SIGKILL));
+    } else if seconds >= limit.soft.max(1).max(process.next_xcpu.load(Relaxed)) {
+        process.next_xcpu.store(seconds + 1, Relaxed);
+        signal::send_process(process, None, SigInfo::kernel(SIGXCPU));
+    }
 }
 
 /// Numbers of the exceptions that a program can cause.
@@ -70,6 +89,7 @@ mod vector {
 const PF_WRITE: u64 = 1 << 1;
 const PF_EXEC: u64 = 1 << 4;
 
+#[inline(never)]
 fn exception(ctx: &mut Context, info: &ExceptionInfo) {
     let rip = ctx.user.rip() as u64;
     let signal = match info.vector {

@@ -5,6 +5,8 @@
 //! waiter registered, and the park token makes the park return at once (rule 4.33). A condition is always
 //! tested before a pending signal is: what is already there wins over the signal (rule 4.27).
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use ostd::sync::WaitQueue;
 
 use crate::{
@@ -81,8 +83,9 @@ pub fn wait_interruptible_until<R>(
 
 /// Sleeps until `cond` gives a value or the thread is being killed (`ERESTARTSYS`, which user mode never sees).
 pub fn wait_killable<R>(queue: &WaitQueue, cond: impl FnMut() -> Option<R>) -> Result<R> {
-    match wait(queue, None, Breaker::FatalSignal, cond)? {
-        Some(result) => Ok(result),
-        None => Err(ERESTARTSYS),
-    }
+    let thread = Thread::current();
+    thread.in_killable_sleep.store(true, Relaxed);
+    let result = wait(queue, None, Breaker::FatalSignal, cond);
+    thread.in_killable_sleep.store(false, Relaxed);
+    result?.ok_or(ERESTARTSYS)
 }

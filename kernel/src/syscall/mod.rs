@@ -52,7 +52,8 @@ pub type Handler = fn(&mut Context, Args) -> Result<usize>;
 /// Runs the syscall that the user registers name and stores its result in `rax`.
 pub fn dispatch(ctx: &mut Context) {
     let regs = &ctx.user.regs;
-    let number = regs.rax as usize;
+    // The high half does not count.
+    let number = regs.rax as u32 as usize;
     let args = [
         regs.rdi as usize,
         regs.rsi as usize,

@@ -2,13 +2,13 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use ostd::{boot, cpu, power, sync::SpinLock, time, user::mem};
+use ostd::{boot, cpu, power, random, sync::SpinLock, time, user::mem};
 
 use super::{Args, Context};
 use crate::{
     lock_order,
     prelude::*,
-    process::{Cap, record},
+    process::{Cap, record, signal},
 };
 
 // ---- names -------------------------------------------------------------------------------------------------------
@@ -153,6 +153,32 @@ pub fn sys_getcpu(_: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_sync(_: &mut Context, _: Args) -> Result<usize> {
     // Every file system is memory: what is written is where it will stay.
     Ok(0)
+}
+
+/// getrandom(2): the generator is seeded at boot, so there is nothing to wait for.
+pub fn sys_getrandom(ctx: &mut Context, args: Args) -> Result<usize> {
+    const GRND_NONBLOCK: u32 = 1;
+    const GRND_RANDOM: u32 = 2;
+    const GRND_INSECURE: u32 = 4;
+    let [addr, len, flags, ..] = args;
+    let flags = flags as u32;
+    let contradiction = GRND_RANDOM | GRND_INSECURE;
+    if flags & !(GRND_NONBLOCK | contradiction) != 0 || flags & contradiction == contradiction {
+        return Err(EINVAL);
+    }
+    let len = len.min(i32::MAX as usize);
+    let mut bytes = [0; 256];
+    let mut done = 0;
+    while done < len {
+        let chunk = &mut bytes[..(len - done).min(256)];
+        random::fill(chunk);
+        let copied = mem::copy_to_user_partial(addr.checked_add(done).ok_or(EFAULT)?, chunk);
+        done += copied;
+        if copied < chunk.len() || signal::signal_pending(ctx.thread) {
+            return if done > 0 { Ok(done) } else { Err(EFAULT) };
+        }
+    }
+    Ok(done)
 }
 
 // ---- the end -----------------------------------------------------------------------------------------------------

@@ -196,6 +196,7 @@ pub static TABLE: [Handler; SIZE] = table! {
     302 => resource::sys_prlimit64,
     306 => file::sys_syncfs,
     309 => system::sys_getcpu,
+    318 => system::sys_getrandom,
     316 => path::sys_renameat2,
     319 => fd::sys_memfd_create,
     322 => exec::sys_execveat,

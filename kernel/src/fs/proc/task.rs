@@ -1,5 +1,7 @@
 //! The process or thread behind a number in a path, dead or alive.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use proctree::{Body, NsId, PidId, ProcId};
 
 use crate::{
@@ -132,7 +134,10 @@ pub fn state(thread: &Thread) -> (char, &'static str) {
     } else if thread.signals.is_stopped() {
         ('T', "stopped")
     } else if thread.task().is_some_and(|task| task.is_parked()) {
-        ('S', "sleeping")
+        match thread.in_killable_sleep.load(Relaxed) {
+            true => ('D', "disk sleep"),
+            false => ('S', "sleeping"),
+        }
     } else {
         ('R', "running")
     }

@@ -100,8 +100,10 @@ impl Group {
         }
 
         let first = match target {
-            Target::Thread(thread) | Target::Process(Some(thread)) => thread.clone(),
-            Target::Process(None) => self.threads[0].clone(),
+            Target::Thread(thread) => thread.clone(),
+            Target::Process(Some(thread)) if self.has(thread) => thread.clone(),
+            // Nobody was addressed, or a leader that has exited while its process lives (rule 3.6).
+            Target::Process(_) => self.threads[0].clone(),
         };
         if self.drops(&first, signo, info.is_forced_on_init()) {
             return effect;
@@ -126,6 +128,11 @@ impl Group {
             thread.wake_for_signal();
         }
         effect
+    }
+
+    /// Whether `thread` is one that has not begun to exit.
+    fn has(&self, thread: &Arc<Thread>) -> bool {
+        self.threads.iter().any(|other| Arc::ptr_eq(other, thread))
     }
 
     /// Whether a signal vanishes at once: ignored and not blocked (rule 7.9), or a default action on an init
