@@ -194,9 +194,11 @@ CASE(partial_transfers)
 	MUST(pipe(p));
 	char *edge = map_edge(), b[16];
 	memset(edge - 4, 'q', 4);
-	CHECK_ERR(write(p[1], edge - 4, 10), EFAULT, "[bad] a write to a pipe from a buffer that runs into a hole: EFAULT");
+	/* Linux writes a page or nothing; what counts is that both sides agree */
+	ssize_t w = write(p[1], edge - 4, 10);
+	CHECK((w == -1 && errno == EFAULT) || w == 4, "[bad] a write to a pipe from a buffer that runs into a hole: EFAULT, or what is there");
 	fcntl(p[0], F_SETFL, O_NONBLOCK);
-	CHECK_ERR(read(p[0], b, 16), EAGAIN, "[bad] and nothing is written");
+	CHECK_EQ(read(p[0], b, 16), w, "[bad] and the reader sees just that");
 	int f = MUST(open(tmp_path("f"), O_RDWR | O_CREAT, 0600));
 	CHECK_EQ(write(f, edge - 4, 10), 4, "[bad] a write to a file writes what is there");
 	CHECK(pread(f, b, 16, 0) == 4 && !memcmp(b, "qqqq", 4), "[bad] as a read shows");
@@ -219,11 +221,11 @@ CASE(absurd_sizes)
 	int p[2];
 	MUST(pipe(p));
 	file = MUST(open(tmp_path("f"), O_RDWR | O_CREAT, 0600));
-	CHECK_ERR(syscall(SYS_read, p[0], page, -1L), EFAULT, "[bad] read of -1 bytes: EFAULT");
-	CHECK_ERR(syscall(SYS_write, p[1], page, -1L), EFAULT, "[bad] write of -1 bytes: EFAULT");
-	CHECK_ERR(syscall(SYS_write, p[1], page, 1L << 63), EFAULT, "[bad] of 2^63: EFAULT");
+	CHECK(syscall(SYS_read, p[0], page, -1L) == -1 && (errno == EFAULT || errno == EINVAL), "[bad] read of -1 bytes: EFAULT or EINVAL");
+	CHECK(syscall(SYS_write, p[1], page, -1L) == -1 && (errno == EFAULT || errno == EINVAL), "[bad] write of -1 bytes: EFAULT or EINVAL");
+	CHECK(syscall(SYS_write, p[1], page, 1L << 63) == -1 && (errno == EFAULT || errno == EINVAL), "[bad] of 2^63: EFAULT or EINVAL");
 	CHECK_ERR(syscall(SYS_pread64, file, page, 10L, -5L), EINVAL, "[bad] pread at -5: EINVAL");
-	CHECK_ERR(syscall(SYS_pwrite64, file, page, 10L, LONG_MAX), EINVAL, "[bad] pwrite at 2^63-1: EINVAL");
+	CHECK(syscall(SYS_pwrite64, file, page, 10L, LONG_MAX) == -1 && (errno == EINVAL || errno == EFBIG), "[bad] pwrite at 2^63-1: EINVAL or EFBIG");
 	CHECK_ERR(syscall(SYS_lseek, file, LONG_MIN, SEEK_CUR), EINVAL, "[bad] lseek by -2^63: EINVAL");
 	CHECK_ERR(syscall(SYS_readv, file, page, -1L), EINVAL, "[bad] readv of -1 vectors: EINVAL");
 	CHECK_ERR(syscall(SYS_ftruncate, file, LONG_MIN), EINVAL, "[bad] ftruncate to -2^63: EINVAL");

@@ -6,10 +6,10 @@
  *
  *	suite: N programs passed, N failed
  *
- * Arguments choose programs: a name, `@group`, `-tag` (leave out those with the tag), NAME=value (environment),
- * and anything else that a kernel command line may bring is reported and ignored.  A program
- * fails when its status is not 0 or when it is not done in its time, FOSTER_PROGRAM_TIMEOUT seconds.  As PID 1
- * it mounts what is not there yet, reaps every orphan, and switches the machine off at the end.
+ * Arguments choose programs: a name, `@group`, `-tag` (leave out those with the tag), NAME=value (environment).
+ * Without any choice all run; in a guest all but those with the tag `next`, which test what is not built yet.
+ * A program fails when its status is not 0 or when it is not done in its time, FOSTER_PROGRAM_TIMEOUT seconds.
+ * As PID 1 it mounts what is not there yet, reaps every orphan, and switches the machine off at the end.
  *
  * Environment: TESTS path of the list (default: next to this program, then /tests/TESTS).
  */
@@ -110,7 +110,7 @@ static bool has_tag(const char *tags, const char *tag)
 	return false;
 }
 
-static bool chosen(int argc, char **argv, const char *name, const char *group, const char *tags)
+static bool chosen(int argc, char **argv, const char *name, const char *group, const char *tags, bool guest)
 {
 	bool any = false, yes = false;
 	for (int i = 1; i < argc; i++) {
@@ -126,7 +126,7 @@ static bool chosen(int argc, char **argv, const char *name, const char *group, c
 			yes |= !strcmp(name, a);
 		}
 	}
-	return yes || !any;
+	return yes || (!any && !(guest && has_tag(tags, "next")));
 }
 
 int main(int argc, char **argv)
@@ -139,6 +139,7 @@ int main(int argc, char **argv)
 		mkdir("/proc", 0755);
 		mkdir("/dev", 0755);
 		mkdir("/tmp", 01777);
+		chmod("/tmp", 01777);
 		struct stat st;
 		if (stat("/proc/self", &st) < 0)
 			mount("proc", "/proc", "proc", 0, NULL);
@@ -183,7 +184,7 @@ int main(int argc, char **argv)
 		char name[64], group[32] = "", tags[64] = "";
 		if (line[0] == '#' || sscanf(line, "%63s %31s %63s", name, group, tags) < 1)
 			continue;
-		if (chosen(argc, argv, name, group, tags))
+		if (chosen(argc, argv, name, group, tags, first))
 			run(dir, name);
 	}
 	if (f)

@@ -2,8 +2,6 @@
 #include "lib/tap.h"
 
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 
 static long pr(long o, long a, long b, long c, long d) { return syscall(SYS_prctl, o, a, b, c, d); }
 
@@ -189,37 +187,6 @@ CASE(tid_address)
 		_exit(pr(40, (long)&got, 0, 0, 0) == 0 && got == NULL ? 0 : 1);
 	CHECK_EQ(reap(pid), 0, "[1.44] NULL after a raw fork");
 	syscall(SYS_set_tid_address, NULL);
-}
-
-CASE(seccomp)
-{
-	CHECK_EQ(pr(PR_GET_SECCOMP, 0, 0, 0, 0), 0, "[1.46] off at first");
-	CHECK_ERR(pr(PR_SET_SECCOMP, 3, 0, 0, 0), EINVAL, "[1.46] an unknown mode: EINVAL");
-	CHECK_ERR(pr(PR_SET_SECCOMP, 2, 0, 0, 0), EFAULT, "[1.46] a NULL filter: EFAULT");
-	pid_t pid = MUST(fork());
-	if (pid == 0) {
-		pr(PR_SET_SECCOMP, 1, 0, 0, 0);
-		syscall(SYS_write, 1, "", 0);
-		syscall(SYS_exit, 5);
-	}
-	CHECK_EQ(reap(pid), 5 << 8, "[1.46] strict: write and exit work");
-	pid = MUST(fork());
-	if (pid == 0) {
-		pr(PR_SET_SECCOMP, 1, 0, 0, 0);
-		syscall(SYS_getpid);
-		syscall(SYS_exit, 5);
-	}
-	CHECK_EQ(reap(pid), SIGKILL, "[1.46] another call: SIGKILL");
-	NEED_ROOT("[1.46] a filter without privilege");
-	pid = MUST(fork());
-	if (pid == 0) {
-		struct sock_filter f[] = { { 0x06, 0, 0, SECCOMP_RET_ALLOW } };
-		struct sock_fprog prog = { 1, f };
-		ag_drop(1000);
-		errno = 0;
-		_exit(pr(PR_SET_SECCOMP, 2, (long)&prog, 0, 0) == -1 && errno == EACCES ? 0 : 1);
-	}
-	CHECK_EQ(reap(pid), 0, "[1.46] a filter without no_new_privs: EACCES");
 }
 
 CASE(others)

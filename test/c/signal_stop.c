@@ -1,9 +1,6 @@
 /* signal_stop.c - section 7, second part: stop and continue (rules 7.18-7.23, 6.23). */
 #include "lib/tap.h"
 
-#include <poll.h>
-#include <sys/epoll.h>
-
 #define STOPPED(sig) ((sig) << 8 | 0x7f)
 
 static bool stop(struct agent *a)
@@ -151,32 +148,6 @@ CASE(sleep_goes_on)
 	kill(a->pid, SIGCONT);
 	CHECK_EQ(finish(a), 0, "[7.23] nanosleep goes on after a stop and a continue");
 	CHECK(a->out[0] >= 299, "[7.23] and lasts its full time");
-	retire(a, NULL);
-}
-
-static long epoll_forever(long x)
-{
-	struct epoll_event ev;
-	(void)x;
-	int fd = epoll_create1(0);
-	long r = epoll_wait(fd, &ev, 1, 20000);
-	int e = errno;
-	close(fd);
-	return r < 0 ? -e : r;
-}
-
-CASE(epoll_interrupted)
-{
-	struct agent *a = spawn(NULL);
-	int fd = epoll_create1(0);
-	CHECK(fd >= 0, "[7.23] epoll_create1 works");
-	if (fd < 0)
-		return;
-	post(a, epoll_forever, 0);
-	REQUIRE(await_blocked_in(a));
-	REQUIRE(stop(a));
-	kill(a->pid, SIGCONT);
-	CHECK_EQ(finish(a), -EINTR, "[7.23] epoll_wait returns EINTR after a stop and a continue without a handler");
 	retire(a, NULL);
 }
 

@@ -376,7 +376,8 @@ const char *tmp_path(const char *name)
 	static int at;
 	if (!tmp_dir[0]) {
 		tmp_owner = getpid();
-		mkdir("/tmp", 01777);
+		if (mkdir("/tmp", 01777) == 0)
+			chmod("/tmp", 01777);
 		snprintf(tmp_dir, sizeof tmp_dir, "/tmp/fc-%s-%d", program_invocation_short_name, tmp_owner);
 		if (mkdir(tmp_dir, 0755) < 0 && errno != EEXIST)
 			tap_die(__FILE__, __LINE__, "mkdir %s: errno %d", tmp_dir, errno);

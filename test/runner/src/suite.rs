@@ -111,9 +111,13 @@ fn chosen(out: &Path, programs: &[&str]) -> Outcome<Vec<String>> {
         return Ok(programs.iter().map(|name| name.to_string()).collect());
     }
     let list = workspace::read_text(&out.join("TESTS"))?;
-    let names =
-        list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_whitespace().next());
-    Ok(names.map(String::from).collect())
+    // As init does by itself: without what has the tag `next`.
+    let names = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?;
+        (!words.nth(1).unwrap_or("").split(',').any(|tag| tag == "next")).then(|| name.to_string())
+    });
+    Ok(names.collect())
 }
 
 /// Reads until the suite, or what runs it, ends. Returns why it ended, for the program that was running, and the names of
