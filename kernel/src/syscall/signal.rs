@@ -173,7 +173,7 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
         pid::Target::Thread(thread) => {
             may_signal(ctx, &thread.process, signo?)?;
             if let Some(info) = info {
-                signal::send_process(&thread.process, Some(&thread), info);
+                signal::queue(&thread, true, info)?;
             }
         }
         pid::Target::Zombie { .. } => {
@@ -195,7 +195,7 @@ pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
         pid::Target::Thread(thread) if thread.process.pid() == tgid as u32 => {
             may_signal(ctx, &thread.process, signo?)?;
             if let Some(info) = info {
-                signal::send_thread(&thread, info);
+                signal::queue(&thread, false, info)?;
             }
             Ok(0)
         }

@@ -43,7 +43,7 @@ pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
             let numbers = task::numbers(task.ns, *process);
             let mut text = ids(task, &numbers, ('Z', "zombie"), &creds, None, 0);
             put!(text, "Threads:\t1\n");
-            signals(&mut text, queue_limit(task), [SigSet::EMPTY; 5]);
+            signals(&mut text, creds.user.sigpending.load(Relaxed), queue_limit(task), [SigSet::EMPTY; 5]);
             rights(&mut text, &creds, false);
             text
         }
@@ -74,7 +74,8 @@ fn live(task: &TaskRef, thread: &Thread, creds: &Credentials) -> String {
     let (pending, blocked) = thread_sets(thread);
     let (ignored, caught) = process.signals.sighand().ignored_and_caught();
     let sets = [pending, process.signals.shared_pending(), blocked, ignored, caught];
-    signals(&mut text, process.rlimit(Resource::Sigpending), sets);
+    let queued = creds.user.sigpending.load(Relaxed);
+    signals(&mut text, queued, process.rlimit(Resource::Sigpending), sets);
     rights(&mut text, creds, thread.no_new_privs.load(Relaxed));
     cpus(&mut text, thread);
     let usage = usage::of_thread(thread);
@@ -143,8 +144,7 @@ fn memory(text: &mut String, thread: &Thread) {
     put!(text, "CoreDumping:\t0\nTHP_enabled:\t0\n");
 }
 
-fn signals(text: &mut String, limit: u64, sets: [SigSet; 5]) {
-    let queued: u32 = sets[..2].iter().map(|set| set.0.count_ones()).sum();
+fn signals(text: &mut String, queued: usize, limit: u64, sets: [SigSet; 5]) {
     put!(text, "SigQ:\t{queued}/{limit}\n");
     for (name, set) in ["SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"].iter().zip(sets) {
         put!(text, "{name}:\t{:016x}\n", set.0);

@@ -171,6 +171,10 @@ fn restore(ctx: &mut Context) -> Result<u64> {
         u64::from_ne_bytes(bytes)
     };
     let register = |index: usize| get(SIGCONTEXT + index * 8);
+    // Any privilege in the selector is overruled, but the segment must be the one for 64-bit programs.
+    if (register(word::SEGMENTS) & 0xffff) | 3 != ctx.user.cs() {
+        return Err(EFAULT);
+    }
 
     set_blocked(ctx.thread, SigSet(get(SIGMASK)));
     match register(word::FPSTATE) {

@@ -49,7 +49,7 @@ pub use deliver::handle_work;
 pub use frame::sigreturn;
 pub use info::*;
 pub use queue::{Pending, valid_signo};
-pub use send::{force, send_process, send_process_in_sink, send_process_in_table, send_thread};
+pub use send::{force, queue, send_process, send_process_in_sink, send_process_in_table, send_thread};
 pub use set::*;
 pub use stop::Notice;
 pub use threads::{
@@ -204,6 +204,11 @@ impl ThreadSignals {
 
     pub fn set_altstack(&self, stack: AltStack) {
         *self.altstack.lock() = stack;
+    }
+
+    /// Whether the thread's exit has begun, so that it is no target any more.
+    fn is_exiting(&self) -> bool {
+        self.stop.load(Relaxed) & stop::EXITING != 0
     }
 
     /// Whether the thread takes part in a completed or nearly completed stop: state T of /proc.

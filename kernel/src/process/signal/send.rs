@@ -7,7 +7,7 @@ use proctree::Effect;
 use super::{Group, action::SIG_DFL, info::SigInfo, set::*, stop, work};
 use crate::{
     prelude::*,
-    process::{Process, Thread, tree},
+    process::{Process, Thread, rlimit::Resource, tree},
 };
 
 /// Whose queue a signal goes to.
@@ -63,13 +63,29 @@ pub fn force(thread: &Arc<Thread>, info: SigInfo) {
     group.send(Target::Thread(thread), info);
 }
 
+/// As [`send_process`] and [`send_thread`], for sigqueue(3), which wants to know whether there was room.
+///
+/// # Errors
+/// `EAGAIN` for a real-time signal beyond RLIMIT_SIGPENDING (rule 7.8).
+pub fn queue(target: &Arc<Thread>, whole_process: bool, info: SigInfo) -> Result<()> {
+    let process = &target.process;
+    let target = if whole_process { Target::Process(Some(target)) } else { Target::Thread(target) };
+    try_send(process, target, info)
+}
+
+/// What can't be queued is lost, as the sender asked for no account.
 fn send(process: &Arc<Process>, target: Target, info: SigInfo) {
+    let _ = try_send(process, target, info);
+}
+
+fn try_send(process: &Arc<Process>, target: Target, info: SigInfo) -> Result<()> {
     if matches!(info.signo, SIGCONT | SIGKILL) {
         let mut table = tree::lock();
-        let effect = process.signals.lock().send(target, info);
+        let effect = process.signals.lock().try_send(target, info)?;
         tell(effect, &mut table, process);
+        Ok(())
     } else {
-        process.signals.lock().send(target, info);
+        process.signals.lock().try_send(target, info).map(|_| ())
     }
 }
 
@@ -84,11 +100,15 @@ fn tell(effect: Effect, table: &mut tree::Table, process: &Process) {
 
 impl Group {
     fn send(&mut self, target: Target, info: SigInfo) -> Effect {
+        self.try_send(target, info).unwrap_or(Effect::None)
+    }
+
+    fn try_send(&mut self, target: Target, info: SigInfo) -> Result<Effect> {
         let mut effect = Effect::None;
         let signo = info.signo;
         // A process on its way out takes nothing more.
         if self.exit_status.is_some() || self.threads.is_empty() {
-            return effect;
+            return Ok(effect);
         }
         if STOP_SIGNALS.contains(signo) {
             self.flush_everywhere(SigSet::of(&[SIGCONT]));
@@ -101,38 +121,36 @@ impl Group {
 
         let first = match target {
             Target::Thread(thread) => thread.clone(),
-            Target::Process(Some(thread)) if self.has(thread) => thread.clone(),
+            Target::Process(Some(thread)) if !thread.signals.is_exiting() => thread.clone(),
             // Nobody was addressed, or a leader that has exited while its process lives (rule 3.6).
             Target::Process(_) => self.threads[0].clone(),
         };
         if self.drops(&first, signo, info.is_forced_on_init()) {
-            return effect;
+            return Ok(effect);
         }
+        let user = first.creds().user.clone();
+        let limit = first.process.rlimit(Resource::Sigpending);
         let queued = match target {
-            Target::Process(_) => self.shared.push(info),
-            Target::Thread(thread) => thread.signals.pending.lock().push(info),
+            Target::Process(_) => self.shared.push(info, user, limit)?,
+            Target::Thread(thread) => thread.signals.pending.lock().push(info, user, limit)?,
         };
         if !queued {
-            return effect;
-        }
-        if self.kills_at_once(&first, signo) {
-            self.start_exit(signo as i32);
-            return Effect::Killed;
+            return Ok(effect);
         }
         let willing = match target {
             Target::Thread(thread) => self.wants(thread, signo).then(|| thread.clone()),
             Target::Process(_) => self.choose(&first, signo),
         };
-        if let Some(thread) = willing {
-            thread.work.fetch_or(work::SIGNAL, Relaxed);
-            thread.wake_for_signal();
+        let Some(thread) = willing else {
+            return Ok(effect);
+        };
+        if self.kills_at_once(&thread, signo) {
+            self.start_exit(signo as i32);
+            return Ok(Effect::Killed);
         }
-        effect
-    }
-
-    /// Whether `thread` is one that has not begun to exit.
-    fn has(&self, thread: &Arc<Thread>) -> bool {
-        self.threads.iter().any(|other| Arc::ptr_eq(other, thread))
+        thread.work.fetch_or(work::SIGNAL, Relaxed);
+        thread.wake_for_signal();
+        Ok(effect)
     }
 
     /// Whether a signal vanishes at once: ignored and not blocked (rule 7.9), or a default action on an init
@@ -150,7 +168,7 @@ impl Group {
 
     /// Whether `thread` would take `signo` now (rule 7.12).
     fn wants(&self, thread: &Thread, signo: Signo) -> bool {
-        if thread.signals.blocked().contains(signo) {
+        if thread.signals.is_exiting() || thread.signals.blocked().contains(signo) {
             return false;
         }
         signo == SIGKILL || thread.signals.stop.load(Relaxed) & stop::STOPPED == 0
@@ -172,13 +190,13 @@ impl Group {
         Some(self.threads[found].clone())
     }
 
-    /// Whether the signal is certain to kill: default action, no core dump to write first, not blocked
-    /// (rule 7.14). Then the whole group starts to die at the moment of sending.
+    /// Whether the signal is certain to kill once `thread` takes it: default action, no core dump to write first,
+    /// not waited for by sigtimedwait(2). Then the whole group starts to die at the moment of sending (rule 7.14).
     fn kills_at_once(&self, thread: &Thread, signo: Signo) -> bool {
-        let fatal = default_action(signo) == DefaultAction::Terminate && self.sighand.get(signo).is_default();
-        let taken = self.wants(thread, signo) || self.threads.iter().any(|other| self.wants(other, signo));
-        let waited_for = thread.signals.real_blocked().contains(signo);
-        fatal && taken && !waited_for && !self.unkillable_by(signo)
+        default_action(signo) == DefaultAction::Terminate
+            && self.sighand.get(signo).is_default()
+            && !thread.signals.real_blocked().contains(signo)
+            && !self.unkillable_by(signo)
     }
 
     fn unkillable_by(&self, signo: Signo) -> bool {

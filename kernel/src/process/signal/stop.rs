@@ -22,6 +22,9 @@ pub(super) const STOP_PENDING: u32 = 1;
 /// Per-thread flag: at rest.
 pub(super) const STOPPED: u32 = 2;
 
+/// Per-thread flag: exit has begun, no signal is for this thread any more.
+pub(super) const EXITING: u32 = 4;
+
 /// What the parent is to hear when the first thread runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {

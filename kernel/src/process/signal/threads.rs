@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{AltStack, SigHand, SigSet, Signo, signal_pending, work};
+use super::{AltStack, SigHand, SigSet, Signo, signal_pending, stop::EXITING, work};
 use crate::{
     prelude::*,
     process::{Process, Thread},
@@ -41,6 +41,7 @@ pub fn detach_thread(thread: &Thread) -> Detached {
     let signals = &thread.process.signals;
     let mut group = signals.lock();
     let completed_stop = group.take_part(thread);
+    thread.signals.stop.store(EXITING, Relaxed);
     if let Some(position) = group.threads.iter().position(|t| core::ptr::eq(&**t, thread)) {
         group.threads.remove(position);
         if group.next_target >= group.threads.len() {
