@@ -19,7 +19,7 @@ use crate::{
     syscall::{Args, Context},
 };
 
-mod option {
+pub mod option {
     pub const SET_PDEATHSIG: i32 = 1;
     pub const GET_PDEATHSIG: i32 = 2;
     pub const GET_DUMPABLE: i32 = 3;
@@ -139,7 +139,8 @@ fn set_child_subreaper(thread: &Thread, on: bool) -> Result<usize> {
     Ok(0)
 }
 
-fn get_child_subreaper(thread: &Thread, addr: usize) -> Result<usize> {
+/// PR_GET_CHILD_SUBREAPER: without any lock.
+pub fn get_child_subreaper(thread: &Thread, addr: usize) -> Result<usize> {
     use proctree::ProcessPayload;
     put(addr, &(thread.process.is_child_subreaper() as i32))
 }

@@ -27,25 +27,32 @@ use crate::{
 pub fn run(thread: Arc<Thread>, mut user: UserContext) {
     let mut ctx = Context { thread: &thread, user: &mut user };
     loop {
-        let exit = ctx.user.execute(|| thread.work.load(Relaxed) != 0);
-        match exit {
+        // Work that a syscall or an exception left is found by the question that `execute` asks before it enters.
+        match ctx.user.execute(|| thread.work.load(Relaxed) != 0) {
             UserExit::Syscall => syscall::dispatch(&mut ctx),
             UserExit::Exception(info) => exception(&mut ctx, &info),
-            UserExit::Interrupt => interrupted(&mut ctx),
-        }
-        if thread.work.load(Relaxed) != 0 {
-            if !thread.has_exited() {
-                signal::handle_work(&mut ctx);
-            }
-            if thread.has_exited() {
-                return;
+            UserExit::Interrupt => {
+                between_stays(&mut ctx);
+                if thread.has_exited() {
+                    return;
+                }
             }
         }
     }
 }
 
+/// What is to be done before user mode is entered again: after an interrupt, or when the flags of the thread say so.
 #[inline(never)]
-fn interrupted(ctx: &mut Context) {
+fn between_stays(ctx: &mut Context) {
+    if ctx.thread.has_exited() {
+        return;
+    }
+    if ctx.thread.work.load(Relaxed) != 0 {
+        signal::handle_work(ctx);
+        if ctx.thread.has_exited() {
+            return;
+        }
+    }
     if ctx.process().itimers.any_cpu_armed() {
         crate::time::itimer::check_cpu_timers(ctx.process());
     }
