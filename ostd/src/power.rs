@@ -1,10 +1,12 @@
 //! Ending the machine: ACPI power-off, reset, and QEMU's exit status.
 //!
-//! Power-off (sleep state S5) needs two numbers from the FADT, the ports of the PM1 control registers, and one or
-//! two from the package `_S5_` in the DSDT, which is looked for by its name instead of interpreting AML.
+//! Power-off (sleep state S5) needs the place of a register from the FADT, PM1 control or, on machines with *reduced
+//! hardware* (microvm), sleep control, and one or two numbers from the package `_S5_` in the DSDT, which is looked for
+//! by its name instead of interpreting AML.
 
 use crate::arch::x86::io::{halt_forever, inb, inw, outb, outl, outw};
 use crate::boot::acpi::{self, u32_at, u64_at};
+use crate::mm::{self, Paddr, Vaddr};
 use spin::Once;
 
 /// Sleep enable, in the PM1 control registers.
@@ -15,17 +17,46 @@ const SCI_EN: u16 = 1;
 const DEBUG_EXIT: u16 = 0xf4;
 
 /// How to enter S5.
-struct SoftOff {
-    pm1a: u16,
-    /// 0 when there is none.
-    pm1b: u16,
-    type_a: u16,
-    type_b: u16,
+enum SoftOff {
+    /// PM1 control registers a and b (0 when there is none), and what to write to each.
+    Pm1 { port_a: u16, port_b: u16, value_a: u16, value_b: u16 },
+    /// The sleep control register of reduced hardware, and what to write.
+    SleepControl { register: Register, value: u8 },
 }
 
-/// How to reset through the port that the FADT names.
+/// A register of one byte, where an ACPI generic address says.
+enum Register {
+    Port(u16),
+    Memory(Vaddr),
+}
+
+impl Register {
+    /// Reads the generic address at `at` of a table: address space, width, offset, access size, address.
+    fn from_table(table: &[u8], at: usize) -> Option<Register> {
+        let address = u64_at(table, at + 4).filter(|&address| address != 0)?;
+        match table.get(at)? {
+            // SAFETY: the firmware says that its register is there.
+            0 => unsafe { mm::map_device(address as Paddr, 1) }.ok().map(Register::Memory),
+            1 => Some(Register::Port(address as u16)),
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// As for [`outb`].
+    unsafe fn write(&self, value: u8) {
+        match *self {
+            // SAFETY: the caller's promise.
+            Register::Port(port) => unsafe { outb(port, value) },
+            // SAFETY: the caller's promise, and `from_table` mapped the register.
+            Register::Memory(address) => unsafe { (address as *mut u8).write_volatile(value) },
+        }
+    }
+}
+
+/// How to reset through the register that the FADT names.
 struct ResetRegister {
-    port: u16,
+    register: Register,
     value: u8,
 }
 
@@ -38,23 +69,37 @@ pub(crate) fn init() {
         return;
     };
     if let Some(soft_off) = find_soft_off(fadt) {
-        enable_acpi(fadt, soft_off.pm1a);
+        if let SoftOff::Pm1 { port_a, .. } = soft_off {
+            enable_acpi(fadt, port_a);
+        }
         SOFT_OFF.call_once(|| soft_off);
     }
-    // The reset register: a generic address (space 1 is I/O ports), and the value to write.
-    if u32_at(fadt, 112).is_some_and(|flags| flags & 1 << 10 != 0)
-        && fadt.get(116) == Some(&1)
-        && let (Some(port), Some(&value)) = (u64_at(fadt, 120), fadt.get(128))
+    if u32_at(fadt, FADT_FLAGS).is_some_and(|flags| flags & RESET_SUPPORTED != 0)
+        && let (Some(register), Some(&value)) = (Register::from_table(fadt, 116), fadt.get(128))
     {
-        RESET.call_once(|| ResetRegister { port: port as u16, value });
+        RESET.call_once(|| ResetRegister { register, value });
     }
 }
+
+/// Where the flags are in the FADT, and two of them.
+const FADT_FLAGS: usize = 112;
+const RESET_SUPPORTED: u32 = 1 << 10;
+const HARDWARE_REDUCED: u32 = 1 << 20;
 
 fn find_soft_off(fadt: &[u8]) -> Option<SoftOff> {
     let dsdt =
         u64_at(fadt, 140).filter(|&address| address != 0).or_else(|| u32_at(fadt, 40).map(u64::from))?;
     let (type_a, type_b) = find_s5(acpi::table_at(dsdt as usize)?)?;
-    Some(SoftOff { pm1a: u32_at(fadt, 64)? as u16, pm1b: u32_at(fadt, 68)? as u16, type_a, type_b })
+    if u32_at(fadt, FADT_FLAGS)? & HARDWARE_REDUCED != 0 {
+        let register = Register::from_table(fadt, 244)?;
+        return Some(SoftOff::SleepControl { register, value: (type_a as u8) << 2 | 1 << 5 });
+    }
+    Some(SoftOff::Pm1 {
+        port_a: u32_at(fadt, 64)? as u16,
+        port_b: u32_at(fadt, 68)? as u16,
+        value_a: type_a << 10 | SLP_EN,
+        value_b: type_b << 10 | SLP_EN,
+    })
 }
 
 /// The sleep types of `Name (_S5, Package () { a, b, .. })`: name, package opcode 0x12, length, count, numbers.
@@ -99,13 +144,17 @@ fn enable_acpi(fadt: &[u8], pm1a: u16) {
 /// Powers the machine off through ACPI; halts when that is not possible.
 pub fn poweroff() -> ! {
     crate::irq::save_and_disable();
-    if let Some(off) = SOFT_OFF.get() {
-        // SAFETY: enters S5 by the registers and values that the firmware's tables name.
-        unsafe {
-            outw(off.pm1a, off.type_a << 10 | SLP_EN);
-            if off.pm1b != 0 {
-                outw(off.pm1b, off.type_b << 10 | SLP_EN);
+    // SAFETY: enters S5 by the registers and values that the firmware's tables name.
+    unsafe {
+        match SOFT_OFF.get() {
+            Some(&SoftOff::Pm1 { port_a, port_b, value_a, value_b }) => {
+                outw(port_a, value_a);
+                if port_b != 0 {
+                    outw(port_b, value_b);
+                }
             }
+            Some(SoftOff::SleepControl { register, value }) => register.write(*value),
+            None => {}
         }
     }
     halt_forever()
@@ -117,7 +166,7 @@ pub fn reset() -> ! {
     // SAFETY: these ports reset the machine and do nothing else.
     unsafe {
         if let Some(reset) = RESET.get() {
-            outb(reset.port, reset.value);
+            reset.register.write(reset.value);
         }
         outb(0xcf9, 0x02);
         outb(0xcf9, 0x06);

@@ -152,14 +152,13 @@ pub(super) fn image() -> Range<Paddr> {
 /// Builds the kernel's tables and the frames' records, and switches to them.
 ///
 /// # Safety
-/// Called once at boot with the boot tables loaded; nothing in `memory`'s usable regions is in use.
+/// Called once at boot with the boot tables loaded; nothing in `memory`'s usable regions is in use. `end` is where memory
+/// ends, the initramfs included.
 pub(super) unsafe fn init(
     memory: &mut MemoryMap,
     initramfs: Option<Range<Paddr>>,
+    end: Paddr,
 ) -> Result<(), OutOfMemory> {
-    // The end of memory, before the tables take their part.
-    let end = memory.usable().map(|range| range.end).max().ok_or(OutOfMemory)?;
-
     let root = new_boot_table(memory).ok_or(OutOfMemory)?;
     // What to map in the direct map: memory, and the tables of the firmware. The first 2 MiB hold the BIOS area.
     // Memory is mapped with its edges rounded to large pages, as long as these are not devices'.

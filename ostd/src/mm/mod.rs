@@ -60,7 +60,7 @@ pub(crate) unsafe fn init(
         memory.reserve(range.clone());
     }
     // SAFETY: what is in use is no longer in the map's usable regions.
-    unsafe { kernel_space::init(&mut memory, initramfs)? };
+    unsafe { kernel_space::init(&mut memory, initramfs, end)? };
     frame_alloc::init(frame_alloc::pfn_of(end), total);
     for range in memory.usable() {
         // SAFETY: nobody uses what is left, and the records are there.
