@@ -9,7 +9,7 @@ use core::fmt;
 /// An error number, by its name in errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, int_to_c_enum::TryFromInt)]
 #[repr(i32)]
-#[allow(clippy::upper_case_acronyms)]
+#[allow(clippy::upper_case_acronyms, non_camel_case_types, reason = "the names of errno(3)")]
 pub enum Errno {
     /// Operation not permitted
     EPERM = 1,
@@ -282,9 +282,6 @@ pub enum Errno {
 }
 
 impl Errno {
-    pub const EWOULDBLOCK: Errno = Errno::EAGAIN;
-    pub const ENOTSUP: Errno = Errno::EOPNOTSUPP;
-
     /// Whether this is one of the codes that user mode never sees.
     pub fn is_restart(self) -> bool {
         self as i32 >= 512

@@ -1,8 +1,8 @@
 //! The lock order of the kernel, in one place (told in prose in `docs/locks.md`).
 //!
 //! A lock may be taken only while every lock held has a *smaller* rank. Debug and test builds check it at
-//! every acquisition and panic with both names. Ranks below [`SPIN`] belong to sleeping locks; from there on
-//! locks spin and nothing may sleep while one is held. ostd's own locks start at 800, so that any kernel lock
+//! every acquisition and panic with both names. Ranks below 240 belong to sleeping locks; from there on locks
+//! spin and nothing may sleep while one is held. ostd's own locks start at 800, so that any kernel lock
 //! may be held while memory is mapped, allocated or freed.
 
 use ostd::sync::LockRank;
@@ -16,10 +16,8 @@ pub const PROC_TEXT: LockRank = LockRank::new(130, "procfs text");
 pub const INODE: LockRank = LockRank::new(150, "inode");
 pub const PIPE: LockRank = LockRank::new(160, "pipe");
 pub const VM: LockRank = LockRank::new(200, "vm");
-pub const PAGE_CACHE: LockRank = LockRank::new(220, "page cache");
 
-/// Ranks from here on are spin locks.
-pub const SPIN: u16 = 240;
+// Spin locks.
 
 pub const MOUNT_TABLE: LockRank = LockRank::new(241, "mount table");
 pub const MOUNT_POINT: LockRank = LockRank::new(242, "mount point");

@@ -9,7 +9,7 @@ pub use alloc::{
     vec::Vec,
 };
 
-pub use log::{debug, error, info, trace, warn};
+pub use log::{debug, error, info, warn};
 pub use ostd::mm::{PAGE_SIZE, Vaddr};
 
 pub use crate::error::{Errno, Errno::*, Result};

@@ -1,6 +1,6 @@
 //! What a signal carries: `siginfo_t` (sigaction(2)), kept compact and encoded to its 128 bytes at delivery.
 
-use super::set::{SIGCHLD, Signo};
+use super::set::Signo;
 use crate::prelude::*;
 
 /// Sent by kill(2).
@@ -9,13 +9,10 @@ pub const SI_USER: i32 = 0;
 pub const SI_KERNEL: i32 = 0x80;
 /// Sent by tgkill(2) or tkill(2).
 pub const SI_TKILL: i32 = -6;
-/// A POSIX timer expired.
-pub const SI_TIMER: i32 = -2;
 
 pub const CLD_EXITED: i32 = 1;
 pub const CLD_KILLED: i32 = 2;
 pub const CLD_DUMPED: i32 = 3;
-pub const CLD_TRAPPED: i32 = 4;
 pub const CLD_STOPPED: i32 = 5;
 pub const CLD_CONTINUED: i32 = 6;
 
@@ -26,7 +23,6 @@ pub const BUS_ADRERR: i32 = 2;
 pub const ILL_ILLOPN: i32 = 2;
 pub const FPE_INTDIV: i32 = 1;
 pub const FPE_FLTINV: i32 = 7;
-pub const TRAP_BRKPT: i32 = 1;
 pub const TRAP_TRACE: i32 = 2;
 
 /// Bytes of a `siginfo_t`.
@@ -51,8 +47,6 @@ pub enum Fields {
     Fault { addr: u64 },
     /// SIGCHLD: times are in clock ticks (1/100 s).
     Child { pid: u32, uid: u32, status: i32, utime: i64, stime: i64 },
-    /// A POSIX timer: `si_timerid`, `si_overrun`, `si_value`.
-    Timer { id: i32, overrun: i32, value: u64 },
     /// As rt_sigqueueinfo(2) gave it: everything behind the three leading ints and their padding.
     Raw(Box<[u8; SIGINFO_SIZE - 16]>),
 }
@@ -121,19 +115,9 @@ impl SigInfo {
                 put(32, &utime.to_ne_bytes());
                 put(40, &stime.to_ne_bytes());
             }
-            Fields::Timer { id, overrun, value } => {
-                put(16, &id.to_ne_bytes());
-                put(20, &overrun.to_ne_bytes());
-                put(24, &value.to_ne_bytes());
-            }
             Fields::Raw(rest) => put(16, &rest[..]),
         }
         out
-    }
-
-    /// Whether the kernel itself made this signal.
-    pub fn is_from_kernel(&self) -> bool {
-        self.code > 0
     }
 
     /// Splits a raw wait status of a dead child into `si_code` and `si_status` (rules 3.1, 4.22).
@@ -145,6 +129,3 @@ impl SigInfo {
         }
     }
 }
-
-/// The signal that tells a parent of a stop or continue is always SIGCHLD (rule 5.3).
-pub const STOP_NOTICE: Signo = SIGCHLD;

@@ -43,7 +43,7 @@ mod threads;
 mod timedwait;
 mod xsave;
 
-pub use action::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigHand, SigchldDisposition};
+pub use action::{SaFlags, SigAction, SigHand, SigchldDisposition};
 pub use altstack::AltStack;
 pub use deliver::handle_work;
 pub use frame::sigreturn;
@@ -53,8 +53,8 @@ pub use send::{force, queue, send_process, send_process_in_sink, send_process_in
 pub use set::*;
 pub use stop::Notice;
 pub use threads::{
-    Detached, attach_thread, begin_exec_kill, begin_group_exit, detach_thread, end_exec_kill, exec_reset,
-    fork_sighand, group_exit_status, thread_sets, threads,
+    attach_thread, begin_exec_kill, begin_group_exit, detach_thread, end_exec_kill, exec_reset, fork_sighand,
+    group_exit_status, thread_sets, threads,
 };
 pub use timedwait::wait_for;
 
@@ -126,11 +126,6 @@ impl ProcessSignals {
     /// How this process takes its children's deaths.
     pub fn sigchld_disposition(&self) -> SigchldDisposition {
         self.lock().sighand.sigchld()
-    }
-
-    /// Whether a stop has completed and no SIGCONT or kill has ended it.
-    pub fn is_stopped(&self) -> bool {
-        self.lock().stop.is_stopped()
     }
 
     /// The shared pending set, for /proc/PID/status.

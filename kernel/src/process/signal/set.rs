@@ -17,13 +17,9 @@ pub const SIGABRT: Signo = 6;
 pub const SIGBUS: Signo = 7;
 pub const SIGFPE: Signo = 8;
 pub const SIGKILL: Signo = 9;
-pub const SIGUSR1: Signo = 10;
 pub const SIGSEGV: Signo = 11;
-pub const SIGUSR2: Signo = 12;
 pub const SIGPIPE: Signo = 13;
 pub const SIGALRM: Signo = 14;
-pub const SIGTERM: Signo = 15;
-pub const SIGSTKFLT: Signo = 16;
 pub const SIGCHLD: Signo = 17;
 pub const SIGCONT: Signo = 18;
 pub const SIGSTOP: Signo = 19;
@@ -46,7 +42,6 @@ pub struct SigSet(pub u64);
 
 impl SigSet {
     pub const EMPTY: SigSet = SigSet(0);
-    pub const ALL: SigSet = SigSet(!0);
 
     pub const fn of(signals: &[Signo]) -> SigSet {
         let mut bits = 0;

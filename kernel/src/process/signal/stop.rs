@@ -45,10 +45,6 @@ pub(super) struct GroupStop {
 }
 
 impl GroupStop {
-    pub(super) fn is_stopped(&self) -> bool {
-        self.completed
-    }
-
     pub(super) fn has_notice(&self) -> bool {
         self.notice.is_some()
     }

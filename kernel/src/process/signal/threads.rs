@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{AltStack, SigHand, SigSet, Signo, signal_pending, stop::EXITING, work};
+use super::{AltStack, SigHand, SigSet, Signo, stop::EXITING, work};
 use crate::{
     prelude::*,
     process::{Process, Thread},
@@ -14,8 +14,6 @@ pub struct Detached {
     pub remaining: usize,
     /// Its leaving completed a group stop of the others: report it.
     pub completed_stop: Option<Signo>,
-    /// The exit status of the group, if a group exit is on.
-    pub group_status: Option<i32>,
 }
 
 /// Makes a new thread a target of signals. The first one is the leader.
@@ -56,7 +54,7 @@ pub fn detach_thread(thread: &Thread) -> Detached {
     }
     // A stop of nobody is none.
     let completed_stop = completed_stop.filter(|_| remaining > 0);
-    Detached { remaining, completed_stop, group_status: group.exit_status }
+    Detached { remaining, completed_stop }
 }
 
 /// The live threads, the leader first.
@@ -116,11 +114,6 @@ pub fn exec_reset(thread: &Thread) {
 pub fn fork_sighand(parent: &Process, share: bool, clear_handlers: bool) -> Arc<SigHand> {
     let sighand = parent.signals.sighand();
     if share { sighand } else { sighand.fork_copy(clear_handlers) }
-}
-
-/// Whether fork has to be restarted because a signal came first (rule 6.16).
-pub fn fork_must_restart(thread: &Thread) -> bool {
-    signal_pending(thread)
 }
 
 /// SigPnd, SigBlk of one thread for /proc.
