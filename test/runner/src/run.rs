@@ -32,7 +32,7 @@ pub fn shell() -> Outcome<bool> {
         "foster: booting ({}, {} CPUs, {}); Ctrl-A x quits QEMU",
         machine.accelerator, machine.cpus, machine.memory
     );
-    foreground(machine.command().arg("-nographic"))
+    foreground(&mut machine.command())
 }
 
 /// As `shell`, but the guest's CPUs wait for a debugger.
@@ -48,11 +48,14 @@ pub fn debug() -> Outcome<bool> {
         kernel.display()
     );
     eprintln!();
-    foreground(machine.command().args(["-nographic", "-s", "-S"]))
+    foreground(machine.command().args(["-s", "-S"]))
 }
 
-/// Runs QEMU on this terminal. It puts the terminal into raw mode (so that ^C reaches the guest) and restores it.
+/// Runs QEMU on this terminal, which carries the guest's serial port and QEMU's monitor (Ctrl-A c). QEMU puts the terminal
+/// into raw mode, so that ^C reaches the guest, and restores it. (`-nographic` would do the same, but let the firmware
+/// clear the screen first.)
 fn foreground(command: &mut Command) -> Outcome<bool> {
+    command.args(["-display", "none", "-vga", "none", "-serial", "mon:stdio"]);
     let status = command.status().map_err(|e| format!("cannot start QEMU: {e}"))?;
     Ok(status.success())
 }
