@@ -24,9 +24,11 @@ pub const MOUNT_POINT: LockRank = LockRank::new(242, "mount point");
 pub const RAMFS: LockRank = LockRank::new(243, "ramfs node");
 pub const DCACHE: LockRank = LockRank::new(244, "dentry cache");
 pub const DENTRY: LockRank = LockRank::new(245, "dentry");
+/// A thread's reference to its fd table.
+pub const THREAD_FILES: LockRank = LockRank::new(248, "thread's fd table");
 pub const FILES: LockRank = LockRank::new(250, "fd table");
 pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
-pub const FLOCK: LockRank = LockRank::new(270, "flock");
+pub const FILE_LOCKS: LockRank = LockRank::new(270, "file locks");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");

@@ -104,22 +104,27 @@ impl FileOps for Full {
     }
 }
 
+/// Fills a buffer with random bytes; stops at a fault.
+fn read_random(buf: &mut ReadBuf) -> Result<usize> {
+    let mut bytes = [0; 256];
+    while buf.left() > 0 {
+        let piece = bytes.len().min(buf.left());
+        ostd::random::fill(&mut bytes[..piece]);
+        match buf.put(&bytes[..piece]) {
+            Ok(moved) if moved == piece => {}
+            Err(e) if buf.done() == 0 => return Err(e),
+            _ => break,
+        }
+    }
+    Ok(buf.done())
+}
+
 /// random and urandom: the same generator, which is ready from the start.
 struct Random;
 
 impl FileOps for Random {
     fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
-        let mut bytes = [0; 256];
-        while buf.left() > 0 {
-            let piece = bytes.len().min(buf.left());
-            ostd::random::fill(&mut bytes[..piece]);
-            match buf.put(&bytes[..piece]) {
-                Ok(moved) if moved == piece => {}
-                Err(e) if buf.done() == 0 => return Err(e),
-                _ => break,
-            }
-        }
-        Ok(buf.done())
+        read_random(buf)
     }
 
     /// What is written would be mixed into the pool; the generator has no need of it.

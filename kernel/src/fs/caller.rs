@@ -1,19 +1,29 @@
 //! What operations on files need of the calling thread: its limits, and signals to it.
 
 use crate::process::{
-    Thread, pid,
+    Cap, Thread, pid,
     rlimit::Resource,
     signal::{self, SIGPIPE, SIGXFSZ, SigInfo},
 };
 
-/// RLIMIT_NOFILE of the caller: descriptors must be below.
+/// RLIMIT_NOFILE of the caller: descriptors must be below. A kernel task has the usual one.
 pub fn max_fds() -> usize {
-    Thread::current().process.rlimit(Resource::Nofile) as usize
+    Thread::try_current().map_or(1024, |thread| thread.process.rlimit(Resource::Nofile) as usize)
 }
 
 /// RLIMIT_FSIZE of the caller; none in a kernel task.
 pub fn max_file_size() -> u64 {
     Thread::try_current().map_or(u64::MAX, |thread| thread.process.rlimit(Resource::Fsize))
+}
+
+/// The file-system ids of the caller; a kernel task is root.
+pub fn fs_ids() -> (u32, u32) {
+    Thread::try_current().map_or((0, 0), |thread| thread.with_creds(|creds| (creds.fsuid, creds.fsgid)))
+}
+
+/// Whether the caller has a capability; a kernel task has all.
+pub fn is_capable(cap: Cap) -> bool {
+    Thread::try_current().is_none_or(|thread| thread.with_creds(|creds| creds.capable(cap)))
 }
 
 /// The caller tried to exceed RLIMIT_FSIZE.
@@ -23,12 +33,13 @@ pub fn raise_sigxfsz() {
 
 /// The caller wrote to a pipe that nobody can read from.
 pub fn raise_sigpipe() {
-    let thread = Thread::current();
-    raise(SigInfo::kill(SIGPIPE, thread.process.pid(), thread.with_creds(|creds| creds.uid)));
+    if let Some(thread) = Thread::try_current() {
+        raise(SigInfo::kill(SIGPIPE, thread.process.pid(), thread.with_creds(|creds| creds.uid)));
+    }
 }
 
 fn raise(info: SigInfo) {
-    let thread = Thread::current();
+    let Some(thread) = Thread::try_current() else { return };
     if let Some(thread) = pid::thread(thread.process.ns(), thread.tid()) {
         signal::send_thread(&thread, info);
     }

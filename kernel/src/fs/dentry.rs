@@ -235,10 +235,7 @@ pub fn insert(parent: &Arc<Dentry>, name: &[u8], inode: Option<Arc<dyn Inode>>) 
         mounts: AtomicU32::new(0),
     });
     remove_name(parent, name);
-    // A volatile file system has too many names that might come to exist; they are not remembered as absent.
-    if !(volatile && dentry.inode.is_none()) {
-        add(&dentry, hash(parent, name));
-    }
+    add(&dentry, hash(parent, name));
     dentry
 }
 

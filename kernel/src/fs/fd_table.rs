@@ -9,9 +9,11 @@
 //!
 //! Locks: [`FILES`](lock_order::FILES). Files are closed after it is released, as that may sleep.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use ostd::sync::SpinLock;
 
-use super::{caller, file::File};
+use super::{caller, file::File, file_lock::Owner};
 use crate::{lock_order, prelude::*};
 
 /// A file descriptor.
@@ -76,6 +78,8 @@ impl Contents {
 /// The descriptors of one or more threads: see the [module's description](self).
 pub struct FileTable {
     contents: SpinLock<Arc<Contents>>,
+    /// Range locks were taken in its name, so that closing a file may have to give some up.
+    has_range_locks: AtomicBool,
 }
 
 impl FileTable {
@@ -84,7 +88,10 @@ impl FileTable {
     }
 
     fn with(contents: Arc<Contents>) -> Arc<FileTable> {
-        Arc::new(FileTable { contents: SpinLock::new(lock_order::FILES, contents) })
+        Arc::new(FileTable {
+            contents: SpinLock::new(lock_order::FILES, contents),
+            has_range_locks: AtomicBool::new(false),
+        })
     }
 
     /// A table of its own with the same files, for fork and unshare(CLONE_FILES).
@@ -122,6 +129,12 @@ impl FileTable {
         Ok(fd as Fd)
     }
 
+    /// EMFILE if [`install`](Self::install) would say so: before something is done that could not be taken back.
+    pub fn require_free(&self) -> Result<()> {
+        let lowest = self.contents.lock().lowest_free(0);
+        if lowest < caller::max_fds() { Ok(()) } else { Err(EMFILE) }
+    }
+
     /// Gives two files numbers, or neither.
     pub fn install_pair(&self, files: (Arc<File>, Arc<File>), cloexec: bool) -> Result<(Fd, Fd)> {
         let first = self.install(files.0, cloexec, 0)?;
@@ -145,7 +158,7 @@ impl FileTable {
             let mut contents = self.contents.lock();
             Arc::make_mut(&mut contents).set(index, file, cloexec)
         };
-        drop(old);
+        self.closed(old);
         Ok(())
     }
 
@@ -158,7 +171,7 @@ impl FileTable {
             }
             Arc::make_mut(&mut contents).take(fd as usize)
         };
-        drop(file);
+        self.closed(file);
         Ok(())
     }
 
@@ -182,7 +195,7 @@ impl FileTable {
             }
             closed
         };
-        drop(closed);
+        self.closed(closed);
     }
 
     /// Closes what execve closes.
@@ -197,7 +210,23 @@ impl FileTable {
                 .filter_map(|fd| if contents.is_cloexec(fd) { contents.take(fd) } else { None })
                 .collect()
         };
-        drop(closed);
+        self.closed(closed);
+    }
+
+    /// Range locks are taken in the name of this table.
+    pub fn note_range_lock(&self) {
+        self.has_range_locks.store(true, Relaxed);
+    }
+
+    /// Files whose descriptors are closed, with the table unlocked: closing may sleep.
+    #[inline]
+    fn closed(&self, files: impl IntoIterator<Item = Arc<File>>) {
+        let has_locks = self.has_range_locks.load(Relaxed);
+        for file in files {
+            if has_locks && let Some(locks) = file.inode().base().locks.get() {
+                locks.release(Owner::of(self));
+            }
+        }
     }
 
     /// F_GETFD.
@@ -228,5 +257,14 @@ impl FileTable {
     /// How many descriptors the table has room for: FDSize of /proc/pid/status, in steps of 64 as in Linux.
     pub fn capacity(&self) -> usize {
         (self.contents.lock().used.len() * 64).max(64)
+    }
+}
+
+impl Drop for FileTable {
+    fn drop(&mut self) {
+        if self.has_range_locks.load(Relaxed) {
+            let files: Vec<_> = self.contents.get_mut().files.iter().flatten().cloned().collect();
+            self.closed(files);
+        }
     }
 }

@@ -14,6 +14,7 @@ use ostd::sync::Mutex;
 
 use super::{
     dentry::Dentry,
+    file_lock::Owner,
     inode::{DirEntry, Inode},
     io::{ReadBuf, WriteBuf},
     path::Path,
@@ -420,8 +421,8 @@ impl Drop for File {
         if self.counted_writer {
             self.inode.base().put_write_access();
         }
-        if let Some(flocks) = self.inode.base().flocks.get() {
-            flocks.release_file(self);
+        if let Some(locks) = self.inode.base().locks.get() {
+            locks.release(Owner::of(self));
         }
     }
 }

@@ -16,7 +16,7 @@ use core::{
 use ostd::{mm::Frame, sync::Mutex};
 use spin::Once;
 
-use super::{file::FileOps, file::OpenFlags, flock::Flocks, path::Path, pipe::Pipe};
+use super::{file::FileOps, file::OpenFlags, file_lock::FileLocks, path::Path, pipe::Pipe};
 use crate::{lock_order, mm::FrameRun, prelude::*};
 
 /// The longest name of a directory entry.
@@ -127,7 +127,7 @@ pub struct InodeBase {
     /// A program has mapped it at some time, so that its pages may be in page tables.
     mapped: AtomicBool,
     /// Locks of flock(2) and fcntl(2), once there has been one.
-    pub flocks: Once<Box<Flocks>>,
+    pub locks: Once<Box<FileLocks>>,
 }
 
 impl InodeBase {
@@ -149,7 +149,7 @@ impl InodeBase {
             writers: AtomicI32::new(0),
             lock: Mutex::new(lock_order::INODE, ()),
             mapped: AtomicBool::new(false),
-            flocks: Once::new(),
+            locks: Once::new(),
         }
     }
 

@@ -22,7 +22,7 @@ pub mod context;
 pub mod dentry;
 pub mod fd_table;
 pub mod file;
-pub mod flock;
+pub mod file_lock;
 pub mod initramfs;
 pub mod inode;
 pub mod io;
@@ -37,6 +37,9 @@ pub mod poll;
 pub mod proc;
 pub mod ramfs;
 pub mod regular;
+
+#[cfg(feature = "ktest")]
+mod test;
 
 use spin::Once;
 

@@ -322,8 +322,8 @@ pub fn lookup_locked(dir: &Arc<Dentry>, inode: &Arc<dyn Inode>, name: &[u8]) -> 
     }
     match inode.lookup(name) {
         Ok(found) => Ok(dentry::insert(dir, name, Some(found))),
-        // Nothing new may appear in a directory that was removed.
-        Err(ENOENT) if !dir.is_unhashed() => Ok(dentry::insert(dir, name, None)),
+        // Nothing new may appear in a directory that was removed, and in a volatile file system nothing at all.
+        Err(ENOENT) if !dir.is_unhashed() && !dir.is_volatile() => Ok(dentry::insert(dir, name, None)),
         Err(e) => Err(e),
     }
 }

@@ -78,9 +78,11 @@ impl Ring {
         Ok(())
     }
 
-    /// Moves bytes in until the ring is full or the buffer empty.
+    /// Moves bytes in until the ring is full or the buffer empty; returns how many. Of a frame whose copy hits a fault
+    /// nothing goes in: EFAULT if that is the first one.
     #[inline]
-    fn write(&mut self, buf: &mut WriteBuf) -> Result<()> {
+    fn write(&mut self, buf: &mut WriteBuf) -> Result<usize> {
+        let before = self.len;
         while buf.left() > 0 && self.room() > 0 {
             let end = self.head + self.len;
             let (index, offset) = (end / PAGE_SIZE, end % PAGE_SIZE);
@@ -90,13 +92,16 @@ impl Ring {
             }
             let wanted = (PAGE_SIZE - offset).min(self.room());
             let fits = wanted.min(buf.left());
-            let moved = buf.take_frame(&self.frames[index], offset, wanted)?;
-            self.len += moved;
-            if moved < fits {
-                break;
+            let moved = buf.take_frame(&self.frames[index], offset, wanted);
+            if moved != Ok(fits) {
+                if self.len > before {
+                    break;
+                }
+                return Err(EFAULT);
             }
+            self.len += fits;
         }
-        Ok(())
+        Ok(self.len - before)
     }
 }
 
@@ -186,25 +191,30 @@ impl Pipe {
     }
 
     fn write(&self, buf: &mut WriteBuf, nonblocking: bool) -> Result<usize> {
-        let atomic = buf.left() <= PIPE_BUF;
-        while buf.left() > 0 {
-            let step =
-                self.wait_for_room(buf.left(), atomic, nonblocking).and_then(|mut ring| ring.write(buf));
-            if buf.done() > 0 {
-                self.readable.wake_all();
-            }
-            if let Err(e) = step {
-                if e == EPIPE {
-                    caller::raise_sigpipe();
+        let total = buf.left();
+        let atomic = total <= PIPE_BUF;
+        let mut done = 0;
+        while done < total {
+            let room = self.wait_for_room(total - done, atomic, nonblocking);
+            let step = room.and_then(|mut ring| ring.write(buf));
+            match step {
+                Ok(n) => {
+                    done += n;
+                    self.readable.wake_all();
+                    if buf.left() + done < total {
+                        // A fault ended the copy in the middle.
+                        break;
+                    }
                 }
-                return super::io::moved_or(buf.done(), Err(e));
-            }
-            // A fault in the middle of the data ends the write.
-            if atomic {
-                break;
+                Err(e) => {
+                    if e == EPIPE {
+                        caller::raise_sigpipe();
+                    }
+                    return super::io::moved_or(done, Err(e));
+                }
             }
         }
-        Ok(buf.done())
+        Ok(done)
     }
 
     pub fn capacity(&self) -> usize {
@@ -219,10 +229,7 @@ impl Pipe {
         }
         let bytes = bytes.max(PAGE_SIZE).next_power_of_two();
         let mut ring = self.ring.lock();
-        if bytes > MAX_CAPACITY
-            && bytes > ring.capacity
-            && !Thread::current().creds().capable(Cap::SysResource)
-        {
+        if bytes > MAX_CAPACITY && bytes > ring.capacity && !caller::is_capable(Cap::SysResource) {
             return Err(EPERM);
         }
         if bytes < ring.len {
@@ -349,9 +356,8 @@ impl Inode for PipeInode {
 /// pipe2(2): the reading and the writing end.
 pub fn new_pair(flags: OpenFlags) -> Result<(Arc<File>, Arc<File>)> {
     static NEXT_INO: AtomicU64 = AtomicU64::new(1);
-    let creds = Thread::current().creds();
-    let mode = FileType::Fifo.mode_bits() | 0o600;
-    let new = NewNode { mode, uid: creds.fsuid, gid: creds.fsgid, rdev: DevId(0) };
+    let (uid, gid) = caller::fs_ids();
+    let new = NewNode { mode: FileType::Fifo.mode_bits() | 0o600, uid, gid, rdev: DevId(0) };
     let ino = NEXT_INO.fetch_add(1, SeqCst);
     let pipe = Pipe::new();
     let base = InodeBase::new(ino, super::anon_dev(), new);

@@ -135,7 +135,7 @@ impl Thread {
             task: Once::new(),
             creds: ArcCell::new(new.creds),
             vm: SpinLock::new(lock_order::PROCESS_MISC, new.vm),
-            files: SpinLock::new(lock_order::PROCESS_MISC, Some(new.files)),
+            files: SpinLock::new(lock_order::THREAD_FILES, Some(new.files)),
             fs: SpinLock::new(lock_order::PROCESS_MISC, Some(new.fs)),
             comm: comm.map(AtomicU64::new),
             clear_child_tid: AtomicUsize::new(0),
@@ -261,6 +261,15 @@ impl Thread {
 
     pub fn try_files(&self) -> Option<Arc<FileTable>> {
         self.files.lock().clone()
+    }
+
+    /// Asks the descriptors of the calling thread something, without touching their reference count.
+    #[inline]
+    pub fn with_files<R>(&self, f: impl FnOnce(&FileTable) -> R) -> R {
+        match &*self.files.lock() {
+            Some(files) => f(files),
+            None => panic!("a thread that has exited uses a descriptor"),
+        }
     }
 
     pub fn set_files(&self, files: Option<Arc<FileTable>>) -> Option<Arc<FileTable>> {

@@ -19,6 +19,7 @@ fn open(ctx: &Context, dirfd: usize, path: usize, flags: usize, mode: usize) -> 
     let thread = ctx.thread;
     let how = OpenHow::new(flags as u32, mode as u32, thread.fs().umask())?;
     let path = UserPath::read(path)?;
+    thread.files().require_free()?;
     let file = Names::of(thread).open(dirfd as i32, path.bytes(), how)?;
     let cloexec = flags as u32 & OpenFlags::CLOEXEC.bits() != 0;
     Ok(thread.files().install(file, cloexec, 0)? as usize)
@@ -109,57 +110,6 @@ pub fn sys_pipe(ctx: &mut Context, [fds, ..]: Args) -> Result<usize> {
 
 pub fn sys_pipe2(ctx: &mut Context, [fds, flags, ..]: Args) -> Result<usize> {
     new_pipe(ctx, fds, OpenFlags::from_bits(flags as u32).ok_or(EINVAL)?)
-}
-
-const F_DUPFD: usize = 0;
-const F_GETFD: usize = 1;
-const F_SETFD: usize = 2;
-const F_GETFL: usize = 3;
-const F_SETFL: usize = 4;
-const F_SETOWN: usize = 8;
-const F_GETOWN: usize = 9;
-const F_DUPFD_CLOEXEC: usize = 1030;
-const F_SETPIPE_SZ: usize = 1031;
-const F_GETPIPE_SZ: usize = 1032;
-
-const FD_CLOEXEC: usize = 1;
-
-pub fn sys_fcntl(ctx: &mut Context, [fd, command, arg, ..]: Args) -> Result<usize> {
-    let files = ctx.thread.files();
-    let any = files.get_any(fd as i32)?;
-    // What works on a place as well as on an open file.
-    match command {
-        F_DUPFD | F_DUPFD_CLOEXEC => return dup_from(&files, any, arg, command == F_DUPFD_CLOEXEC),
-        F_GETFD => return Ok(usize::from(files.is_cloexec(fd as i32)?)),
-        F_SETFD => {
-            files.set_cloexec(fd as i32, arg & FD_CLOEXEC != 0)?;
-            return Ok(0);
-        }
-        F_GETFL => return Ok(any.flags().bits() as usize),
-        _ => {}
-    }
-    let file = file(ctx, fd)?;
-    match command {
-        F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)),
-        F_GETOWN => return Ok(file.owner() as usize),
-        F_SETOWN => file.set_owner(arg as i32),
-        F_GETPIPE_SZ => return Ok(pipe_of(&file)?.capacity()),
-        F_SETPIPE_SZ => return pipe_of(&file)?.set_capacity(arg),
-        _ => return Err(EINVAL),
-    }
-    Ok(0)
-}
-
-fn dup_from(files: &FileTable, file: Arc<File>, min: usize, cloexec: bool) -> Result<usize> {
-    let min = i32::try_from(min).map_err(|_| EINVAL)?;
-    if min as usize >= crate::fs::caller::max_fds() {
-        return Err(EINVAL);
-    }
-    Ok(files.install(file, cloexec, min)? as usize)
-}
-
-fn pipe_of(file: &File) -> Result<&Arc<pipe::Pipe>> {
-    file.ops().as_pipe().ok_or(EBADF)
 }
 
 /// memfd_create(2), without seals and huge pages.

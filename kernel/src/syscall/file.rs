@@ -7,7 +7,6 @@ use crate::{
     fs::{
         File,
         file::{MAX_FILE_SIZE, OpenFlags},
-        flock::{FlockKind, Flocks},
         io::{MAX_RW_COUNT, ReadBuf, WriteBuf, read_iovecs},
         name_ops,
     },
@@ -17,7 +16,7 @@ use crate::{
 /// The open file of a descriptor argument.
 #[inline]
 pub(super) fn file(ctx: &Context, fd: usize) -> Result<Arc<File>> {
-    ctx.thread.files().get(fd as i32)
+    ctx.thread.with_files(|files| files.get(fd as i32))
 }
 
 /// The end of a program's buffer must not lie beyond its half of the address space.
@@ -30,18 +29,12 @@ fn check_range(addr: usize, len: usize) -> Result<()> {
 
 pub fn sys_read(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
-    if len as isize <= -1 {
-        return Err(EINVAL);
-    }
     check_range(addr, len)?;
     file.read(&mut ReadBuf::user(addr, len))
 }
 
 pub fn sys_write(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
-    if len as isize <= -1 {
-        return Err(EINVAL);
-    }
     check_range(addr, len)?;
     file.write(&mut WriteBuf::user(addr, len))
 }
@@ -62,10 +55,16 @@ fn position(raw: usize) -> Result<u64> {
     if raw as i64 >= 0 { Ok(raw as u64) } else { Err(EINVAL) }
 }
 
+/// The end of a transfer must be a position too.
+fn check_end(pos: u64, len: usize) -> Result<()> {
+    position(pos.wrapping_add(len as u64) as usize).map(drop)
+}
+
 pub fn sys_pread64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result<usize> {
     let pos = position(pos)?;
     let file = file(ctx, fd)?;
     check_range(addr, len)?;
+    check_end(pos, len)?;
     file.read_at(&mut ReadBuf::user(addr, len), pos)
 }
 
@@ -73,6 +72,7 @@ pub fn sys_pwrite64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result
     let pos = position(pos)?;
     let file = file(ctx, fd)?;
     check_range(addr, len)?;
+    check_end(pos, len)?;
     file.write_at(&mut WriteBuf::user(addr, len), pos)
 }
 
@@ -160,11 +160,6 @@ pub fn sys_fsync(ctx: &mut Context, [fd, ..]: Args) -> Result<usize> {
     Ok(0)
 }
 
-/// Everything is in memory: there is nothing to write back.
-pub fn sys_sync(_: &mut Context, _: Args) -> Result<usize> {
-    Ok(0)
-}
-
 pub fn sys_syncfs(ctx: &mut Context, [fd, ..]: Args) -> Result<usize> {
     file(ctx, fd)?;
     Ok(0)
@@ -176,29 +171,6 @@ pub fn sys_fadvise64(ctx: &mut Context, [fd, _, _, advice, ..]: Args) -> Result<
         return Err(ESPIPE);
     }
     if advice > 5 { Err(EINVAL) } else { Ok(0) }
-}
-
-pub fn sys_flock(ctx: &mut Context, [fd, operation, ..]: Args) -> Result<usize> {
-    const LOCK_SH: usize = 1;
-    const LOCK_EX: usize = 2;
-    const LOCK_NB: usize = 4;
-    const LOCK_UN: usize = 8;
-    let file = file(ctx, fd)?;
-    let flocks = &file.inode().base().flocks;
-    let kind = match operation & !LOCK_NB {
-        LOCK_SH => FlockKind::Shared,
-        LOCK_EX => FlockKind::Exclusive,
-        LOCK_UN => {
-            if let Some(flocks) = flocks.get() {
-                flocks.release_file(&file);
-            }
-            return Ok(0);
-        }
-        _ => return Err(EINVAL),
-    };
-    let flocks = flocks.call_once(|| Box::new(Flocks::default()));
-    flocks.acquire(&file, kind, operation & LOCK_NB == 0)?;
-    Ok(0)
 }
 
 /// Requests that every file understands; the rest is the file's business.

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod exec;
+pub mod fcntl;
 pub mod fd;
 pub mod file;
 pub mod futex;

@@ -1,8 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Handler, exec, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched, signal, stat,
-    system, time, unknown, wait,
+    Handler, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched, signal,
+    stat, system, time, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
@@ -63,8 +63,8 @@ pub static TABLE: [Handler; SIZE] = table! {
     61 => wait::sys_wait4,
     62 => signal::sys_kill,
     63 => system::sys_uname,
-    72 => fd::sys_fcntl,
-    73 => file::sys_flock,
+    72 => fcntl::sys_fcntl,
+    73 => fcntl::sys_flock,
     74 => file::sys_fsync,
     75 => file::sys_fsync,
     76 => path::sys_truncate,
@@ -143,7 +143,7 @@ pub static TABLE: [Handler; SIZE] = table! {
     158 => system::sys_arch_prctl,
     160 => resource::sys_setrlimit,
     161 => path::sys_chroot,
-    162 => file::sys_sync,
+    162 => system::sys_sync,
     164 => time::sys_settimeofday,
     165 => mount::sys_mount,
     166 => mount::sys_umount2,
@@ -196,8 +196,8 @@ pub static TABLE: [Handler; SIZE] = table! {
     302 => resource::sys_prlimit64,
     306 => file::sys_syncfs,
     309 => system::sys_getcpu,
-    318 => system::sys_getrandom,
     316 => path::sys_renameat2,
+    318 => system::sys_getrandom,
     319 => fd::sys_memfd_create,
     322 => exec::sys_execveat,
     325 => mm::sys_mlock2,

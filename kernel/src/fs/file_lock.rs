@@ -1,0 +1,226 @@
+//! Advisory locks: of whole files (flock(2)) and of ranges (fcntl(2), F_SETLK).
+//!
+//! An inode that was ever locked has a [`FileLocks`]. A lock of flock belongs to an open file and goes with its last
+//! reference. A range lock belongs to a descriptor table, and goes as soon as that closes *any* descriptor of the file
+//! (POSIX), or to an open file (F_OFD_SETLK). Owners are told apart by address; each gives its locks up before it dies.
+//!
+//! Locks are few, so they stand in plain lists under a spin lock ([`FILE_LOCKS`](lock_order::FILE_LOCKS)).
+//!
+//! FIXME: a cycle of processes that wait for each other's ranges is not found (EDEADLK in Linux); a signal ends it.
+
+use ostd::sync::{SpinLock, WaitQueue};
+
+use super::file::File;
+use crate::{lock_order, prelude::*, process::wait_event::wait_interruptible};
+
+/// How something is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    Shared,
+    Exclusive,
+}
+
+impl LockKind {
+    fn excludes(self, other: LockKind) -> bool {
+        self == LockKind::Exclusive || other == LockKind::Exclusive
+    }
+}
+
+/// Who holds a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(usize);
+
+impl Owner {
+    /// An open file, or a descriptor table.
+    pub fn of<T>(value: &T) -> Owner {
+        Owner(core::ptr::from_ref(value) as usize)
+    }
+}
+
+/// A locked range of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub start: u64,
+    /// Included.
+    pub last: u64,
+}
+
+impl Range {
+    fn overlaps(self, other: Range) -> bool {
+        self.start <= other.last && other.start <= self.last
+    }
+}
+
+/// A range lock.
+#[derive(Clone, Copy, Debug)]
+pub struct RangeLock {
+    pub range: Range,
+    pub kind: LockKind,
+    pub owner: Owner,
+    /// The process that took it, for F_GETLK; `None` for the lock of an open file.
+    pub pid: Option<u32>,
+}
+
+impl RangeLock {
+    fn excludes(&self, other: &RangeLock) -> bool {
+        self.owner != other.owner && self.range.overlaps(other.range) && self.kind.excludes(other.kind)
+    }
+}
+
+#[derive(Default)]
+struct Held {
+    whole: Vec<(Owner, LockKind)>,
+    ranges: Vec<RangeLock>,
+}
+
+/// The locks of one inode.
+pub struct FileLocks {
+    held: SpinLock<Held>,
+    released: WaitQueue,
+}
+
+impl Default for FileLocks {
+    fn default() -> Self {
+        FileLocks { held: SpinLock::new(lock_order::FILE_LOCKS, Held::default()), released: WaitQueue::new() }
+    }
+}
+
+impl FileLocks {
+    /// The locks of a file, made at the first use.
+    pub fn of(file: &File) -> &FileLocks {
+        file.inode().base().locks.call_once(|| Box::new(FileLocks::default()))
+    }
+
+    /// flock(2): takes or converts the lock of `file`. EAGAIN if another file's lock is in the way and `wait` is false.
+    pub fn lock_whole(&self, file: &File, kind: LockKind, wait: bool) -> Result<()> {
+        let owner = Owner::of(file);
+        self.retry(wait, || self.held.lock().take_whole(owner, kind))
+    }
+
+    /// fcntl(2): as above for a range.
+    pub fn lock_range(&self, lock: RangeLock, wait: bool) -> Result<()> {
+        self.retry(wait, || self.held.lock().take_range(lock))?;
+        // A conversion from exclusive to shared lets others in.
+        self.released.wake_all();
+        Ok(())
+    }
+
+    fn retry(&self, wait: bool, mut take: impl FnMut() -> bool) -> Result<()> {
+        if take() {
+            return Ok(());
+        }
+        if !wait {
+            return Err(EAGAIN);
+        }
+        wait_interruptible(&self.released, || take().then_some(()))
+    }
+
+    /// A lock that keeps `wanted` from being taken.
+    pub fn conflict(&self, wanted: &RangeLock) -> Option<RangeLock> {
+        self.held.lock().ranges.iter().find(|lock| lock.excludes(wanted)).copied()
+    }
+
+    pub fn unlock_range(&self, owner: Owner, range: Range) {
+        self.held.lock().cut(owner, range);
+        self.released.wake_all();
+    }
+
+    /// Gives up the lock of a whole file.
+    pub fn unlock_whole(&self, file: &File) {
+        let owner = Owner::of(file);
+        self.held.lock().whole.retain(|&(o, _)| o != owner);
+        self.released.wake_all();
+    }
+
+    /// Gives up everything that `owner` has.
+    pub fn release(&self, owner: Owner) {
+        {
+            let mut held = self.held.lock();
+            held.whole.retain(|&(o, _)| o != owner);
+            held.ranges.retain(|lock| lock.owner != owner);
+        }
+        self.released.wake_all();
+    }
+}
+
+impl Held {
+    fn take_whole(&mut self, owner: Owner, kind: LockKind) -> bool {
+        let free = self.whole.iter().all(|&(o, held)| o == owner || !held.excludes(kind));
+        // A conversion gives the old lock up even if the new one has to be waited for, as in Linux.
+        self.whole.retain(|&(o, _)| o != owner);
+        if free {
+            self.whole.push((owner, kind));
+        }
+        free
+    }
+
+    fn take_range(&mut self, lock: RangeLock) -> bool {
+        if self.ranges.iter().any(|held| held.excludes(&lock)) {
+            return false;
+        }
+        self.cut(lock.owner, lock.range);
+        self.ranges.push(lock);
+        true
+    }
+
+    /// Takes `range` out of what `owner` has locked.
+    fn cut(&mut self, owner: Owner, range: Range) {
+        let mut rest = Vec::new();
+        self.ranges.retain(|lock| {
+            if lock.owner != owner || !lock.range.overlaps(range) {
+                return true;
+            }
+            if lock.range.start < range.start {
+                let range = Range { start: lock.range.start, last: range.start - 1 };
+                rest.push(RangeLock { range, ..*lock });
+            }
+            if lock.range.last > range.last {
+                let range = Range { start: range.last + 1, last: lock.range.last };
+                rest.push(RangeLock { range, ..*lock });
+            }
+            false
+        });
+        self.ranges.append(&mut rest);
+    }
+}
+
+#[cfg(feature = "ktest")]
+mod test {
+    use super::*;
+
+    fn lock(owner: usize, start: u64, last: u64, kind: LockKind) -> RangeLock {
+        RangeLock { range: Range { start, last }, kind, owner: Owner(owner), pid: None }
+    }
+
+    #[ktest::ktest]
+    fn ranges_of_different_owners_exclude_each_other_only_where_they_overlap() {
+        let locks = FileLocks::default();
+        locks.lock_range(lock(1, 0, 9, LockKind::Exclusive), false).unwrap();
+        assert_eq!(locks.lock_range(lock(2, 9, 20, LockKind::Shared), false), Err(EAGAIN));
+        locks.lock_range(lock(2, 10, 20, LockKind::Shared), false).unwrap();
+        locks.lock_range(lock(3, 15, 30, LockKind::Shared), false).unwrap();
+        assert_eq!(locks.lock_range(lock(1, 15, 15, LockKind::Exclusive), false), Err(EAGAIN));
+        assert_eq!(locks.conflict(&lock(4, 5, 5, LockKind::Shared)).unwrap().owner, Owner(1));
+    }
+
+    #[ktest::ktest]
+    fn unlocking_the_middle_leaves_both_ends() {
+        let locks = FileLocks::default();
+        locks.lock_range(lock(1, 0, u64::MAX, LockKind::Exclusive), false).unwrap();
+        locks.unlock_range(Owner(1), Range { start: 10, last: 19 });
+        locks.lock_range(lock(2, 10, 19, LockKind::Exclusive), false).unwrap();
+        assert_eq!(locks.lock_range(lock(2, 9, 9, LockKind::Shared), false), Err(EAGAIN));
+        assert_eq!(locks.lock_range(lock(2, 20, 20, LockKind::Shared), false), Err(EAGAIN));
+        locks.release(Owner(1));
+        locks.lock_range(lock(2, 0, u64::MAX, LockKind::Exclusive), false).unwrap();
+    }
+
+    #[ktest::ktest]
+    fn an_owner_converts_its_own_lock() {
+        let locks = FileLocks::default();
+        locks.lock_range(lock(1, 0, 9, LockKind::Exclusive), false).unwrap();
+        locks.lock_range(lock(1, 5, 9, LockKind::Shared), false).unwrap();
+        locks.lock_range(lock(2, 5, 9, LockKind::Shared), false).unwrap();
+        assert_eq!(locks.lock_range(lock(2, 4, 9, LockKind::Shared), false), Err(EAGAIN));
+    }
+}
