@@ -159,14 +159,30 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     Ok(tid as usize)
 }
 
+/// Whether a user with `count` processes may not have another (rule 6.13).
+fn over_nproc(process: &Process, creds: &Credentials, count: usize) -> bool {
+    let limit = process.rlimit(Resource::Nproc);
+    if limit == RLIM_INFINITY || (count as u64) < limit {
+        return false;
+    }
+    creds.uid != 0 && !creds.capable(Cap::SysResource) && !creds.capable(Cap::SysAdmin)
+}
+
+/// Counts the new thread. Between [`check_limits`] and here others of the same user may have forked, so the limit
+/// is looked at again, with the count as it was at the moment of counting: it is never exceeded.
+fn charge(process: &Process, creds: &Credentials) -> Result<()> {
+    let before = record::charge(creds);
+    if over_nproc(process, creds, before) {
+        record::uncharge(creds);
+        return Err(EAGAIN);
+    }
+    Ok(())
+}
+
 /// EAGAIN at RLIMIT_NPROC and threads-max (rule 6.13).
 fn check_limits(process: &Process, creds: &Credentials) -> Result<()> {
-    let limit = process.rlimit(Resource::Nproc);
-    if limit != RLIM_INFINITY && creds.user.processes() as u64 >= limit {
-        let exempt = creds.uid == 0 || creds.capable(Cap::SysResource) || creds.capable(Cap::SysAdmin);
-        if !exempt {
-            return Err(EAGAIN);
-        }
+    if over_nproc(process, creds, creds.user.processes()) {
+        return Err(EAGAIN);
     }
     if record::thread_total() as u64 >= rlimit::max_threads() {
         return Err(EAGAIN);
@@ -215,7 +231,10 @@ fn make(
     let set_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
     build_task(&child, &vm, user, set_tid)?;
     signal::attach_thread(&child)?;
-    record::charge(&creds);
+    if let Err(error) = charge(&parent.process, &creds) {
+        signal::detach_thread(&child);
+        return Err(error);
+    }
     match link(parent, &child, args, reserved) {
         Ok(()) => Ok(child),
         Err(error) => {

@@ -28,10 +28,10 @@ pub fn thread_total() -> usize {
     THREADS.load(Relaxed)
 }
 
-/// Counts a new thread, against its user and in all.
-pub(super) fn charge(creds: &Credentials) {
-    creds.user.add_process();
+/// Counts a new thread, against its user and in all. Returns how many the user had before.
+pub(super) fn charge(creds: &Credentials) -> usize {
     THREADS.fetch_add(1, Relaxed);
+    creds.user.add_process()
 }
 
 /// The opposite of [`charge`]: when a thread other than the leader exits, when a zombie is reaped.

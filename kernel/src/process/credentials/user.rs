@@ -36,9 +36,9 @@ impl User {
         self.processes.load(Relaxed)
     }
 
-    /// Counts one more thread. The count is exact; only its comparison with a limit can be late (13.16).
-    pub fn add_process(&self) {
-        self.processes.fetch_add(1, Relaxed);
+    /// Counts one more thread, and returns how many there were before (13.16).
+    pub fn add_process(&self) -> usize {
+        self.processes.fetch_add(1, Relaxed)
     }
 
     pub fn remove_process(&self) {
