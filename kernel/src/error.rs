@@ -8,7 +8,8 @@ use core::fmt;
 
 /// An error number, by its name in errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, int_to_c_enum::TryFromInt)]
-#[repr(i32)]
+// As wide as a register: then a `Result<usize>` is returned in two of them and not through memory.
+#[repr(usize)]
 #[allow(clippy::upper_case_acronyms, non_camel_case_types, reason = "the names of errno(3)")]
 pub enum Errno {
     /// Operation not permitted
@@ -284,7 +285,7 @@ pub enum Errno {
 impl Errno {
     /// Whether this is one of the codes that user mode never sees.
     pub fn is_restart(self) -> bool {
-        self as i32 >= 512
+        self as usize >= 512
     }
 }
 

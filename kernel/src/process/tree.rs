@@ -74,7 +74,7 @@ pub fn root_ns() -> NsId {
 
 impl From<proctree::Error> for Errno {
     fn from(error: proctree::Error) -> Errno {
-        Errno::try_from(error.errno()).unwrap_or(EINVAL)
+        Errno::try_from(error.errno() as usize).unwrap_or(EINVAL)
     }
 }
 

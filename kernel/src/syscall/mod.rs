@@ -43,6 +43,19 @@ impl Context<'_> {
     pub fn process(&self) -> &Arc<Process> {
         &self.thread.process
     }
+
+    #[inline(always)]
+    fn args(&self) -> Args {
+        let regs = &self.user.regs;
+        [
+            regs.rdi as usize,
+            regs.rsi as usize,
+            regs.rdx as usize,
+            regs.r10 as usize,
+            regs.r8 as usize,
+            regs.r9 as usize,
+        ]
+    }
 }
 
 /// Raw arguments, in the order rdi, rsi, rdx, r10, r8, r9.
@@ -50,21 +63,16 @@ pub type Args = [usize; 6];
 
 pub type Handler = fn(&mut Context, Args) -> Result<usize>;
 
+/// A handler as the table has it.
+pub type Entry = fn(&mut Context) -> Result<usize>;
+
 /// Runs the syscall that the user registers name and stores its result in `rax`.
+#[inline(always)]
 pub fn dispatch(ctx: &mut Context) {
-    let regs = &ctx.user.regs;
     // The high half does not count.
-    let number = regs.rax as u32 as usize;
-    let args = [
-        regs.rdi as usize,
-        regs.rsi as usize,
-        regs.rdx as usize,
-        regs.r10 as usize,
-        regs.r8 as usize,
-        regs.r9 as usize,
-    ];
-    let handler = table::TABLE.get(number).copied().unwrap_or(unknown);
-    let rax = match handler(ctx, args) {
+    let number = ctx.user.regs.rax as u32 as usize;
+    let entry = table::TABLE.get(number).copied().unwrap_or(|ctx| unknown(ctx, [0; 6]));
+    let rax = match entry(ctx) {
         Ok(value) => value as u64,
         Err(errno) => {
             if errno.is_restart() {

@@ -1,8 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Handler, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched, signal,
-    stat, system, time, unknown, wait,
+    Entry, Handler, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched,
+    signal, stat, system, time, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
@@ -10,13 +10,17 @@ const SIZE: usize = 470;
 
 macro_rules! table {
     ($($number:literal => $handler:path,)*) => {{
-        let mut table: [Handler; SIZE] = [unknown; SIZE];
-        $(table[$number] = $handler;)*
+        let mut table: [Entry; SIZE] = [|ctx| unknown(ctx, [0; 6]); SIZE];
+        // An entry loads the arguments itself, so that those which its handler does not look at cost nothing.
+        $(table[$number] = |ctx| {
+            let handler: Handler = $handler;
+            handler(ctx, ctx.args())
+        };)*
         table
     }};
 }
 
-pub static TABLE: [Handler; SIZE] = table! {
+pub static TABLE: [Entry; SIZE] = table! {
     0 => file::sys_read,
     1 => file::sys_write,
     2 => fd::sys_open,
