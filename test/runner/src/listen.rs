@@ -168,3 +168,22 @@ fn pump(mut stream: impl Read + Send + 'static, listener: Sender<Vec<u8>>, mut l
         }
     });
 }
+
+/// What `program` makes of `input`.
+pub fn pipe_through(program: &str, arguments: &[&str], input: &[u8]) -> Outcome<Vec<u8>> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("cannot run {program}: {e}"))?;
+    let mut stdin = child.stdin.take().ok_or("no pipe")?;
+    let output = std::thread::scope(|scope| {
+        // Both ends of the pipes have to move at the same time.
+        let writer = scope.spawn(move || stdin.write_all(input));
+        let output = child.wait_with_output();
+        writer.join().map_err(|_| "the writer failed".to_string())?.map_err(|e| e.to_string())?;
+        output.map_err(|e| e.to_string())
+    })?;
+    if output.status.success() { Ok(output.stdout) } else { Err(format!("{program} failed")) }
+}

@@ -5,6 +5,7 @@
 //! runs and listens to a guest. The rest is one file per subcommand.
 
 mod bench;
+mod boot;
 mod cpio;
 mod image;
 mod ktest;
@@ -29,7 +30,7 @@ pub type Outcome<T> = Result<T, String>;
 const USAGE: &str = "usage: runner COMMAND
   kernel                                    build/foster
   run | debug                               boot to a shell; with a debugger
-  test [host | ktest | linux | guest1 | guest2 | session]...
+  test [host | ktest | linux | guest1 | guest2 | boot | session]...
   ktest [FILTER]                            the in-kernel unit tests whose name contains FILTER
   suite [foster | linux | host] [PROGRAM]... the C suite in a guest, or here
   session [foster | linux] [NAME]...        the shell sessions in a guest

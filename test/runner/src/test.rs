@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use crate::listen::{Heard, Process, Progress};
 use crate::results::{Failure, Results};
-use crate::{Outcome, ktest, session, suite, toolchain, workspace};
+use crate::{Outcome, boot, ktest, session, suite, toolchain, workspace};
 
 /// A layer: its name on the command line, what it is, and how it runs.
 type Layer = (&'static str, &'static str, fn() -> Outcome<Results>);
 
-const LAYERS: [Layer; 6] = [
+const LAYERS: [Layer; 7] = [
     ("host", "host tests of the pure crates and of the runner", host),
     ("ktest", "unit tests in the booted kernel", kernel_tests),
     ("linux", "C suite on this machine's Linux", || suite::on_host(&[])),
     ("guest1", "C suite in the guest, 1 CPU", || guest_suite(1)),
     ("guest2", "C suite in the guest, 2 CPUs", || guest_suite(2)),
+    ("boot", "boots with good, odd and bad images", boot::all),
     ("session", "shell sessions on the guest's console", || session::on_foster(&[])),
 ];
 

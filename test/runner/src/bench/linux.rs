@@ -3,10 +3,10 @@
 //! What is in the package is a bzImage: a boot loader's stub around a compressed ELF. QEMU can start that ELF directly, by
 //! its PVH entry, as it starts Foster, so it is unpacked here: both kernels then boot by the same path.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::listen::pipe_through;
 use crate::{Outcome, workspace};
 
 pub struct Linux {
@@ -86,7 +86,7 @@ fn unpack(image: &[u8]) -> Outcome<Vec<u8>> {
     };
     // gzip's format ends with the size of the content; the kernel's build appends it to the others.
     let stream = if packer == "gzip" { payload } else { &payload[..payload.len() - 4] };
-    let elf = pipe_through(packer, stream)?;
+    let elf = pipe_through(packer, &["-dc"], stream)?;
     if elf.starts_with(b"\x7fELF") { Ok(elf) } else { Err("what the bzImage holds is not an ELF".into()) }
 }
 
@@ -101,28 +101,6 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     };
     let start = (setup_sectors + 1) * 512 + word(0x248)?;
     image.get(start..start + word(0x24c)?)
-}
-
-fn pipe_through(program: &str, input: &[u8]) -> Outcome<Vec<u8>> {
-    let mut child = Command::new(program)
-        .arg("-dc")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("cannot run {program}: {e}"))?;
-    let mut stdin = child.stdin.take().ok_or("no pipe")?;
-    let output = std::thread::scope(|scope| {
-        // Both ends of the pipes have to move at the same time.
-        let writer = scope.spawn(move || stdin.write_all(input));
-        let output = child.wait_with_output();
-        writer.join().map_err(|_| "the writer failed".to_string())?.map_err(|e| e.to_string())?;
-        output.map_err(|e| e.to_string())
-    })?;
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(format!("{program} cannot unpack the kernel"))
-    }
 }
 
 #[cfg(test)]
