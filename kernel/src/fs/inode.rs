@@ -17,7 +17,7 @@ use ostd::{mm::Frame, sync::Mutex};
 use spin::Once;
 
 use super::{file::FileOps, file::OpenFlags, file_lock::FileLocks, path::Path, pipe::Pipe};
-use crate::{lock_order, mm::FrameRun, prelude::*};
+use crate::{lock_order, prelude::*};
 
 /// The longest name of a directory entry.
 pub const NAME_MAX: usize = 255;
@@ -442,9 +442,9 @@ pub trait Inode: Any + Send + Sync {
         Err(EINVAL)
     }
 
-    /// Appends to `run` the frames of the pages from `index` on that are there: at most `max`, up to the first one that
-    /// is missing. For faults that map neighbouring pages along.
-    fn present_pages(&self, index: u64, max: usize, run: &mut FrameRun) {}
+    /// Shows `look` the pages from `index` on, at most `max`, as far as they are there, under the lock that guards them. May
+    /// show fewer or none. For faults that map neighbouring pages along.
+    fn with_pages(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>])) {}
 
     /// Whether [`page`](Self::page) gives pages.
     fn has_pages(&self) -> bool {

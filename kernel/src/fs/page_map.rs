@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 
 use ostd::mm::Frame;
 
-use crate::{mm::FrameRun, prelude::*};
+use crate::prelude::*;
 
 /// Pages that the vector holds at most.
 const DENSE: u64 = 1024;
@@ -29,17 +29,11 @@ impl PageMap {
         if index < DENSE { self.dense.get(index as usize)?.as_ref() } else { self.sparse.get(&index) }
     }
 
-    /// Appends the frames from `index` on to `run`: at most `max`, up to the first hole.
-    pub fn present_run(&self, index: u64, max: usize, run: &mut FrameRun) {
-        let max = max.min(run.remaining_capacity());
-        if index < DENSE {
-            let from = self.dense.get(index as usize..).unwrap_or(&[]);
-            run.extend(from.iter().take(max).map_while(Option::clone));
-        } else {
-            let consecutive =
-                self.sparse.range(index..).zip(index..).take_while(|((at, _), wanted)| *at == wanted);
-            run.extend(consecutive.take(max).map(|((_, frame), _)| frame.clone()));
-        }
+    /// The pages from `index` on, at most `max`; none where files are long or sparse.
+    #[inline]
+    pub fn dense_run(&self, index: u64, max: usize) -> &[Option<Frame>] {
+        let rest = usize::try_from(index).ok().and_then(|index| self.dense.get(index..)).unwrap_or(&[]);
+        &rest[..max.min(rest.len())]
     }
 
     /// Stores a frame and returns what was there.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     lock_order,
-    mm::{self, FrameRun, ObjectId},
+    mm::{self, ObjectId},
     prelude::*,
 };
 
@@ -516,9 +516,9 @@ impl Inode for RamInode {
         self.get_or_make(index)
     }
 
-    fn present_pages(&self, index: u64, max: usize, run: &mut FrameRun) {
-        if let Ok(pages) = self.pages() {
-            pages.lock().map.present_run(index, max, run);
+    fn with_pages(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>])) {
+        if let Content::File(pages) = &self.content {
+            look(pages.lock().map.dense_run(index, max));
         }
     }
 

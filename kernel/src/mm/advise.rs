@@ -130,9 +130,9 @@ impl Vm {
         let layout = self.layout.read();
         let Some(vma) = layout.vmas.find(page) else { return false };
         let Some((object, index)) = vma.attr.object_page(page - vma.start) else { return false };
-        let mut run = super::FrameRun::new();
-        object.frames_at_hand(index, 1, &mut run);
-        !run.is_empty()
+        let mut present = false;
+        object.with_run(index, 1, &mut |run| present = matches!(run, [Some(_)]));
+        present
     }
 
     /// mlock(2) and munlock(2). `on_fault`: lock, but bring nothing in (MLOCK_ONFAULT).

@@ -10,10 +10,7 @@ use ostd::{
     user::mem::PageFault,
 };
 
-use super::{
-    Backing, FrameRun, Layout, MemoryObject, OWNED, STACK_GUARD, Vm, VmFlags, Vma, object::FAULT_AROUND,
-    page_floor,
-};
+use super::{Backing, Layout, MemoryObject, OWNED, STACK_GUARD, Vm, VmFlags, Vma, page_floor};
 use crate::{prelude::*, process::Thread};
 
 /// What the program tried to do.
@@ -73,8 +70,15 @@ impl From<FaultError> for Errno {
     }
 }
 
-/// Bytes that one fault maps of an object at most.
-const WINDOW: usize = FAULT_AROUND * PAGE_SIZE;
+/// Bytes that one fault of a fresh program maps of an object at most. A program nearly always comes back for more of its
+/// text, and a page costs a twentieth of a fault.
+pub(super) const EXEC_WINDOW: usize = 64 * PAGE_SIZE;
+
+/// The same for a forked child: most run through a few lines and are gone.
+pub(super) const FORK_WINDOW: usize = 16 * PAGE_SIZE;
+
+/// Pages of one's own that one fault maps, or makes writable again, at most.
+const FAULT_AROUND: usize = 16;
 
 /// An anonymous vma of at most this size gets a page of its own at the first read already: what is read in a heap, a stack
 /// or a bss is nearly always written soon, and a second fault costs more than clearing a page.
@@ -164,13 +168,13 @@ impl Vm {
         // The others are only a help: without memory the program gets along with the first.
         let ahead = (1..pages).map_while(|_| Frame::zeroed(AllocClass::User).ok());
         let frames = core::iter::once(first).chain(ahead);
-        let mapped = mapper.map_absent_run(page, frames, writable_flags(flags))?;
+        let mapped = mapper.map_fresh_run(page, frames, writable_flags(flags))?;
         self.count_in(mapped);
         Ok(())
     }
 
-    /// A read, a fetch, or a write through a shared mapping: the program gets the object's own frame, and those around it
-    /// that are at hand, in a window that is aligned as Linux's is.
+    /// A read, or a fetch, or an access through a shared mapping that can be written: the program gets the object's own
+    /// frames.
     fn fault_object(
         &self,
         vma: &Vma,
@@ -178,29 +182,64 @@ impl Vm {
         object: &Arc<dyn MemoryObject>,
         index: u64,
     ) -> Result<(), FaultError> {
-        let shared_write = vma.attr.flags.contains(VmFlags::SHARED | VmFlags::WRITE);
-        let mut flags = vma.attr.flags.page_flags();
-        if shared_write {
-            flags |= PageFlags::WRITE;
+        let flags = vma.attr.flags.page_flags();
+        if vma.attr.flags.contains(VmFlags::SHARED | VmFlags::WRITE) {
+            return self.fault_shared_write(page, object, index, flags | PageFlags::WRITE);
         }
-        let frame = object.frame(index, shared_write)?;
-        let mut around = FrameRun::new();
-        // Writable pages come one by one: the object wants to know which are written.
-        let start = if shared_write { page } else { (page & !(WINDOW - 1)).max(vma.start) };
-        if !shared_write {
-            let end = ((page & !(WINDOW - 1)) + WINDOW).min(vma.end);
-            let behind = ((page - start) / PAGE_SIZE) as u64;
-            object.frames_at_hand(index - behind, (end - start) / PAGE_SIZE, &mut around);
+        if self.map_around(vma, page, object, index, flags)? {
+            return Ok(());
         }
+        let frame = object.frame(index, false)?;
         let mut mapper = self.space.lock();
         if mapper.map_absent(page, frame, flags)? {
             self.count_in(1);
-        } else if shared_write {
+        }
+        Ok(())
+    }
+
+    /// Maps `page` and those around it that the object has at hand, in an aligned window. Returns
+    /// whether the page is mapped now.
+    fn map_around(
+        &self,
+        vma: &Vma,
+        page: Vaddr,
+        object: &Arc<dyn MemoryObject>,
+        index: u64,
+        flags: PageFlags,
+    ) -> Result<bool, FaultError> {
+        let window = page & !(self.window - 1);
+        let start = window.max(vma.start);
+        let end = (window + self.window).min(vma.end);
+        let behind = (page - start) / PAGE_SIZE;
+        let mut result = Ok(false);
+        object.with_run(index - behind as u64, (end - start) / PAGE_SIZE, &mut |frames| {
+            if let Some(Some(_)) = frames.get(behind) {
+                let mut mapper = self.space.lock();
+                result = mapper.map_object_run(start, frames, flags).map(|mapped| {
+                    self.count_in(mapped);
+                    true
+                });
+            }
+        });
+        Ok(result?)
+    }
+
+    /// Pages that can be written come one by one: the object wants to know which.
+    fn fault_shared_write(
+        &self,
+        page: Vaddr,
+        object: &Arc<dyn MemoryObject>,
+        index: u64,
+        flags: PageFlags,
+    ) -> Result<(), FaultError> {
+        let frame = object.frame(index, true)?;
+        let mut mapper = self.space.lock();
+        if mapper.map_absent(page, frame, flags)? {
+            self.count_in(1);
+        } else {
             // Present, but not writable: the mapping was read-only when the page came in.
             mapper.grant_run(page, 1, flags, |_, _| true);
         }
-        let mapped = mapper.map_absent_run(start, around, flags)?;
-        self.count_in(mapped);
         Ok(())
     }
 

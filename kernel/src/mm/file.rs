@@ -2,7 +2,7 @@
 
 use ostd::mm::Frame;
 
-use super::{Backing, FaultError, FrameRun, MemoryObject, ObjectId, ObjectName, Vm};
+use super::{Backing, FaultError, MemoryObject, ObjectId, ObjectName, Vm};
 use crate::{
     fs::{
         file::{File, MapKind},
@@ -21,8 +21,9 @@ impl MemoryObject for File {
         })
     }
 
-    fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun) {
-        self.inode().present_pages(index, max, run);
+    #[inline]
+    fn with_run(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>])) {
+        self.inode().with_pages(index, max, look);
     }
 
     fn size(&self) -> u64 {

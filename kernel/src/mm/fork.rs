@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU8, AtomicUsize};
 
 use ostd::{mm::AddrSpace, sync::RwLock};
 
-use super::{Layout, Vm, VmFlags};
+use super::{Layout, Vm, VmFlags, fault::FORK_WINDOW};
 use crate::{lock_order, prelude::*};
 
 impl Vm {
@@ -37,6 +37,7 @@ impl Vm {
             layout: RwLock::new(lock_order::VM, layout),
             resident: AtomicUsize::new(resident),
             peak: AtomicUsize::new(0),
+            window: FORK_WINDOW,
             dumpable: AtomicU8::new(self.dumpable()),
             id: super::next_id(),
         })

@@ -49,7 +49,7 @@ pub use self::{
     fault::{Access, FaultError, handle_kernel_access},
     file::{FileMapping, read_object, unmap_object},
     map::{MapRequest, Placement},
-    object::{FrameRun, MemoryObject, ObjectId, ObjectName, SharedMemory},
+    object::{MemoryObject, ObjectId, ObjectName, SharedMemory},
     remap::Move,
     report::MemoryUse,
     vma::{Backing, VmFlags, Vma, VmaAttr},
@@ -147,6 +147,8 @@ pub struct Vm {
     /// Pages present, and the most there have been when some went away. Changed with the page tables locked.
     resident: AtomicUsize,
     peak: AtomicUsize,
+    /// Bytes that a fault may map of an object; a power of two.
+    window: usize,
     /// 0, 1 or 2 as PR_GET_DUMPABLE gives it.
     dumpable: AtomicU8,
     /// Never reused: names the address space in futex keys.
@@ -175,6 +177,7 @@ impl Vm {
             ),
             resident: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            window: fault::EXEC_WINDOW,
             dumpable: AtomicU8::new(1),
             id: next_id(),
         })

@@ -11,11 +11,8 @@ use ostd::{
 use super::FaultError;
 use crate::{lock_order, prelude::*};
 
-/// Most pages that one fault maps.
-pub const FAULT_AROUND: usize = 16;
-
-/// Consecutive frames of an object.
-pub type FrameRun = ArrayVec<Frame, FAULT_AROUND>;
+/// Some consecutive pages.
+type FrameRun = ArrayVec<Option<Frame>, 16>;
 
 /// Identity of an object: two mappings with equal ids and pages show the same memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,9 +37,9 @@ pub trait MemoryObject: Send + Sync {
     /// `Bus` beyond the end of the object, or when the page can't be read; `OutOfMemory`.
     fn frame(&self, index: u64, write: bool) -> Result<Frame, FaultError>;
 
-    /// Appends the frames of the pages from `index` on that are at hand without sleeping: at most `max`, up to the first one
-    /// that is missing.
-    fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun);
+    /// Shows `look` the pages from `index` on, at most `max`, that are at hand without sleeping; `None` for one that is
+    /// not. May show fewer, or call it not at all. `look` runs under the object's spin lock.
+    fn with_run(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>]));
 
     /// Size in bytes.
     fn size(&self) -> u64;
@@ -88,11 +85,12 @@ impl MemoryObject for SharedMemory {
         Ok(self.pages.lock().entry(index).or_insert(fresh).clone())
     }
 
-    fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun) {
+    fn with_run(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>])) {
+        let mut run = FrameRun::new();
         let pages = self.pages.lock();
-        let max = max.min(run.remaining_capacity());
-        let consecutive = pages.range(index..).zip(index..).take_while(|((at, _), expected)| *at == expected);
-        run.extend(consecutive.take(max).map(|((_, frame), _)| frame.clone()));
+        let wanted = index..(index + max.min(run.remaining_capacity()) as u64).min(self.len);
+        run.extend(wanted.map(|index| pages.get(&index).cloned()));
+        look(&run);
     }
 
     fn size(&self) -> u64 {

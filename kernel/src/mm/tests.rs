@@ -35,9 +35,9 @@ impl MemoryObject for Pages {
         self.0.get(index as usize).cloned().ok_or(FaultError::Bus)
     }
 
-    fn frames_at_hand(&self, index: u64, max: usize, run: &mut FrameRun) {
-        let max = max.min(run.remaining_capacity());
-        run.extend(self.0.iter().skip(index as usize).take(max).cloned());
+    fn with_run(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>])) {
+        let run: Vec<_> = self.0.iter().skip(index as usize).take(max).cloned().map(Some).collect();
+        look(&run);
     }
 
     fn size(&self) -> u64 {
@@ -190,7 +190,9 @@ fn one_fault_brings_in_the_neighbouring_pages_of_an_object() {
     let pages = Pages::new(4);
     let addr = object(&vm, &pages, VmFlags::READ, false);
     assert_eq!(vm.handle_fault(addr + PAGE, Access::Read), Ok(()));
-    let in_window = (0..4).filter(|i| (addr + i * PAGE) / (16 * PAGE) == (addr + PAGE) / (16 * PAGE)).count();
+    let in_window = (0..4)
+        .filter(|i| (addr + i * PAGE) / fault::EXEC_WINDOW == (addr + PAGE) / fault::EXEC_WINDOW)
+        .count();
     assert_eq!(vm.rss(), in_window);
     assert_eq!(paddr(&vm, addr + PAGE), Some(pages.0[1].paddr()));
 }

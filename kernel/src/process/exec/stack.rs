@@ -102,21 +102,23 @@ impl Pages {
 struct Words<'a> {
     pages: &'a mut Pages,
     at: Vaddr,
-    block: arrayvec::ArrayVec<u8, 512>,
+    block: [u8; 512],
+    len: usize,
 }
 
 impl Words<'_> {
     fn push(&mut self, word: usize) {
-        if self.block.remaining_capacity() < size_of::<usize>() {
+        if self.len == self.block.len() {
             self.flush();
         }
-        self.block.extend(word.to_le_bytes());
+        self.block[self.len..][..size_of::<usize>()].copy_from_slice(&word.to_le_bytes());
+        self.len += size_of::<usize>();
     }
 
     fn flush(&mut self) {
-        self.pages.write(self.at, &self.block);
-        self.at += self.block.len();
-        self.block.clear();
+        self.pages.write(self.at, &self.block[..self.len]);
+        self.at += self.len;
+        self.len = 0;
     }
 }
 
@@ -177,7 +179,7 @@ fn write_pointers(
     env_start: Vaddr,
     auxv: &[u64],
 ) {
-    let mut words = Words { pages, at: sp, block: arrayvec::ArrayVec::new() };
+    let mut words = Words { pages, at: sp, block: [0; 512], len: 0 };
     words.push(args.argc());
     let mut at = arg_start;
     for len in args.arg_lens() {

@@ -8,7 +8,7 @@ use super::{
     program::{Built, Head, Parts, build_vm},
 };
 use crate::{
-    mm::{FaultError, FrameRun, MemoryLimits, MemoryObject, ObjectId, ObjectName},
+    mm::{FaultError, MemoryLimits, MemoryObject, ObjectId, ObjectName},
     prelude::*,
     process::Credentials,
 };
@@ -36,7 +36,7 @@ impl MemoryObject for Bytes {
         self.frames.get(index as usize).cloned().ok_or(FaultError::Bus)
     }
 
-    fn frames_at_hand(&self, _: u64, _: usize, _: &mut FrameRun) {}
+    fn with_run(&self, _: u64, _: usize, _: &mut dyn FnMut(&[Option<Frame>])) {}
 
     fn size(&self) -> u64 {
         self.len as u64

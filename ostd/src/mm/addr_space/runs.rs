@@ -2,7 +2,7 @@
 //!
 //! All of it stays within the table of level 1 that covers the first page, so each call walks the tables once.
 
-use super::{Mapper, PageFlags, check_page, pfn};
+use super::{Mapper, PageFlags, check_page, group_mask, pfn};
 use crate::arch::x86::paging::{ENTRIES, index};
 use crate::mm::{Frame, OutOfMemory, PAGE_SIZE, Vaddr};
 
@@ -20,10 +20,10 @@ impl Mapper<'_> {
         Ok(true)
     }
 
-    /// Maps `frames` at `va` and the pages that follow, where nothing is mapped yet, up to the end of the table (2 MiB
-    /// boundary); returns how many were mapped.
+    /// Maps new `frames` at `va` and the pages that follow, up to the end of the table (2 MiB boundary) or the first page
+    /// that is mapped already; returns how many were mapped.
     #[inline]
-    pub fn map_absent_run(
+    pub fn map_fresh_run(
         &mut self,
         va: Vaddr,
         frames: impl IntoIterator<Item = Frame>,
@@ -31,14 +31,46 @@ impl Mapper<'_> {
     ) -> Result<usize, OutOfMemory> {
         check_page(va);
         let table = self.table_for(va)?;
+        let first = index(va, 1);
+        let mut i = first;
+        let mut frames = frames.into_iter();
+        while i < ENTRIES && table.get(i) == 0 {
+            let Some(frame) = frames.next() else { break };
+            table.set_uncounted(i, flags.entry(frame.into_pfn()));
+            i += 1;
+        }
+        if i > first {
+            table.add_used((i - first) as u32, group_mask(&(first..i)));
+        }
+        Ok(i - first)
+    }
+
+    /// Maps the pages of an object that `frames` has, the first at `va`, where nothing is mapped yet, up to the end of the
+    /// table (2 MiB boundary); returns how many were mapped.
+    #[inline]
+    pub fn map_object_run(
+        &mut self,
+        va: Vaddr,
+        frames: &[Option<Frame>],
+        flags: PageFlags,
+    ) -> Result<usize, OutOfMemory> {
+        check_page(va);
+        let table = self.table_for(va)?;
+        let first = index(va, 1);
+        let frames = &frames[..frames.len().min(ENTRIES - first)];
         let mut mapped = 0;
-        for (i, frame) in (index(va, 1)..ENTRIES).zip(frames) {
-            if table.get(i) == 0 {
-                table.insert(i, flags.entry(frame.into_pfn()));
+        for (i, frame) in frames.iter().enumerate() {
+            if let Some(frame) = frame
+                && table.get(first + i) == 0
+            {
+                table.set_uncounted(first + i, flags.entry(frame.clone().into_pfn()));
                 mapped += 1;
             }
         }
-        Ok(mapped)
+        if mapped > 0 {
+            table.add_used(mapped, group_mask(&(first..first + frames.len())));
+        }
+        Ok(mapped as usize)
     }
 
     /// How many of the at most `max` pages right below `va` are mapped without a hole, within the table that covers `va`.
