@@ -4,6 +4,7 @@
 
 use bitflags::bitflags;
 use ostd::sync::SpinLock;
+use spin::Once;
 
 use super::set::{DEFAULT_IGNORED, NSIG, SIGCHLD, SigSet, Signo};
 use crate::{lock_order, prelude::*};
@@ -53,8 +54,57 @@ impl SigAction {
 }
 
 /// The dispositions of all signals. The lock nests inside that of the signal state.
+///
+/// Their table is shared with the process that this one was forked from until one of them changes something, which few
+/// do: it takes 2 KiB.
 pub struct SigHand {
-    actions: SpinLock<[SigAction; NSIG as usize]>,
+    table: SpinLock<Arc<Table>>,
+}
+
+#[derive(Clone)]
+struct Table {
+    actions: [SigAction; NSIG as usize],
+    /// Bit n: `actions[n]` was set at some time; the others are as in [`SigAction::default`].
+    touched: u64,
+}
+
+/// The table with every signal at its default, which programs start with.
+static DEFAULTS: Once<Arc<Table>> = Once::new();
+
+impl Table {
+    fn defaults() -> Arc<Table> {
+        DEFAULTS
+            .call_once(|| Arc::new(Table { actions: [SigAction::default(); NSIG as usize], touched: 0 }))
+            .clone()
+    }
+
+    /// The entries that may differ from the default, by index.
+    fn touched(&self) -> impl Iterator<Item = (usize, &SigAction)> {
+        let mut left = self.touched;
+        core::iter::from_fn(move || {
+            let i = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            Some((i, self.actions.get(i)?))
+        })
+    }
+
+    /// For changing an entry.
+    fn entry(&mut self, signo: Signo) -> &mut SigAction {
+        self.touched |= 1 << index(signo);
+        &mut self.actions[index(signo)]
+    }
+}
+
+/// The table of a program that starts where `table` was in force: handlers are gone, ignored signals stay ignored.
+fn without_handlers(table: &Arc<Table>) -> Arc<Table> {
+    if table.touched == 0 {
+        return table.clone();
+    }
+    let mut new = Table::defaults();
+    for (i, _) in table.touched().filter(|(_, action)| action.handler == SIG_IGN) {
+        Arc::make_mut(&mut new).entry(i as Signo + 1).handler = SIG_IGN;
+    }
+    new
 }
 
 /// How a parent has said that it takes its children's deaths (rules 4.23, 5.7).
@@ -69,41 +119,39 @@ pub enum SigchldDisposition {
 }
 
 impl SigHand {
-    fn with(actions: [SigAction; NSIG as usize]) -> Arc<SigHand> {
-        Arc::new(SigHand { actions: SpinLock::new(lock_order::SIGHAND, actions) })
+    fn with(table: Arc<Table>) -> Arc<SigHand> {
+        Arc::new(SigHand { table: SpinLock::new(lock_order::SIGHAND, table) })
     }
 
     /// Every signal at its default.
     pub fn new_default() -> Arc<SigHand> {
-        SigHand::with([SigAction::default(); NSIG as usize])
+        SigHand::with(Table::defaults())
     }
 
     /// The dispositions of a forked child; with `CLONE_CLEAR_SIGHAND` handlers fall back to the default while
     /// ignored signals stay ignored (rule 6.21).
     pub fn fork_copy(&self, clear_handlers: bool) -> Arc<SigHand> {
-        let mut actions = *self.actions.lock();
-        if clear_handlers {
-            drop_handlers(&mut actions);
-        }
-        SigHand::with(actions)
+        let table = self.table.lock().clone();
+        SigHand::with(if clear_handlers { without_handlers(&table) } else { table })
     }
 
     /// execve: handlers are gone with the old program, ignored signals stay ignored (rules 10.9, 10.10).
     pub fn reset_handlers(&self) {
-        drop_handlers(&mut *self.actions.lock());
+        let mut table = self.table.lock();
+        *table = without_handlers(&table);
     }
 
     pub fn get(&self, signo: Signo) -> SigAction {
-        self.actions.lock()[index(signo)]
+        self.table.lock().actions[index(signo)]
     }
 
     pub fn set(&self, signo: Signo, action: SigAction) -> SigAction {
-        core::mem::replace(&mut self.actions.lock()[index(signo)], action)
+        core::mem::replace(Arc::make_mut(&mut *self.table.lock()).entry(signo), action)
     }
 
     /// `SA_RESETHAND`: back to the default, flags and mask kept.
     pub fn reset(&self, signo: Signo) {
-        self.actions.lock()[index(signo)].handler = SIG_DFL;
+        Arc::make_mut(&mut *self.table.lock()).entry(signo).handler = SIG_DFL;
     }
 
     pub fn sigchld(&self) -> SigchldDisposition {
@@ -120,7 +168,7 @@ impl SigHand {
     /// Which signals are ignored by choice, and which have a handler: SigIgn and SigCgt of /proc/PID/status.
     pub fn ignored_and_caught(&self) -> (SigSet, SigSet) {
         let (mut ignored, mut caught) = (SigSet::EMPTY, SigSet::EMPTY);
-        for (i, action) in self.actions.lock().iter().enumerate() {
+        for (i, action) in self.table.lock().touched() {
             let signo = i as Signo + 1;
             if action.handler == SIG_IGN {
                 ignored.insert(signo);
@@ -134,11 +182,4 @@ impl SigHand {
 
 fn index(signo: Signo) -> usize {
     signo as usize - 1
-}
-
-fn drop_handlers(actions: &mut [SigAction]) {
-    for action in actions {
-        let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
-        *action = SigAction { handler, ..SigAction::default() };
-    }
 }
