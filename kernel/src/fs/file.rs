@@ -321,21 +321,6 @@ impl File {
         Ok(self.ops.write_at(self, buf, pos)?.0)
     }
 
-    /// Reads into kernel memory at `pos`, until `buf` is full or the file ends. For exec and the like: needs no read
-    /// permission.
-    pub fn kernel_read(&self, buf: &mut [u8], pos: u64) -> Result<usize> {
-        let mut buf = ReadBuf::kernel(buf);
-        let mut at = pos;
-        while buf.left() > 0 {
-            let n = self.ops.read_at(self, &mut buf, at)?;
-            if n == 0 {
-                break;
-            }
-            at += n as u64;
-        }
-        Ok(buf.done())
-    }
-
     /// lseek(2).
     pub fn seek(&self, offset: i64, whence: u32) -> Result<u64> {
         if self.is_path_only() {

@@ -137,11 +137,6 @@ pub fn new_file_system(name: &[u8], options: &[u8]) -> Result<Arc<SuperBlock>> {
     }
 }
 
-/// What the paths of the first process start from.
-pub fn initial_context() -> Result<Arc<FsContext>> {
-    Ok(FsContext::new(root()))
-}
-
 /// Opens /dev/console as the first three descriptors, for the first process.
 pub fn open_console(files: &FileTable) -> Result<()> {
     let creds = Credentials::root();

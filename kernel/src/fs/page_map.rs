@@ -20,10 +20,6 @@ pub struct PageMap {
 }
 
 impl PageMap {
-    pub const fn new() -> Self {
-        PageMap { dense: Vec::new(), sparse: BTreeMap::new() }
-    }
-
     #[inline]
     pub fn get(&self, index: u64) -> Option<&Frame> {
         if index < DENSE { self.dense.get(index as usize)?.as_ref() } else { self.sparse.get(&index) }
@@ -89,7 +85,7 @@ mod test {
 
     #[ktest::ktest]
     fn pages_are_found_near_and_far() {
-        let mut map = PageMap::new();
+        let mut map = PageMap::default();
         for (n, index) in [0, 5, DENSE - 1, DENSE, 1 << 40].into_iter().enumerate() {
             assert!(map.insert(index, frame(n as u8)).is_none());
         }
@@ -103,7 +99,7 @@ mod test {
 
     #[ktest::ktest]
     fn a_range_is_removed_across_both_parts() {
-        let mut map = PageMap::new();
+        let mut map = PageMap::default();
         for index in [1, 2, DENSE - 1, DENSE + 1, DENSE + 7] {
             map.insert(index, frame(index as u8));
         }

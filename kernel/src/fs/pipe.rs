@@ -28,7 +28,7 @@ use super::{
 use crate::{
     lock_order,
     prelude::*,
-    process::{Thread, credentials::Cap, wait_event::wait_interruptible},
+    process::{credentials::Cap, wait_event::wait_interruptible},
 };
 
 /// Writes up to this size are atomic.

@@ -182,11 +182,14 @@ struct Pages {
     count: u64,
 }
 
+/// A node and its position in the directory.
+type Positioned = (u64, Arc<dyn Inode>);
+
 /// The entries of a directory, by name, and in the order of creation for readdir: an entry keeps its position while
 /// others come and go.
 #[derive(Default)]
 struct Entries {
-    by_name: BTreeMap<Arc<[u8]>, (u64, Arc<dyn Inode>)>,
+    by_name: BTreeMap<Arc<[u8]>, Positioned>,
     by_position: BTreeMap<u64, Arc<[u8]>>,
     last_position: u64,
 }

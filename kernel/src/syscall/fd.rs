@@ -2,7 +2,7 @@
 
 use ostd::user::mem;
 
-use super::{Args, Context, file::file};
+use super::{Args, Context};
 use crate::{
     fs::{
         File, FileTable, OpenFlags, Path,
