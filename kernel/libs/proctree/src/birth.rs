@@ -144,11 +144,13 @@ impl<K: Kernel> Table<K> {
     fn link_parent(&mut self, child: ProcLink, parent: ThreadLink) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let children = &mut self.threads[parent].children;
+        let owner = &mut self.threads[parent];
+        let children = &mut owner.children;
         let last = children.last;
         children.last = child;
         if last.is_none() {
             children.first = child;
+            self.processes[owner.process].flags.set(ProcFlags::PARENT);
         }
         let node = &mut self.processes[child];
         children.count[class(node.exit_signal)] += 1;

@@ -188,6 +188,9 @@ impl<K: Kernel> Table<K> {
             reportable += (node.event.own != 0) as usize;
             last = child;
         }
+        let owner = self.threads[thread].process;
+        let marked = last.is_none() || self.processes[owner].flags.has(ProcFlags::PARENT);
+        ensure!(marked, "{owner:?} has children and no mark of it");
         ensure!(last == children.last, "last child of {thread:?}");
         ensure!(count == children.count && zombies == children.zombies, "child counts of {thread:?}");
         let found = self.check_event_tree(children.events, thread)?;

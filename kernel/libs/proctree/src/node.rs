@@ -101,6 +101,8 @@ impl ProcFlags {
     pub(crate) const CLONE: Self = ProcFlags(16);
     /// The parent is in another namespace.
     pub(crate) const FOREIGN: Self = ProcFlags(32);
+    /// Has or had children: one without is passed by quickly on a walk over descendants.
+    pub(crate) const PARENT: Self = ProcFlags(64);
     /// Always set.
     const ONE: Self = ProcFlags(128);
     /// What makes a child need more than a new parent, if father and adopter are in the same namespace ...

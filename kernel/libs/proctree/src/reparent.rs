@@ -153,7 +153,9 @@ impl<K: Kernel> Table<K> {
     /// [`visit_orphans`](Self::visit_orphans).
     fn splice_children(&mut self, from: ThreadLink, to: ThreadLink) {
         let orphans = core::mem::replace(&mut self.threads[from].children, Children::NONE);
-        let children = &mut self.threads[to].children;
+        let to = &mut self.threads[to];
+        self.processes[to.process].flags.set(ProcFlags::PARENT);
+        let children = &mut to.children;
         if children.last.is_some() {
             self.processes[children.last].siblings.next = orphans.first;
             self.processes[orphans.first].siblings.prev = children.last;

@@ -7,9 +7,9 @@
 //! Both are in the payload, to be read without the lock; only this file and fork write them.
 
 use crate::{
-    arena::ProcId,
+    arena::{Link, ProcId},
     kernel::{Kernel, ProcessPayload},
-    node::ProcLink,
+    node::{ProcFlags, ProcLink},
     table::Table,
 };
 
@@ -36,15 +36,24 @@ impl<K: Kernel> Table<K> {
     /// no part.
     fn spread(&self, subreaper: ProcLink) {
         let mut next = self.first_child(subreaper);
+        // The init of the namespace that was met last: nearly always the only one.
+        let (mut ns, mut init) = (Link::NONE, Link::NONE);
         while let Some(process) = next {
-            let descend = match self.processes[process].payload() {
-                Some(payload) if !payload.has_child_subreaper() && !self.is_init(process) => {
+            let node = &self.processes[process];
+            if node.ns != ns {
+                (ns, init) = (node.ns, self.namespaces[node.ns].init);
+            }
+            let descend = match node.payload() {
+                Some(payload) if !payload.has_child_subreaper() && process != init => {
                     payload.set_has_child_subreaper();
-                    true
+                    node.flags.has(ProcFlags::PARENT)
                 }
                 _ => false,
             };
-            next = self.next_descendant(subreaper, process, descend);
+            next = match node.siblings.next.some() {
+                Some(sibling) if !descend => Some(sibling),
+                _ => self.next_descendant(subreaper, process, descend),
+            };
         }
     }
 }
