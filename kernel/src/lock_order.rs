@@ -8,11 +8,11 @@
 use ostd::sync::LockRank;
 
 // Sleeping locks.
+pub const FILE_POS: LockRank = LockRank::new(80, "file offset");
+/// Text of an open file of procfs.
+pub const PROC_TEXT: LockRank = LockRank::new(90, "procfs text");
 pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
 pub const RENAME: LockRank = LockRank::new(110, "rename");
-pub const FILE_POS: LockRank = LockRank::new(120, "file offset");
-/// Text of an open file of procfs.
-pub const PROC_TEXT: LockRank = LockRank::new(130, "procfs text");
 pub const INODE: LockRank = LockRank::new(150, "inode");
 pub const PIPE: LockRank = LockRank::new(160, "pipe");
 pub const VM: LockRank = LockRank::new(200, "vm");
