@@ -96,7 +96,6 @@ pub(super) fn push(ctx: &mut Context, info: &SigInfo, action: &SigAction, saved_
     ctx.user.set_rip(action.handler as usize);
     ctx.user.set_rflags(ctx.user.rflags() & !(DF | RF | TF));
     ctx.user.set_orig_rax(-1);
-    ctx.user.restore_all();
     Ok(())
 }
 
