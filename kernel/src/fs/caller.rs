@@ -3,7 +3,7 @@
 use crate::process::{
     Cap, Thread, pid,
     rlimit::Resource,
-    signal::{self, SIGPIPE, SIGXFSZ, SigInfo},
+    signal::{self, SIGKILL, SIGPIPE, SIGXFSZ, SigInfo},
 };
 
 /// RLIMIT_NOFILE of the caller: descriptors must be below. A kernel task has the usual one.
@@ -36,6 +36,11 @@ pub fn raise_sigpipe() {
     if let Some(thread) = Thread::try_current() {
         raise(SigInfo::kill(SIGPIPE, thread.process.pid(), thread.with_creds(|creds| creds.uid)));
     }
+}
+
+/// Kills the caller's thread group, for a failure that can't be reported any more.
+pub fn kill() {
+    raise(SigInfo::kernel(SIGKILL));
 }
 
 fn raise(info: SigInfo) {

@@ -19,7 +19,7 @@ use crate::{lock_order, prelude::*};
 /// A file descriptor.
 pub type Fd = i32;
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Contents {
     files: Vec<Option<Arc<File>>>,
     /// Bit per descriptor: in use.
@@ -44,14 +44,28 @@ impl Contents {
         min.max(self.used.len() * 64)
     }
 
-    fn set(&mut self, fd: usize, file: Arc<File>, cloexec: bool) -> Option<Arc<File>> {
+    /// Makes room for `fd`. A table can be large (RLIMIT_NOFILE), so this may fail: ENOMEM.
+    fn grow(&mut self, fd: usize) -> Result<()> {
         if fd >= self.files.len() {
+            self.files.try_reserve(fd + 1 - self.files.len()).map_err(|_| ENOMEM)?;
             self.files.resize(fd + 1, None);
         }
         if fd / 64 >= self.used.len() {
             self.used.resize(fd / 64 + 1, 0);
             self.cloexec.resize(fd / 64 + 1, 0);
         }
+        Ok(())
+    }
+
+    fn try_clone(&self) -> Result<Contents> {
+        let mut files = Vec::new();
+        files.try_reserve_exact(self.files.len()).map_err(|_| ENOMEM)?;
+        files.extend_from_slice(&self.files);
+        Ok(Contents { files, used: self.used.clone(), cloexec: self.cloexec.clone() })
+    }
+
+    /// [`grow`](Self::grow) comes first.
+    fn set(&mut self, fd: usize, file: Arc<File>, cloexec: bool) -> Option<Arc<File>> {
         self.used[fd / 64] |= 1 << (fd % 64);
         self.set_cloexec(fd, cloexec);
         self.files[fd].replace(file)
@@ -73,6 +87,15 @@ impl Contents {
         let word = &mut self.cloexec[fd / 64];
         *word = if on { *word | bit } else { *word & !bit };
     }
+}
+
+/// The contents as this table's own, to change. ENOMEM if they have to be copied and there is no memory for that.
+fn own(contents: &mut Arc<Contents>) -> Result<&mut Contents> {
+    // Only this table's lock leads from one reference to more, so whether it is the only one does not change.
+    if Arc::get_mut(contents).is_none() {
+        *contents = Arc::new(contents.try_clone()?);
+    }
+    Arc::get_mut(contents).ok_or(ENOMEM)
 }
 
 /// The descriptors of one or more threads: see the [module's description](self).
@@ -125,7 +148,9 @@ impl FileTable {
             drop(contents);
             return Err(EMFILE);
         }
-        Arc::make_mut(&mut contents).set(fd, file, cloexec);
+        let contents = own(&mut contents)?;
+        contents.grow(fd)?;
+        contents.set(fd, file, cloexec);
         Ok(fd as Fd)
     }
 
@@ -156,7 +181,9 @@ impl FileTable {
         }
         let old = {
             let mut contents = self.contents.lock();
-            Arc::make_mut(&mut contents).set(index, file, cloexec)
+            let contents = own(&mut contents)?;
+            contents.grow(index)?;
+            contents.set(index, file, cloexec)
         };
         self.closed(old);
         Ok(())
@@ -169,22 +196,22 @@ impl FileTable {
             if !matches!(contents.files.get(fd as u32 as usize), Some(Some(_))) {
                 return Err(EBADF);
             }
-            Arc::make_mut(&mut contents).take(fd as usize)
+            own(&mut contents)?.take(fd as usize)
         };
         self.closed(file);
         Ok(())
     }
 
     /// Closes, or marks close-on-exec, all descriptors from `first` to `last` (both included).
-    pub fn close_range(&self, first: u32, last: u32, only_mark: bool) {
+    pub fn close_range(&self, first: u32, last: u32, only_mark: bool) -> Result<()> {
         let closed = {
             let mut contents = self.contents.lock();
             let end = contents.files.len().min((last as usize).saturating_add(1));
             let range = first as usize..end;
             if range.is_empty() {
-                return;
+                return Ok(());
             }
-            let contents = Arc::make_mut(&mut contents);
+            let contents = own(&mut contents)?;
             let mut closed = Vec::new();
             for fd in range {
                 if !only_mark {
@@ -196,21 +223,23 @@ impl FileTable {
             closed
         };
         self.closed(closed);
+        Ok(())
     }
 
-    /// Closes what execve closes.
-    pub fn close_on_exec(&self) {
+    /// Closes what execve closes. ENOMEM if the table has to be copied first and can't be.
+    pub fn close_on_exec(&self) -> Result<()> {
         let closed: Vec<_> = {
             let mut contents = self.contents.lock();
             if contents.cloexec.iter().all(|&word| word == 0) {
-                return;
+                return Ok(());
             }
-            let contents = Arc::make_mut(&mut contents);
+            let contents = own(&mut contents)?;
             (0..contents.files.len())
                 .filter_map(|fd| if contents.is_cloexec(fd) { contents.take(fd) } else { None })
                 .collect()
         };
         self.closed(closed);
+        Ok(())
     }
 
     /// Range locks are taken in the name of this table.
@@ -242,7 +271,7 @@ impl FileTable {
             return Err(EBADF);
         }
         if contents.is_cloexec(fd as usize) != on {
-            Arc::make_mut(&mut contents).set_cloexec(fd as usize, on);
+            own(&mut contents)?.set_cloexec(fd as usize, on);
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ pub mod at;
 pub mod caller;
 pub mod context;
 pub mod dentry;
+pub mod eventfd;
 pub mod fd_table;
 pub mod file;
 pub mod file_lock;

@@ -2,13 +2,14 @@
 //!
 //! [`FileOps::poll`](super::file::FileOps::poll) first gives its wait queues to a [`PollTable`], then says what is ready:
 //! in this order, so that a change in between finds the waiter on the queue. The table of a thread that polls puts that
-//! thread on the queues; another kind of table registers a callback, for waiters that outlive the call.
+//! thread on the queues. The queues are counted, so that another kind of table could register a callback with them
+//! ([`WaitQueue::register`]) that outlives the call, as epoll needs.
 //!
 //! A queue wakes its waiters after each change of readiness; they look again at everything they wait for.
 
 use bitflags::bitflags;
 use ostd::{
-    sync::{WaitGuard, WaitQueue, Wake, WakerRegistration},
+    sync::{WaitGuard, WaitQueue},
     task,
 };
 
@@ -50,8 +51,6 @@ pub enum PollTable<'a> {
     None,
     /// The current thread waits.
     Thread(Vec<WaitGuard<'a>>),
-    /// A callback waits, until the registrations are dropped.
-    Callback(Arc<dyn Wake>, Vec<WakerRegistration>),
 }
 
 impl<'a> PollTable<'a> {
@@ -60,7 +59,6 @@ impl<'a> PollTable<'a> {
         match self {
             PollTable::None => {}
             PollTable::Thread(guards) => guards.push(queue.enqueue()),
-            PollTable::Callback(waker, list) => list.push(queue.register(waker.clone())),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     tree::{self, Effects, Table},
     wait_event,
 };
-use crate::{mm::Vm, prelude::*};
+use crate::{fs, mm::Vm, prelude::*};
 
 /// Leaves the calling thread as the only one of its process: the others are killed, and the caller waits until they have
 /// exited (rule 10.12). A leader among them stays in the table as a dead one until [`commit`].
@@ -85,7 +85,10 @@ fn unshare_files(thread: &Thread) {
         }
         false => files,
     };
-    files.close_on_exec();
+    // There is no way back: a program that can't have a table of its own is killed (rule 10.13).
+    if files.close_on_exec().is_err() {
+        fs::caller::kill();
+    }
 }
 
 /// The credentials of the new program. A change of ids makes it a stranger to its parent (rule 1.20).

@@ -208,7 +208,7 @@ struct Copier<'a> {
 
 impl Copier<'_> {
     fn run(&mut self, count: usize) -> Result<usize> {
-        let mut buf = vec![0; count.min(16 * PAGE_SIZE)];
+        let mut buf = vec![0; count.min(4 * PAGE_SIZE)];
         let mut done = 0;
         while done < count {
             let want = buf.len().min(count - done);

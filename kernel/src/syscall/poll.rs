@@ -32,8 +32,10 @@ fn poll(ctx: &Context, list: usize, count: usize, deadline: Option<u64>) -> Resu
     }
     let at = |index| list.wrapping_add(index * size_of::<PollFd>());
     let table = ctx.thread.files();
-    let mut wanted = Vec::with_capacity(count);
-    let mut files = Vec::with_capacity(count);
+    let mut wanted = Vec::new();
+    let mut files = Vec::new();
+    wanted.try_reserve_exact(count).map_err(|_| ENOMEM)?;
+    files.try_reserve_exact(count).map_err(|_| ENOMEM)?;
     for index in 0..count {
         let mut entry: PollFd = mem::read(at(index))?;
         entry.revents = 0;

@@ -34,13 +34,16 @@ pub fn statm(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// More than this of arguments or environment is not shown.
-const MAX: usize = 2 << 20;
+const MAX: usize = 1 << 20;
 
-fn read(vm: &Vm, start: usize, end: usize) -> Vec<u8> {
-    let mut bytes = vec![0; end.saturating_sub(start).min(MAX)];
+fn read(vm: &Vm, start: usize, end: usize) -> Result<Vec<u8>> {
+    let len = end.saturating_sub(start).min(MAX);
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| ENOMEM)?;
+    bytes.resize(len, 0);
     let n = vm.read_remote(start, &mut bytes);
     bytes.truncate(n);
-    bytes
+    Ok(bytes)
 }
 
 /// The arguments, each with its NUL. A program that has overwritten the last NUL (setproctitle) is shown up to the first
@@ -48,9 +51,9 @@ fn read(vm: &Vm, start: usize, end: usize) -> Vec<u8> {
 pub fn cmdline(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     let Some(vm) = vm_of(task)? else { return Ok(()) };
     let ranges = vm.ranges();
-    let mut text = read(&vm, ranges.arg_start, ranges.arg_end);
+    let mut text = read(&vm, ranges.arg_start, ranges.arg_end)?;
     if text.last().is_some_and(|&last| last != 0) {
-        text.extend(read(&vm, ranges.env_start, ranges.env_end));
+        text.extend(read(&vm, ranges.env_start, ranges.env_end)?);
         let end = text.iter().position(|&b| b == 0).map_or(text.len(), |at| at + 1);
         text.truncate(end);
     }
@@ -61,7 +64,7 @@ pub fn cmdline(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 pub fn environ(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     let vm = vm_of(task)?.ok_or(ESRCH)?;
     let ranges = vm.ranges();
-    *out = read(&vm, ranges.env_start, ranges.env_end);
+    *out = read(&vm, ranges.env_start, ranges.env_end)?;
     Ok(())
 }
 

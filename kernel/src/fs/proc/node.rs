@@ -44,6 +44,8 @@ pub enum Kind {
     Link(fn() -> Result<Vec<u8>>),
     Task(TaskRef, TaskDir),
     TaskText(TaskRef, TaskFill, Option<TaskStore>),
+    /// For those only who may look into the task.
+    TaskPrivate(TaskRef, TaskFill, u32),
     TaskLink(TaskRef, TaskLink),
     /// An entry of /proc/pid/fd.
     FdLink(TaskRef, i32),
@@ -62,6 +64,7 @@ impl Kind {
             Kind::FdLink(..) => (FileType::Symlink, 0o700),
             Kind::Task(_, TaskDir::Fd | TaskDir::FdInfo) => (FileType::Dir, 0o500),
             Kind::Task(..) => (FileType::Dir, 0o555),
+            Kind::TaskPrivate(_, _, perm) => (FileType::Regular, *perm),
             Kind::TaskText(_, _, Some(_)) => (FileType::Regular, 0o644),
             Kind::TaskText(..) | Kind::FdInfo(..) => (FileType::Regular, 0o444),
         };
@@ -72,6 +75,7 @@ impl Kind {
         match self {
             Kind::Task(task, _)
             | Kind::TaskText(task, ..)
+            | Kind::TaskPrivate(task, ..)
             | Kind::TaskLink(task, _)
             | Kind::FdLink(task, _)
             | Kind::FdInfo(task, _) => Some(task),
@@ -104,7 +108,7 @@ impl Node {
         let Some(task) = self.kind.task() else {
             return true;
         };
-        match task.owner() {
+        match task.owner(!matches!(self.kind, Kind::Task(_, TaskDir::Process | TaskDir::Thread))) {
             Some((uid, gid)) => {
                 self.base.set_owner(Some(uid), Some(gid));
                 true
@@ -122,7 +126,7 @@ impl Node {
         match &self.kind {
             Kind::Text(fill) => fill(&mut out)?,
             Kind::Sysctl(sysctl) => sysctl.read(&mut out),
-            Kind::TaskText(task, fill, _) => fill(task, &mut out)?,
+            Kind::TaskText(task, fill, _) | Kind::TaskPrivate(task, fill, _) => fill(task, &mut out)?,
             Kind::FdInfo(task, fd) => pid::fd_info(task, *fd, &mut out)?,
             _ => return Err(EINVAL),
         }
@@ -200,7 +204,7 @@ impl Inode for Node {
         match &self.kind {
             Kind::Link(text) => Ok(LinkTarget::Text(text()?)),
             Kind::TaskLink(task, link) => Ok(link(task)?.0),
-            Kind::FdLink(task, fd) => Ok(LinkTarget::Place(pid::open_file(task, *fd)?.place())),
+            Kind::FdLink(task, fd) => Ok(LinkTarget::Place(pid::fd_place(task, *fd)?)),
             _ => Err(EINVAL),
         }
     }
@@ -217,6 +221,11 @@ impl Inode for Node {
     fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
         let writable = matches!(self.kind, Kind::Sysctl(_) | Kind::TaskText(_, _, Some(_)));
         if flags.writable() && !writable {
+            return Err(EACCES);
+        }
+        if let Kind::TaskPrivate(task, ..) = &self.kind
+            && matches!(task.inspect(), Err(EACCES))
+        {
             return Err(EACCES);
         }
         Ok(Box::new(TextFile { node: self, text: Mutex::new(lock_order::PROC_TEXT, None) }))

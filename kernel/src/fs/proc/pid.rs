@@ -69,6 +69,8 @@ pub enum TaskDir {
 enum Item {
     Dir(TaskDir),
     Text(super::node::TaskFill),
+    /// With its permissions.
+    Private(super::node::TaskFill, u32),
     Writable(super::node::TaskFill, super::node::TaskStore),
     Link(super::node::TaskLink),
 }
@@ -76,23 +78,23 @@ enum Item {
 /// The entries of /proc/pid; all but the first are in task/tid too.
 const ITEMS: &[(&str, Item)] = &[
     ("task", Item::Dir(TaskDir::Tasks)),
-    ("auxv", Item::Text(memory::auxv)),
+    ("auxv", Item::Private(memory::auxv, 0o400)),
     ("cgroup", Item::Text(status::cgroup)),
     ("children", Item::Text(status::children)),
     ("cmdline", Item::Text(memory::cmdline)),
     ("comm", Item::Writable(status::comm, status::set_comm)),
     ("cwd", Item::Link(cwd)),
-    ("environ", Item::Text(memory::environ)),
+    ("environ", Item::Private(memory::environ, 0o400)),
     ("exe", Item::Link(exe)),
     ("fd", Item::Dir(TaskDir::Fd)),
     ("fdinfo", Item::Dir(TaskDir::FdInfo)),
     ("limits", Item::Text(status::limits)),
-    ("maps", Item::Text(memory::maps)),
+    ("maps", Item::Private(memory::maps, 0o444)),
     ("mountinfo", Item::Text(mounts::mountinfo)),
     ("mounts", Item::Text(mounts::mounts)),
     ("oom_score", Item::Text(status::oom_score)),
     ("oom_score_adj", Item::Writable(status::oom_score_adj, status::set_oom_score_adj)),
-    ("personality", Item::Text(status::personality)),
+    ("personality", Item::Private(status::personality, 0o400)),
     ("root", Item::Link(task_root)),
     ("schedstat", Item::Text(stat::schedstat)),
     ("stat", Item::Text(stat::stat)),
@@ -115,6 +117,7 @@ impl Item {
         match *self {
             Item::Dir(dir) => Kind::Task(*task, dir),
             Item::Text(fill) => Kind::TaskText(*task, fill, None),
+            Item::Private(fill, perm) => Kind::TaskPrivate(*task, fill, perm),
             Item::Writable(fill, store) => Kind::TaskText(*task, fill, Some(store)),
             Item::Link(link) => Kind::TaskLink(*task, link),
         }
@@ -259,18 +262,23 @@ fn link_to(path: Path) -> (LinkTarget, Vec<u8>) {
     (LinkTarget::Place(path), text)
 }
 
+/// The task behind a link: ENOENT if it is gone, EACCES if it is not the reader's business.
+fn behind_link(task: &TaskRef) -> Result<Arc<Thread>> {
+    task.inspect().map_err(|e| if e == ESRCH { ENOENT } else { e })
+}
+
 fn cwd(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
-    let fs = task.live().map_err(|_| ENOENT)?.try_fs().ok_or(ENOENT)?;
+    let fs = behind_link(task)?.try_fs().ok_or(ENOENT)?;
     Ok(link_to(fs.cwd()))
 }
 
 fn task_root(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
-    let fs = task.live().map_err(|_| ENOENT)?.try_fs().ok_or(ENOENT)?;
+    let fs = behind_link(task)?.try_fs().ok_or(ENOENT)?;
     Ok(link_to(fs.root()))
 }
 
 fn exe(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
-    let vm = task.live().map_err(|_| ENOENT)?.try_vm().ok_or(ENOENT)?;
+    let vm = behind_link(task)?.try_vm().ok_or(ENOENT)?;
     Ok(link_to(vm.exe().ok_or(ENOENT)?.place()))
 }
 
@@ -282,7 +290,14 @@ pub fn open_file(task: &TaskRef, fd: i32) -> Result<Arc<File>> {
     files.get_any(fd).map_err(|_| ENOENT)
 }
 
+/// Where the link of a descriptor leads.
+pub fn fd_place(task: &TaskRef, fd: i32) -> Result<Path> {
+    behind_link(task)?;
+    Ok(open_file(task, fd)?.place())
+}
+
 pub fn fd_name(task: &TaskRef, fd: i32) -> Result<Vec<u8>> {
+    behind_link(task)?;
     Ok(open_file(task, fd)?.name(&reader_root()))
 }
 

@@ -10,7 +10,7 @@ use crate::{
     mm::ProgramRanges,
     prelude::*,
     process::{
-        Thread,
+        Cap, Credentials, Thread,
         signal::thread_sets,
         tree,
         usage::{self, Usage, ns_to_ticks},
@@ -68,7 +68,7 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
                 nice: record.nice,
                 start_ns: record.start_ns,
                 rss_limit: u64::MAX,
-                exit_code: record.status,
+                exit_code: if may_see(&record.creds) { record.status } else { 0 },
                 ..Fields::default()
             };
             (record.comm, fields)
@@ -79,6 +79,12 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(task::trim_comm(&comm));
     out.extend_from_slice(line(&fields).as_bytes());
     Ok(())
+}
+
+/// A debugger's rights, as far as they depend on ids: how a zombie ended (rule 12.1).
+fn may_see(creds: &Credentials) -> bool {
+    let mine = Thread::current().creds();
+    mine.capable(Cap::SysPtrace) || [creds.uid, creds.euid, creds.suid].iter().all(|&uid| uid == mine.fsuid)
 }
 
 fn live(task: &TaskRef, thread: &Thread) -> Fields {
@@ -106,10 +112,13 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
     };
     if let Some(vm) = thread.try_vm() {
         let usage = vm.memory_use();
+        let secret = !Thread::current().may_inspect(thread);
         fields.size = usage.size;
         fields.resident = usage.resident / PAGE_SIZE;
-        fields.ranges = vm.ranges();
-        fields.brk_start = vm.heap().0;
+        if !secret {
+            fields.ranges = vm.ranges();
+            fields.brk_start = vm.heap().0;
+        }
     }
     fields
 }

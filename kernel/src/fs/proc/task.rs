@@ -72,6 +72,12 @@ impl TaskRef {
         }
     }
 
+    /// The thread, if it lives and the reader may look into it as a debugger may; EACCES if not.
+    pub fn inspect(&self) -> Result<Arc<Thread>> {
+        let thread = self.live()?;
+        if Thread::current().may_inspect(&thread) { Ok(thread) } else { Err(EACCES) }
+    }
+
     fn tgid(&self) -> Option<u32> {
         match self.find().ok()? {
             Task::Live(thread) => Some(thread.process.pid()),
@@ -79,10 +85,16 @@ impl TaskRef {
         }
     }
 
-    /// Owner of its files: the effective ids. `None` if it is gone.
-    pub fn owner(&self) -> Option<(u32, u32)> {
+    /// Owner of its directory: the effective ids. Its files are root's while it is not dumpable (rule 1.37). `None` if it
+    /// is gone.
+    pub fn owner(&self, of_files: bool) -> Option<(u32, u32)> {
         let creds = match self.find().ok()? {
-            Task::Live(thread) => thread.creds(),
+            Task::Live(thread) => {
+                if of_files && thread.try_vm().is_some_and(|vm| vm.dumpable() != 1) {
+                    return Some((0, 0));
+                }
+                thread.creds()
+            }
             Task::Zombie(process) => zombie_creds(&tree::lock(), process)?,
         };
         Some((creds.euid, creds.egid))

@@ -70,7 +70,7 @@ fn exec_closes_what_is_marked() {
     assert_eq!(table.is_cloexec(1), Ok(true));
     table.set_cloexec(3, false).unwrap();
     let other = table.dup_for_fork();
-    table.close_on_exec();
+    table.close_on_exec().unwrap();
     assert_eq!(table.list_from(0), [0, 2, 3]);
     assert_eq!(other.list_from(0), [0, 1, 2, 3], "the parent keeps its own");
     // A number that is used again starts unmarked.
@@ -85,10 +85,10 @@ fn ranges_are_closed_or_marked() {
     for _ in 0..8 {
         table.install(file.clone(), false, 0).unwrap();
     }
-    table.close_range(2, 4, false);
+    table.close_range(2, 4, false).unwrap();
     assert_eq!(table.list_from(0), [0, 1, 5, 6, 7]);
-    table.close_range(6, u32::MAX, true);
-    table.close_on_exec();
+    table.close_range(6, u32::MAX, true).unwrap();
+    table.close_on_exec().unwrap();
     assert_eq!(table.list_from(0), [0, 1, 5]);
     table.replace(1, file.clone(), true).unwrap();
     assert_eq!(error(table.replace(1024, file, false)), Some(EBADF));
