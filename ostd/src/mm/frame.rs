@@ -156,11 +156,24 @@ pub(super) fn refcount(pfn: u32) -> u32 {
 }
 
 /// Adds a reference to frame `pfn`, to which one exists.
+///
+/// The count has room for 2^31 references. Each handle or page table entry is one, so that this takes 16 GiB of page
+/// tables full of one frame; who has them ends the kernel instead of making the count wrap, which would free the frame
+/// under its users.
 #[inline(always)]
 pub(super) fn acquire(pfn: u32) {
-    // An overflow takes 2^32 handles or mappings, which do not fit in memory: a page table entry has 8 bytes, so
-    // they would need 32 GiB of page tables for one frame. The kernel's limits on mappings are far below.
-    meta(pfn).refcount.fetch_add(1, Ordering::Relaxed);
+    let count = meta(pfn).refcount.as_ptr();
+    // SAFETY: an atomic increment, of relaxed order at least, of the counter that `meta` gave; written by hand because
+    // the compiler would get the old value into a register and compare it, where the flags say it all.
+    unsafe {
+        core::arch::asm!("lock inc dword ptr [{}]", "js {}", in(reg) count, label { overflow() }, options(nostack));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn overflow() -> ! {
+    panic!("too many references to a frame");
 }
 
 /// Gives up a reference to frame `pfn`; true when it was the last and the frame is the caller's to free.
