@@ -11,7 +11,7 @@
 //! [`context`] where their paths start. At boot [`init`] makes the root, [`initramfs`] fills it.
 //!
 //! # Locks
-//! In the order of the [ranks](crate::lock_order): the mount tree, rename, an open file's offset, inodes (a directory
+//! In the order of the [ranks](crate::lock_order): an open file's offset, the text of a procfs file, the mount tree, rename, inodes (a directory
 //! before its entries; two directories by address), a pipe; then the fault handler's, as all of these may be held
 //! while user memory is copied; then spin locks: mounts, dentry cache, dentries, ramfs contents, fd table, cwd and root.
 

@@ -32,7 +32,7 @@ use super::{
     thread::{NewThread, TaskThread, VforkDone},
     tree, user_loop,
 };
-use crate::{mm::Vm, prelude::*, syscall::Context};
+use crate::{prelude::*, syscall::Context};
 
 bitflags! {
     /// `CLONE_*`. The low byte of legacy clone's flags, the exit signal, is not part of them.
@@ -142,7 +142,17 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     }
 
     let vfork = args.flags.contains(CloneFlags::VFORK).then(Arc::<VforkDone>::default);
-    let child = make(ctx, args, creds, vfork.clone())?;
+    drop(creds);
+    let user = child_registers(ctx, args)?;
+    let set_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
+    let body = move |thread: Arc<Thread>| {
+        if let Some(addr) = set_tid {
+            // In the child's own memory, before its first instruction; a fault is ignored (rule 6.10).
+            let _ = mem::write(addr, &thread.tid());
+        }
+        user_loop::run(thread, user);
+    };
+    let child = make(ctx.thread, args, vfork.clone(), body)?;
     let tid = child.tid();
     if args.flags.contains(CloneFlags::PARENT_SETTID) {
         // A fault is the program's own loss (rule 6.10).
@@ -195,31 +205,33 @@ fn check_limits(process: &Process, creds: &Credentials) -> Result<()> {
     Ok(())
 }
 
-/// Builds the child and links it. It does not run yet.
-fn make(
-    ctx: &Context,
+/// Builds the child and links it. It does not run yet; when it does, it runs `body`.
+pub(super) fn make(
+    parent: &Arc<Thread>,
     args: &CloneArgs,
-    creds: Arc<Credentials>,
     vfork: Option<Arc<VforkDone>>,
+    body: impl FnOnce(Arc<Thread>) + Send + 'static,
 ) -> Result<Arc<Thread>> {
-    let parent = ctx.thread;
-    let user = child_registers(ctx, args)?;
-    let vm = share_or(args, CloneFlags::VM, parent.vm(), |vm| Ok(Arc::new(vm.fork()?)))?;
+    let vm = match parent.try_vm() {
+        Some(vm) => Some(share_or(args, CloneFlags::VM, vm, |vm| Ok(Arc::new(vm.fork()?)))?),
+        // Processes that the kernel makes for itself have no memory.
+        None => None,
+    };
     let files = share_or(args, CloneFlags::FILES, parent.files(), |files| Ok(files.dup_for_fork()))?;
     let fs = share_or(args, CloneFlags::FS, parent.fs(), |fs| Ok(fs.fork()))?;
 
+    let creds = parent.creds();
     let reserved = ReservedPid::take(parent)?;
-    let is_thread = args.flags.contains(CloneFlags::THREAD);
-    let process = match is_thread {
+    let process = match args.flags.contains(CloneFlags::THREAD) {
         true => parent.process.clone(),
-        false => new_process(ctx, args, reserved.nr, &creds),
+        false => new_process(&parent.process, args, reserved.nr, &creds),
     };
     let new = NewThread {
         process,
         tid: reserved.nr,
         signals: ThreadSignals::new(parent.signals.blocked(), child_altstack(parent, args)),
         creds: creds.clone(),
-        vm: Some(vm.clone()),
+        vm,
         files,
         fs,
         vfork,
@@ -228,8 +240,7 @@ fn make(
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Relaxed);
     }
-    let set_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
-    build_task(&child, &vm, user, set_tid)?;
+    build_task(&child, body)?;
     signal::attach_thread(&child)?;
     if let Err(error) = charge(&parent.process, &creds) {
         signal::detach_thread(&child);
@@ -277,8 +288,7 @@ fn child_altstack(parent: &Thread, args: &CloneArgs) -> AltStack {
     }
 }
 
-fn new_process(ctx: &Context, args: &CloneArgs, nr: u32, creds: &Arc<Credentials>) -> Arc<Process> {
-    let parent = ctx.process();
+fn new_process(parent: &Process, args: &CloneArgs, nr: u32, creds: &Arc<Credentials>) -> Arc<Process> {
     let share = args.flags.contains(CloneFlags::SIGHAND);
     let clear = args.flags.contains(CloneFlags::CLEAR_SIGHAND);
     let sighand = signal::fork_sighand(parent, share, clear);
@@ -287,23 +297,15 @@ fn new_process(ctx: &Context, args: &CloneArgs, nr: u32, creds: &Arc<Credentials
     process
 }
 
-/// The task that will run the child in user mode.
-fn build_task(child: &Arc<Thread>, vm: &Arc<Vm>, user: UserContext, set_tid: Option<Vaddr>) -> Result<()> {
+/// The task that will run the child.
+fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'static) -> Result<()> {
     let thread = child.clone();
-    let body = move || {
-        if let Some(addr) = set_tid {
-            // In the child's own memory, before its first instruction; a fault is ignored (rule 6.10).
-            let _ = mem::write(addr, &thread.tid());
-        }
-        user_loop::run(thread, user);
-    };
-    let task = TaskBuilder::new(body)
-        .data(Arc::new(TaskThread(child.clone())))
-        .addr_space(vm.space().clone())
-        .inherit_fpu()
-        .build()
-        .map_err(|_| ENOMEM)?;
-    child.set_task(task);
+    let mut task = TaskBuilder::new(move || body(thread)).data(Arc::new(TaskThread(child.clone())));
+    if let Some(vm) = child.try_vm() {
+        task = task.addr_space(vm.space().clone()).inherit_fpu();
+    }
+    child.set_task(task.build().map_err(|_| ENOMEM)?);
+    child.update_weight();
     Ok(())
 }
 
@@ -388,12 +390,7 @@ pub(super) fn make_init(
 ) -> Result<Arc<Thread>> {
     let creds = new.creds.clone();
     let child = Thread::new(new, None);
-    let thread = child.clone();
-    let task = TaskBuilder::new(move || body(thread))
-        .data(Arc::new(TaskThread(child.clone())))
-        .build()
-        .map_err(|_| ENOMEM)?;
-    child.set_task(task);
+    build_task(&child, body)?;
     signal::attach_thread(&child)?;
     record::charge(&creds);
     let mut table = tree::lock();

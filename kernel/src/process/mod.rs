@@ -44,6 +44,9 @@ pub mod user_loop;
 pub mod wait;
 pub mod wait_event;
 
+#[cfg(feature = "ktest")]
+mod tests;
+
 pub use credentials::{Cap, Credentials};
 pub use process::Process;
 pub use record::ExitRecord;

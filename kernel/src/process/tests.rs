@@ -1,0 +1,509 @@
+//! Tests with processes that the kernel makes for itself: they have no memory and run a closure instead of a program, and
+//! are processes in every other respect.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+
+use ktest::ktest;
+use ostd::{
+    sync::{SpinLock, WaitQueue},
+    task, time,
+};
+use proctree::{Numbers, ProcessPayload};
+use spin::Once;
+
+use super::{
+    clone::{self, CloneArgs, CloneFlags},
+    credentials::{Cap, CapSet, Credentials, SecureBits},
+    exit, group, pid, prctl, record,
+    rlimit::{Resource, Rlimit, Rlimits},
+    signal::{self, AltStack, SIGCHLD, SIGUSR1, SaFlags, SigAction, SigHand, SigSet, ThreadSignals},
+    thread::NewThread,
+    tree,
+    wait::{self, Target},
+    *,
+};
+use crate::{
+    fs::{self, FileTable},
+    lock_order,
+    prelude::*,
+};
+
+// ---- the stage --------------------------------------------------------------------------------------------------
+
+type Job = Box<dyn FnOnce(&Arc<Thread>) + Send>;
+
+/// PID 1 of the tests: carries out one job after the other.
+struct Stage {
+    job: SpinLock<Option<Job>>,
+    queue: WaitQueue,
+}
+
+static STAGE: Stage = Stage { job: SpinLock::new(lock_order::PROCESS_MISC, None), queue: WaitQueue::new() };
+static STARTED: Once<()> = Once::new();
+
+fn start_init() {
+    let ns = tree::root_ns();
+    let pid = tree::lock().alloc_pid(ns, Numbers::default()).ok().unwrap();
+    let creds = Credentials::root();
+    let new = NewThread {
+        process: Process::new(1, ns, SigHand::new_default(), Arc::new(Rlimits::initial(4096)), creds.clone()),
+        tid: 1,
+        signals: ThreadSignals::new(SigSet::EMPTY, AltStack::DISABLED),
+        creds,
+        vm: None,
+        files: FileTable::new(),
+        fs: fs::initial_context().unwrap(),
+        vfork: None,
+    };
+    let run = |thread: Arc<Thread>| {
+        loop {
+            let job = STAGE.queue.wait_until(|| STAGE.job.lock().take());
+            job(&thread);
+        }
+    };
+    clone::make_init(new, pid, run).unwrap().task().unwrap().start();
+}
+
+/// Runs `f` as PID 1 and waits for its end; whatever children it leaves behind are reaped.
+fn as_init(f: impl FnOnce(&Arc<Thread>) + Send + 'static) {
+    STARTED.call_once(start_init);
+    let done = Arc::new((AtomicBool::new(false), WaitQueue::new()));
+    let signal = done.clone();
+    let job = move |init: &Arc<Thread>| {
+        f(init);
+        while wait(init, Target::Any).is_ok() {}
+        tree::lock().check_invariants().unwrap();
+        signal.0.store(true, SeqCst);
+        signal.1.wake_all();
+    };
+    *STAGE.job.lock() = Some(Box::new(job));
+    STAGE.queue.wake_all();
+    done.1.wait_until(|| done.0.load(SeqCst).then_some(()));
+}
+
+fn spawn(
+    parent: &Arc<Thread>,
+    flags: CloneFlags,
+    body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static,
+) -> u32 {
+    let args = CloneArgs { flags, ..CloneArgs::fork() };
+    let run = move |thread: Arc<Thread>| {
+        let code = body(&thread);
+        exit::exit(&thread, code);
+    };
+    let child = clone::make(parent, &args, None, run).unwrap();
+    child.task().unwrap().start();
+    child.tid()
+}
+
+/// A child process.
+fn fork(parent: &Arc<Thread>, body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static) -> u32 {
+    spawn(parent, CloneFlags::empty(), body)
+}
+
+/// A thread of the same process.
+fn thread(parent: &Arc<Thread>, body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static) -> u32 {
+    spawn(parent, CloneFlags::VM | CloneFlags::SIGHAND | CloneFlags::THREAD, body)
+}
+
+/// Pid and exit code of a child that ended.
+fn wait(thread: &Thread, target: Target) -> Result<(u32, i32)> {
+    let report = wait::wait(thread, target, wait::WEXITED)?.unwrap();
+    Ok((report.pid, report.status >> 8))
+}
+
+/// A flag that one process raises and another waits for.
+#[derive(Clone, Default)]
+struct Event(Arc<(AtomicBool, WaitQueue)>);
+
+impl Event {
+    fn raise(&self) {
+        self.0.0.store(true, SeqCst);
+        self.0.1.wake_all();
+    }
+
+    fn wait(&self) {
+        self.0.1.wait_until(|| self.0.0.load(SeqCst).then_some(()));
+    }
+}
+
+/// Gives way until `cond` holds.
+fn eventually(cond: impl Fn() -> bool) {
+    let deadline = time::now_ns() + 20_000_000_000;
+    while !cond() {
+        assert!(time::now_ns() < deadline, "it did not happen in 20 s");
+        task::park_until(time::now_ns() + 100_000);
+    }
+}
+
+fn ppid_of(nr: u32) -> u32 {
+    pid::process(tree::root_ns(), nr).map_or(0, |process| process.getppid())
+}
+
+// ---- exit and wait ----------------------------------------------------------------------------------------------
+
+#[ktest]
+fn wait_returns_the_code_and_frees_the_number() {
+    as_init(|init| {
+        let child = fork(init, |_| 7);
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 7)));
+        assert!(pid::lookup(tree::root_ns(), child).is_none());
+        assert_eq!(wait(init, Target::Pid(child)), Err(ECHILD));
+    });
+}
+
+#[ktest]
+fn wait_sleeps_until_a_child_dies() {
+    as_init(|init| {
+        let go = Event::default();
+        let child = fork(init, {
+            let go = go.clone();
+            move |_| {
+                go.wait();
+                3
+            }
+        });
+        let nothing = wait::wait(init, Target::Any, wait::WEXITED | wait::WNOHANG).unwrap();
+        assert!(nothing.is_none(), "the child lives, but was reported");
+        let other = fork(init, move |_| {
+            go.raise();
+            4
+        });
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 3)));
+        assert_eq!(wait(init, Target::Any), Ok((other, 4)));
+    });
+}
+
+#[ktest]
+fn a_zombie_is_a_record_and_no_process() {
+    as_init(|init| {
+        let seen: Arc<Once<Weak<Process>>> = Arc::default();
+        let child = fork(init, {
+            let seen = seen.clone();
+            move |thread| {
+                seen.call_once(|| Arc::downgrade(&thread.process));
+                0
+            }
+        });
+        eventually(|| matches!(pid::find(child), Some(pid::Target::Zombie { .. })));
+        eventually(|| seen.get().is_some_and(|process| process.strong_count() == 0));
+        assert_eq!(wait(init, Target::Any), Ok((child, 0)));
+    });
+}
+
+#[ktest]
+fn children_of_one_that_ignores_sigchld_vanish() {
+    as_init(|init| {
+        let parent = fork(init, |me| {
+            let ignore = SigAction { handler: signal::SIG_IGN, ..SigAction::default() };
+            signal::set_action(&me.process, SIGCHLD, ignore).unwrap();
+            let child = fork(me, |_| 1);
+            assert_eq!(wait(me, Target::Pid(child)), Err(ECHILD));
+            assert!(pid::lookup(tree::root_ns(), child).is_none());
+            0
+        });
+        assert_eq!(wait(init, Target::Pid(parent)), Ok((parent, 0)));
+    });
+}
+
+#[ktest]
+fn no_child_wait_also_reaps_at_once() {
+    as_init(|init| {
+        let parent = fork(init, |me| {
+            let action = SigAction { flags: SaFlags::NOCLDWAIT, ..SigAction::default() };
+            signal::set_action(&me.process, SIGCHLD, action).unwrap();
+            fork(me, |_| 1);
+            wait(me, Target::Any).err().map_or(1, |error| (error != ECHILD) as i32)
+        });
+        assert_eq!(wait(init, Target::Pid(parent)), Ok((parent, 0)));
+    });
+}
+
+#[ktest]
+fn the_last_thread_gives_the_status() {
+    as_init(|init| {
+        let child = fork(init, |me| {
+            let leader_gone = me.clone();
+            thread(me, move |_| {
+                eventually(|| leader_gone.has_exited());
+                77
+            });
+            33
+        });
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 77)));
+    });
+}
+
+#[ktest]
+fn a_process_group_is_waited_for_as_one() {
+    as_init(|init| {
+        let first = fork(init, |_| 1);
+        group::setpgid(init, first as i32, 0).unwrap();
+        let second = fork(init, |_| 2);
+        assert_eq!(wait(init, Target::Pgrp(first)), Ok((first, 1)));
+        assert_eq!(wait(init, Target::Pgrp(first)), Err(ECHILD));
+        assert_eq!(wait(init, Target::Pid(second)), Ok((second, 2)));
+    });
+}
+
+// ---- reparenting ------------------------------------------------------------------------------------------------
+
+/// A child that makes a grandchild and dies; returns the grandchild, which lives until `end`.
+fn orphan(parent: &Arc<Thread>, end: &Event) -> u32 {
+    let grandchild = Arc::new(AtomicU32::new(0));
+    let child = fork(parent, {
+        let (grandchild, end) = (grandchild.clone(), end.clone());
+        move |me| {
+            let nr = fork(me, move |_| {
+                end.wait();
+                9
+            });
+            grandchild.store(nr, SeqCst);
+            0
+        }
+    });
+    assert_eq!(wait(parent, Target::Pid(child)), Ok((child, 0)));
+    grandchild.load(SeqCst)
+}
+
+#[ktest]
+fn init_adopts_orphans() {
+    as_init(|init| {
+        let end = Event::default();
+        let nr = orphan(init, &end);
+        assert_eq!(ppid_of(nr), 1);
+        end.raise();
+        assert_eq!(wait(init, Target::Pid(nr)), Ok((nr, 9)));
+    });
+}
+
+#[ktest]
+fn the_nearest_subreaper_adopts_orphans() {
+    as_init(|init| {
+        let reaper = fork(init, |me| {
+            tree::lock().set_child_subreaper(me.process.id(), true);
+            assert!(me.process.is_child_subreaper());
+            let end = Event::default();
+            let middle = fork(me, {
+                let end = end.clone();
+                let reaper = me.process.pid();
+                move |me| {
+                    assert!(me.process.has_child_subreaper());
+                    let nr = fork(me, {
+                        let end = end.clone();
+                        move |me| {
+                            let nr = orphan(me, &end);
+                            (ppid_of(nr) != reaper) as i32
+                        }
+                    });
+                    wait(me, Target::Pid(nr)).map_or(1, |(_, code)| code)
+                }
+            });
+            assert_eq!(wait(me, Target::Pid(middle)), Ok((middle, 0)));
+            end.raise();
+            // The orphan of two generations further down.
+            wait(me, Target::Any).map_or(1, |(_, code)| (code != 9) as i32)
+        });
+        assert_eq!(wait(init, Target::Pid(reaper)), Ok((reaper, 0)));
+    });
+}
+
+#[ktest]
+fn a_live_sibling_thread_adopts_first() {
+    as_init(|init| {
+        let child = fork(init, |me| {
+            let (grandchild, end) = (Arc::new(AtomicU32::new(0)), Event::default());
+            let tid = thread(me, {
+                let (grandchild, end) = (grandchild.clone(), end.clone());
+                move |me| {
+                    let nr = fork(me, move |_| {
+                        end.wait();
+                        5
+                    });
+                    grandchild.store(nr, SeqCst);
+                    0
+                }
+            });
+            eventually(|| pid::lookup(tree::root_ns(), tid).is_none());
+            let nr = grandchild.load(SeqCst);
+            assert_eq!(ppid_of(nr), me.process.pid());
+            end.raise();
+            let own_only = wait::WEXITED | wait::__WNOTHREAD;
+            let report = wait::wait(me, Target::Pid(nr), own_only).unwrap().unwrap();
+            (report.status != exit::exit_status(5)) as i32
+        });
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 0)));
+    });
+}
+
+#[ktest]
+fn a_parents_death_is_signalled_to_who_asked() {
+    as_init(|init| {
+        let asked = Event::default();
+        let pending = Arc::new(AtomicBool::new(false));
+        let child = fork(init, {
+            let (asked, pending) = (asked.clone(), pending.clone());
+            move |me| {
+                let parent = me.process.pid();
+                let ready = asked.clone();
+                fork(me, move |me| {
+                    signal::set_blocked(me, SigSet::of(&[SIGUSR1]));
+                    tree::lock().set_pdeath(me.id(), SIGUSR1);
+                    ready.raise();
+                    eventually(|| me.process.getppid() != parent);
+                    pending.store(signal::pending_set(me).contains(SIGUSR1), SeqCst);
+                    0
+                });
+                asked.wait();
+                0
+            }
+        });
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 0)));
+        wait(init, Target::Any).unwrap();
+        assert!(pending.load(SeqCst), "no parent-death signal");
+    });
+}
+
+// ---- nothing is left behind -------------------------------------------------------------------------------------
+
+/// What there is of everything that a process takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Census {
+    table: (usize, usize, usize),
+    numbers: usize,
+    threads: usize,
+    charges: usize,
+}
+
+fn census(thread: &Thread) -> Census {
+    Census {
+        table: tree::lock().counts(),
+        numbers: pid::count(),
+        threads: record::thread_total(),
+        charges: thread.creds().user.processes(),
+    }
+}
+
+fn used_frames() -> usize {
+    let stats = ostd::mm::stats();
+    stats.total - stats.free
+}
+
+/// A process with a thread and three children, one of which is orphaned and one autoreaped.
+fn family(parent: &Arc<Thread>) -> u32 {
+    fork(parent, |me| {
+        thread(me, |_| 0);
+        fork(me, |me| {
+            fork(me, |_| 0);
+            0
+        });
+        fork(me, |_| 0);
+        wait(me, Target::Any).map_or(1, |_| 0)
+    })
+}
+
+#[ktest]
+fn processes_leave_nothing_behind() {
+    as_init(|init| {
+        let round = |families: usize| {
+            for _ in 0..families {
+                family(init);
+            }
+            while wait(init, Target::Any).is_ok() {}
+        };
+        // Caches fill first.
+        round(60);
+        let before = census(init);
+        // The last task of each process ends a moment after its parent knows.
+        eventually(|| census(init) == before);
+        let frames = used_frames();
+        for _ in 0..5 {
+            round(60);
+        }
+        assert_eq!(census(init), before);
+        // Some memory stays in caches per CPU; 300 families that leaked a stack each would take 1200 frames.
+        eventually(|| used_frames() < frames + 200);
+    });
+}
+
+#[ktest]
+fn forks_on_all_cpus_keep_the_tree_whole() {
+    as_init(|init| {
+        for _ in 0..6 {
+            fork(init, |me| {
+                tree::lock().set_child_subreaper(me.process.id(), true);
+                for round in 0..40 {
+                    family(me);
+                    if round % 3 == 0 {
+                        let _ = wait(me, Target::Any);
+                    }
+                }
+                0
+            });
+        }
+        while wait(init, Target::Any).is_ok() {}
+        let (processes, threads, _) = tree::lock().counts();
+        assert_eq!((processes, threads), (1, 1));
+    });
+}
+
+// ---- credentials and limits -------------------------------------------------------------------------------------
+
+fn user(uid: u32) -> Credentials {
+    Credentials::root().setresuid(Some(uid), Some(uid), Some(uid)).unwrap()
+}
+
+#[ktest]
+fn giving_up_root_gives_up_the_capabilities() {
+    let creds = user(1000);
+    assert_eq!((creds.permitted, creds.effective), (CapSet::EMPTY, CapSet::EMPTY));
+    assert_eq!(creds.bounding, CapSet::FULL);
+    assert_eq!(creds.setuid(0).err(), Some(EPERM));
+}
+
+#[ktest]
+fn keepcaps_saves_the_permitted_set_only() {
+    let mut root = (*Credentials::root()).clone();
+    root.securebits |= SecureBits::KEEP_CAPS;
+    let creds = root.setuid(1000).unwrap();
+    assert_eq!((creds.permitted, creds.effective), (CapSet::FULL, CapSet::EMPTY));
+}
+
+#[ktest]
+fn effective_root_can_be_left_and_taken_again() {
+    let left = Credentials::root().setresuid(None, Some(1000), None).unwrap();
+    assert_eq!((left.uid, left.euid, left.suid), (0, 1000, 0));
+    assert!(!left.capable(Cap::Setuid) && left.permitted == CapSet::FULL);
+    let back = left.setresuid(None, Some(0), None).unwrap();
+    assert!(back.capable(Cap::Setuid));
+}
+
+#[ktest]
+fn the_saved_uid_follows_setreuid() {
+    let creds = user(1000).setresuid(Some(1000), Some(1000), Some(1000)).unwrap();
+    assert_eq!(creds.setreuid(Some(1001), None).err(), Some(EPERM));
+    let root = Credentials::root().setreuid(Some(1000), Some(1001)).unwrap();
+    assert_eq!((root.uid, root.euid, root.suid, root.fsuid), (1000, 1001, 1001, 1001));
+}
+
+#[ktest]
+fn a_stranger_may_not_signal() {
+    let (one, other) = (user(1000), user(1001));
+    assert!(one.may_signal(&one) && !one.may_signal(&other));
+    assert!(Credentials::root().may_signal(&other));
+}
+
+#[ktest]
+fn hard_limits_come_down_only() {
+    let limits = Rlimits::initial(100);
+    let lower = Rlimit { soft: 10, hard: 20 };
+    let limits = limits.with(Resource::Nofile, lower, &user(1000)).unwrap();
+    let higher = Rlimit { soft: 10, hard: 30 };
+    assert_eq!(limits.with(Resource::Nofile, higher, &user(1000)).err(), Some(EPERM));
+    assert!(limits.with(Resource::Nofile, higher, &Credentials::root()).is_ok());
+    let upside_down = Rlimit { soft: 20, hard: 10 };
+    assert_eq!(limits.with(Resource::Nofile, upside_down, &Credentials::root()).err(), Some(EINVAL));
+}
+
+/// The option numbers are the ABI's.
+const _: () = assert!(prctl::option::GET_CHILD_SUBREAPER == 37);
