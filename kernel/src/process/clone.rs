@@ -131,6 +131,7 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     if signal::signal_pending(ctx.thread) {
         return Err(ERESTARTNOINTR);
     }
+    ctx.thread.nproc_exceeded.store(false, Relaxed);
     let creds = ctx.thread.creds();
     check_limits(ctx.process(), &creds)?;
     if args.flags.contains(CloneFlags::NEWUSER) {
@@ -202,6 +203,30 @@ fn check_limits(process: &Process, creds: &Credentials) -> Result<()> {
     if !ostd::mm::kernel_reserve_ok(FRAMES) {
         return Err(ENOMEM);
     }
+    Ok(())
+}
+
+/// Whether the user has more processes than the limit, whoever it is.
+fn exceeds_nproc(process: &Process, creds: &Credentials) -> bool {
+    let limit = process.rlimit(Resource::Nproc);
+    limit != RLIM_INFINITY && creds.user.processes() as u64 > limit
+}
+
+/// What a change of the real uid does with the limit: nothing yet, but the next execve looks again (rule 6.15).
+pub(super) fn note_nproc(thread: &Thread, new: &Credentials) {
+    let exceeded = new.uid != 0 && exceeds_nproc(&thread.process, new);
+    thread.nproc_exceeded.store(exceeded, Relaxed);
+}
+
+/// The check of execve for a thread whose new user had too many processes already.
+///
+/// # Errors
+/// `EAGAIN` if it still has.
+pub fn check_nproc_at_exec(thread: &Thread) -> Result<()> {
+    if thread.nproc_exceeded.load(Relaxed) && exceeds_nproc(&thread.process, &thread.creds()) {
+        return Err(EAGAIN);
+    }
+    thread.nproc_exceeded.store(false, Relaxed);
     Ok(())
 }
 

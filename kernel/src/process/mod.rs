@@ -32,6 +32,7 @@ pub mod init;
 pub mod oom;
 pub mod pid;
 pub mod prctl;
+#[expect(clippy::module_inception, reason = "the process subsystem has a file about the process")]
 pub mod process;
 pub mod record;
 pub mod replace;

@@ -69,6 +69,8 @@ pub struct Thread {
     pub thp_disable: AtomicU32,
     pub io_flusher: AtomicBool,
     pub mdwe: AtomicU32,
+    /// Its user had more processes than RLIMIT_NPROC when it became this user (rule 6.15).
+    pub nproc_exceeded: AtomicBool,
     /// It sleeps where only its own death can wake it: state D of /proc.
     pub in_killable_sleep: AtomicBool,
     /// Who waits in vfork(2) for this thread to let go of the memory.
@@ -152,6 +154,7 @@ impl Thread {
             thp_disable: inherit(|thread| &thread.thp_disable, 0),
             io_flusher: AtomicBool::new(creator.is_some_and(|creator| creator.io_flusher.load(Relaxed))),
             mdwe: inherit(|thread| &thread.mdwe, 0),
+            nproc_exceeded: AtomicBool::new(false),
             in_killable_sleep: AtomicBool::new(false),
             vfork: SpinLock::new(lock_order::PROCESS_MISC, new.vfork),
             minor_faults: AtomicU64::new(0),

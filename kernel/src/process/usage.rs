@@ -37,7 +37,7 @@ impl Usage {
         (ns_to_ticks(self.user_ns), ns_to_ticks(self.system_ns))
     }
 
-    pub fn to_abi(&self) -> Rusage {
+    pub fn to_abi(self) -> Rusage {
         Rusage {
             utime: timeval(self.user_ns),
             stime: timeval(self.system_ns),

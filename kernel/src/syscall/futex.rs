@@ -8,7 +8,7 @@ use super::{Args, Context};
 use crate::{
     ipc::futex::{self, MATCH_ANY, Wait, WakeOp},
     prelude::*,
-    process::{Cap, pid},
+    process::pid,
     time::{read_timespec, realtime_ns, timespec_to_ns},
 };
 
@@ -95,8 +95,7 @@ pub fn sys_get_robust_list(ctx: &mut Context, args: Args) -> Result<usize> {
         tid => {
             let tid = u32::try_from(tid).map_err(|_| ESRCH)?;
             let thread = pid::thread(ctx.process().ns(), tid).ok_or(ESRCH)?;
-            let same_user = ctx.thread.creds().uid == thread.creds().uid;
-            if !same_user && !ctx.thread.creds().capable(Cap::SysPtrace) {
+            if !ctx.thread.may_inspect(&thread) {
                 return Err(EPERM);
             }
             thread.robust_list.load(Relaxed)

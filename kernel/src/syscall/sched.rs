@@ -81,7 +81,7 @@ pub fn sys_sched_setaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_sched_getaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
     let [pid, len, addr, ..] = args;
     let len = len as u32 as usize;
-    if len * 8 < cpu::num_cpus() || len % 8 != 0 {
+    if len * 8 < cpu::num_cpus() || !len.is_multiple_of(8) {
         return Err(EINVAL);
     }
     let thread = affinity_target(ctx, pid)?;

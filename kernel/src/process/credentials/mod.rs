@@ -15,7 +15,7 @@ use bitflags::bitflags;
 pub use capability::{Cap, CapSet, LAST_CAP};
 pub use user::User;
 
-use super::Thread;
+use super::{Thread, clone};
 use crate::prelude::*;
 
 bitflags! {
@@ -105,11 +105,6 @@ impl Credentials {
         self.fsgid == gid || self.groups.binary_search(&gid).is_ok()
     }
 
-    /// As [`in_group`](Self::in_group), for the effective instead of the file-system gid.
-    pub fn in_egroup(&self, gid: u32) -> bool {
-        self.egid == gid || self.groups.binary_search(&gid).is_ok()
-    }
-
     /// Whether a sender with these credentials may signal `target` (rule 7.5; same group and SIGCONT within
     /// a session are the caller's to check).
     pub fn may_signal(&self, target: &Credentials) -> bool {
@@ -186,7 +181,7 @@ impl Credentials {
     /// setresuid(2).
     pub fn setresuid(&self, ruid: Option<u32>, euid: Option<u32>, suid: Option<u32>) -> Result<Credentials> {
         let allowed = |id: Option<u32>| id.is_none_or(|id| self.has_uid(id));
-        if !self.capable(Cap::Setuid) && !(allowed(ruid) && allowed(euid) && allowed(suid)) {
+        if !(self.capable(Cap::Setuid) || allowed(ruid) && allowed(euid) && allowed(suid)) {
             return Err(EPERM);
         }
         let mut new = self.clone();
@@ -256,7 +251,7 @@ impl Credentials {
     /// setresgid(2).
     pub fn setresgid(&self, rgid: Option<u32>, egid: Option<u32>, sgid: Option<u32>) -> Result<Credentials> {
         let allowed = |id: Option<u32>| id.is_none_or(|id| self.has_gid(id));
-        if !self.capable(Cap::Setgid) && !(allowed(rgid) && allowed(egid) && allowed(sgid)) {
+        if !(self.capable(Cap::Setgid) || allowed(rgid) && allowed(egid) && allowed(sgid)) {
             return Err(EPERM);
         }
         let mut new = self.clone();
@@ -363,6 +358,7 @@ pub fn commit(thread: &Thread, new: Credentials) {
         thread.clear_pdeath();
     }
     if !Arc::ptr_eq(&new.user, &old.user) {
+        clone::note_nproc(thread, &new);
         // Before the old count goes down, so that no observer sees the thread missing.
         new.user.add_process();
         old.user.remove_process();

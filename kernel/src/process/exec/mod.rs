@@ -26,7 +26,11 @@ pub use self::{
     open::{AT_FDCWD, Target, flags},
     program::Program,
 };
-use crate::{prelude::*, process::Thread, syscall::Context};
+use crate::{
+    prelude::*,
+    process::{Thread, clone},
+    syscall::Context,
+};
 
 /// Replaces the calling process's program (execve(2), execveat(2)). Returns only on failure: on success the registers in
 /// `ctx` are those of the new program.
@@ -34,6 +38,7 @@ use crate::{prelude::*, process::Thread, syscall::Context};
 /// # Errors
 /// As execve(2); nothing has changed then.
 pub fn execve(ctx: &mut Context, target: Target, argv: Vaddr, envp: Vaddr) -> Result<()> {
+    clone::check_nproc_at_exec(ctx.thread)?;
     let opened = open::open(ctx.thread, target)?;
     let args = Args::from_user(argv, envp, stack_limit(ctx.thread), opened.path.len())?;
     let program = Program::build(ctx.thread, opened, args)?;
