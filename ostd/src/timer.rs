@@ -360,15 +360,21 @@ mod test {
             theirs.fetch_add(1, Ordering::Relaxed);
         });
         let start = time::now_ns();
-        timer.arm(start + 2_000_000);
-        assert!(timer.cancel());
+        // Interrupts stay off in between: the machine may stand still for longer than any time that is worth waiting.
+        let cancelled = irq::without(|| {
+            timer.arm(start + 2_000_000);
+            timer.cancel()
+        });
+        assert!(cancelled);
         assert!(!timer.cancel());
         wait_until(start + 4_000_000);
         assert_eq!(count.load(Ordering::Relaxed), 0);
         // Armed twice, it fires once, at the later time.
         let start = time::now_ns();
-        timer.arm(start + 500_000);
-        timer.arm(start + 3_000_000);
+        irq::without(|| {
+            timer.arm(start + 500_000);
+            timer.arm(start + 3_000_000);
+        });
         while count.load(Ordering::Relaxed) == 0 {
             yield_now();
         }
