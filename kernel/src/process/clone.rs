@@ -198,9 +198,10 @@ fn check_limits(process: &Process, creds: &Credentials) -> Result<()> {
     if record::thread_total() as u64 >= rlimit::max_threads() {
         return Err(EAGAIN);
     }
-    // Page tables, kernel stack and bookkeeping of one more process.
-    const FRAMES: usize = 24;
-    if !ostd::mm::kernel_reserve_ok(FRAMES) {
+    // Page tables, kernel stack and bookkeeping of one more process, and the pages that it touches first. To fail here is
+    // better than to let it in and have somebody killed at its first page fault.
+    const FRAMES: usize = 128;
+    if !ostd::mm::user_room_ok(FRAMES) {
         return Err(ENOMEM);
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! Out of memory: a program touched its memory and there is no frame for it.
 //!
 //! The caller can't be told by an error number, so somebody has to die: the process with the most memory, biased by
-//! oom_score_adj as on Linux, but never init. Its memory comes back when it exits; the faulting thread tries again until
-//! then. One victim at a time: while one is dying, nobody else is chosen.
+//! oom_score_adj as on Linux, but never init. Where no process is large, many small ones are at fault, and the youngest
+//! goes: in a fork bomb it is one of the bomb, and not the shell that somebody started it from. The victim's memory
+//! comes back when it exits; the faulting thread tries again until then. One victim at a time: while one is dying,
+//! nobody else is chosen.
 
 use ostd::task;
 
@@ -17,6 +19,9 @@ use core::sync::atomic::Ordering::Relaxed;
 /// How long the faulting thread sleeps before it tries again.
 const RETRY_NS: u64 = 2_000_000;
 
+/// Processes whose sizes differ by less than this part of all memory are of the same size.
+const STEPS: i64 = 128;
+
 /// A process that can't be chosen (oom_score_adj).
 const UNKILLABLE: i32 = -1000;
 
@@ -27,7 +32,7 @@ pub fn out_of_memory(thread: &Arc<Thread>) {
     if !dying {
         match processes
             .iter()
-            .filter_map(|process| Some((badness(process)?, process)))
+            .filter_map(|process| Some(((badness(process)?, process.start_ns), process)))
             .max_by_key(|(points, _)| *points)
         {
             Some((_, victim)) => kill(victim),
@@ -46,7 +51,8 @@ fn is_dying(process: &Process) -> bool {
         && signal::threads(process).iter().any(|t| t.try_vm().is_some())
 }
 
-/// Pages that its death would free, with its bias: oom_score_adj / 1000 of all memory. `None`: not to be killed.
+/// The part of all memory that its death would free, with its bias (oom_score_adj / 1000 of all memory), in steps of
+/// 1 / [`STEPS`]. `None`: not to be killed.
 fn badness(process: &Process) -> Option<i64> {
     let bias = process.oom_score_adj.load(Relaxed);
     if process.is_init() || bias == UNKILLABLE {
@@ -55,7 +61,7 @@ fn badness(process: &Process) -> Option<i64> {
     let vm = signal::threads(process).iter().find_map(|thread| thread.try_vm())?;
     let pages = vm.rss() as i64;
     let total = ostd::mm::stats().total as i64;
-    Some(pages + bias as i64 * total / 1000)
+    Some((pages + bias as i64 * total / 1000) * STEPS / total.max(1))
 }
 
 fn kill(victim: &Arc<Process>) {

@@ -252,6 +252,12 @@ pub(super) fn reserve_ok(frames: usize) -> bool {
     FREE.load(Relaxed) >= frames + LOW.load(Relaxed) * 3 / 4
 }
 
+/// Whether user programs can take `frames` frames before their allocations fail.
+#[inline]
+pub(super) fn user_room(frames: usize) -> bool {
+    FREE.load(Relaxed) >= frames + LOW.load(Relaxed)
+}
+
 /// Gives this CPU's list back.
 pub(super) fn drain() {
     local::with(|local| &local.frames, |list| list.trim(0));

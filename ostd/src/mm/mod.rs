@@ -126,6 +126,13 @@ pub fn kernel_reserve_ok(frames: usize) -> bool {
     frame_alloc::reserve_ok(frames)
 }
 
+/// Whether user programs can take `frames` more frames before their allocations fail. A new process is of no use to
+/// anybody when its first page fault finds no memory.
+#[inline]
+pub fn user_room_ok(frames: usize) -> bool {
+    frame_alloc::user_room(frames)
+}
+
 /// Gives memory that is kept for reuse (stacks, page tables, empty slabs, free frames of this CPU) back to the
 /// frame allocator. For leak tests and memory pressure. In a task, with no lock held.
 pub fn drain_caches() {
