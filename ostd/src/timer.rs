@@ -383,7 +383,10 @@ mod test {
         assert_eq!(count.load(Ordering::Relaxed), 1);
         assert!(!timer.cancel());
         drop(timer);
-        assert_eq!(Arc::strong_count(&count), 1);
+        // The CPU on which it fired may still be about to let go of it.
+        while Arc::strong_count(&count) > 1 {
+            yield_now();
+        }
     }
 
     #[ktest]

@@ -100,7 +100,7 @@ impl Fair {
             let old_floor = self.queues.on(last).floor();
             vruntime = floor.saturating_add(vruntime).saturating_sub(old_floor);
             // Until it runs, this is the CPU whose floor its time refers to.
-            entity.last_cpu.store(target.as_usize() as u32, Relaxed);
+            entity.set_last_cpu(target);
         }
         vruntime = match reason {
             // It owes nothing and has no credit: it runs when the others had a turn.

@@ -6,7 +6,10 @@ use core::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-use ostd::{sync::IrqSpinLock, task::Task};
+use ostd::{
+    sync::{IrqsOff, SpinLock},
+    task::Task,
+};
 
 use crate::{lock_order, prelude::*};
 
@@ -53,7 +56,8 @@ struct Waiting {
 const NONE: u64 = u64::MAX;
 
 pub(super) struct CpuQueue {
-    tasks: IrqSpinLock<Waiting>,
+    /// Interrupts are off whenever the policy is asked.
+    tasks: SpinLock<Waiting, IrqsOff>,
     /// The length of the heap. Written under the lock.
     waiting: AtomicUsize,
     /// The virtual run time of the heap's first task, or [`NONE`]. Written under the lock.
@@ -67,7 +71,7 @@ pub(super) struct CpuQueue {
 impl CpuQueue {
     pub(super) const fn new() -> Self {
         Self {
-            tasks: IrqSpinLock::new(
+            tasks: SpinLock::new(
                 lock_order::RUN_QUEUE,
                 Waiting { heap: BinaryHeap::new(), next_number: 0 },
             ),

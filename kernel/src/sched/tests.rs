@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ktest::ktest;
-use ostd::{task::TaskBuilder, time};
+use ostd::{irq, task::TaskBuilder, time};
 
 use super::*;
 
@@ -130,13 +130,17 @@ fn affinity_is_obeyed() {
 fn woken_task(vruntime: u64) -> Arc<Task> {
     let task = TaskBuilder::new(|| {}).build().unwrap();
     task.sched.vruntime.store(vruntime, Relaxed);
-    task.sched.last_cpu.store(cpu::current().as_usize() as u32, Relaxed);
+    task.sched.set_last_cpu(cpu::current());
     task.sched.affinity.store(1 << cpu::current().as_usize(), Relaxed);
     task
 }
 
 #[ktest]
 fn woken_task_interrupts_one_that_is_far_ahead() {
+    irq::without(check_wake_ups);
+}
+
+fn check_wake_ups() {
     static POLICY: Fair = Fair { queues: PerCpu::new([const { CpuQueue::new() }; MAX_CPUS]) };
     let here = cpu::current();
     let queue = POLICY.queues.on(here);
@@ -162,6 +166,10 @@ fn woken_task_interrupts_one_that_is_far_ahead() {
 
 #[ktest]
 fn tick_asks_who_is_behind() {
+    irq::without(check_ticks);
+}
+
+fn check_ticks() {
     static POLICY: Fair = Fair { queues: PerCpu::new([const { CpuQueue::new() }; MAX_CPUS]) };
     let here = cpu::current();
     let running = woken_task(1000);

@@ -24,6 +24,15 @@ impl CpuId {
         if number < MAX_CPUS { Some(Self(number as u32)) } else { None }
     }
 
+    /// As [`new`](Self::new), without the check.
+    ///
+    /// # Safety
+    /// `number` is below [`MAX_CPUS`].
+    #[inline(always)]
+    pub(crate) const unsafe fn new_unchecked(number: u32) -> Self {
+        Self(number)
+    }
+
     /// The number.
     #[inline(always)]
     pub const fn as_usize(self) -> usize {

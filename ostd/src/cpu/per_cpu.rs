@@ -43,13 +43,16 @@ impl<T: Sync> PerCpu<T> {
             let local = super::local();
             local.set_pin_depth(local.pin_depth() + 1);
         }
-        PerCpuGuard { value: &self.slots[super::current().as_usize()].0, _not_send: PhantomData }
+        // SAFETY: the number of a CPU is below `MAX_CPUS`.
+        let slot = unsafe { self.slots.get_unchecked(super::current().as_usize()) };
+        PerCpuGuard { value: &slot.0, _not_send: PhantomData }
     }
 
     /// The value of any CPU.
     #[inline]
     pub fn on(&self, cpu: CpuId) -> &T {
-        &self.slots[cpu.as_usize()].0
+        // SAFETY: as in `get`: there is no `CpuId` that is not below `MAX_CPUS`.
+        unsafe { &self.slots.get_unchecked(cpu.as_usize()).0 }
     }
 }
 

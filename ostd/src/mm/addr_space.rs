@@ -254,7 +254,9 @@ fn assert_unused(entry: u64) {
 #[inline]
 fn check_range(range: &Range<Vaddr>) {
     assert!(
-        (range.start | range.end).is_multiple_of(PAGE_SIZE) && range.start <= range.end && range.end <= USER_END,
+        (range.start | range.end).is_multiple_of(PAGE_SIZE)
+            && range.start <= range.end
+            && range.end <= USER_END,
         "not a range of user pages"
     );
 }

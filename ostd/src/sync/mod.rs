@@ -21,7 +21,7 @@ pub use arc_cell::ArcCell;
 pub use mutex::{Mutex, MutexGuard};
 pub use rank::{LockRank, assert_may_sleep, ranks};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-pub use spin::{IrqSafe, IrqSpinLock, Plain, SpinLock, SpinLockGuard};
+pub use spin::{IrqSafe, IrqSpinLock, IrqsOff, Plain, SpinLock, SpinLockGuard};
 pub use wait_queue::{WaitGuard, WaitQueue, Wake, WakerRegistration};
 
 #[cfg(feature = "ktest")]

@@ -220,7 +220,7 @@ impl Task {
         if self.started.swap(true, Ordering::AcqRel) == NOT_STARTED {
             let task = self.clone();
             // Where it is born is where it runs if the policy sees nothing better.
-            self.sched.last_cpu.store(cpu::current().as_usize() as u32, Ordering::Relaxed);
+            self.sched.set_last_cpu(cpu::current());
             irq::without(|| switch::enqueue(task, EnqueueReason::New));
         }
     }

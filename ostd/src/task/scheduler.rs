@@ -50,8 +50,8 @@ pub struct SchedEntity {
     pub vruntime: AtomicU64,
     /// The weight: free for the policy. 1024 at first.
     pub weight: AtomicU32,
-    /// The CPU that the task ran on last (written by ostd), and runs on while it is running.
-    pub last_cpu: AtomicU32,
+    /// A `CpuId`: see [`last_cpu`](Self::last_cpu).
+    last_cpu: AtomicU32,
     /// The CPUs that the task may run on. All at first.
     pub affinity: AtomicU64,
     /// CPU time used, in ns (written by ostd at each switch and tick).
@@ -95,9 +95,17 @@ impl SchedEntity {
         mask >> cpu.as_usize() & 1 != 0 || mask & (u64::MAX >> (64 - cpu::num_cpus())) == 0
     }
 
-    /// The CPU that the task runs on or ran on last.
+    /// The CPU that the task runs on, ran on last, or was sent to by the policy.
+    #[inline]
     pub fn last_cpu(&self) -> CpuId {
-        CpuId::new(self.last_cpu.load(Ordering::Relaxed) as usize).unwrap_or(CpuId::BOOT)
+        // SAFETY: only `set_last_cpu` writes it.
+        unsafe { CpuId::new_unchecked(self.last_cpu.load(Ordering::Relaxed)) }
+    }
+
+    /// Notes where the task will run next: for policies, and for ostd when it runs there.
+    #[inline]
+    pub fn set_last_cpu(&self, cpu: CpuId) {
+        self.last_cpu.store(cpu.as_usize() as u32, Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@
 
 use super::{EnqueueReason, Task, scheduler};
 use crate::{
-    arch::x86::{apic, cpu_local, fpu::FpuArea},
+    arch::x86::{apic, cpu_local, features, fpu::FpuArea},
     cpu::{self, CpuId},
     time, timer,
     user::context,
@@ -137,7 +137,7 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
     } else {
         local.idle.store(false, Ordering::Relaxed);
         next.sched.exec_start.store(now, Ordering::Relaxed);
-        next.sched.last_cpu.store(cpu.as_usize() as u32, Ordering::Relaxed);
+        next.sched.set_last_cpu(cpu);
         timer::start_tick(now, || policy.tick_ns(cpu));
     }
     switch_to(prev, next, outgoing);
@@ -238,8 +238,13 @@ pub(crate) fn tick(user: bool, now: u64) -> u64 {
 
 fn save_user_state(task: &Task) {
     let user = &task.user;
-    user.fs_base.set(context::read_fs_base(user.fs_base.get()));
-    user.gs_base.set(context::read_user_gs_base(user.gs_base.get()));
+    // Without FSGSBASE a program can't change its bases: they are what was loaded.
+    if features::get().fsgsbase {
+        // SAFETY: checked; interrupts are off in a switch.
+        let (fs_base, gs_base) = unsafe { context::read_bases_fast() };
+        user.fs_base.set(fs_base);
+        user.gs_base.set(gs_base);
+    }
     // SAFETY: only the CPU that runs the task, this one, touches its area.
     if let Some(area) = unsafe { &mut *user.fpu.get() } {
         area.save();
@@ -248,8 +253,13 @@ fn save_user_state(task: &Task) {
 
 fn load_user_state(task: &Task) {
     let user = &task.user;
-    context::write_fs_base(user.fs_base.get());
-    context::write_user_gs_base(user.gs_base.get());
+    if features::get().fsgsbase {
+        // SAFETY: checked; interrupts are off in a switch.
+        unsafe { context::write_bases_fast(user.fs_base.get(), user.gs_base.get()) };
+    } else {
+        context::write_fs_base(user.fs_base.get());
+        context::write_user_gs_base(user.gs_base.get());
+    }
     let local = cpu_local::local();
     let cpu = cpu::current().as_usize() as u32;
     if ptr::eq(local.fpu_owner(), task) && user.fpu_cpu.get() == cpu {

@@ -559,14 +559,13 @@ pub(crate) fn write_fs_base(base: u64) {
     }
 }
 
-/// The program's GS base. Interrupts must be off, or nothing may switch the task in between; `loaded` as in
-/// [`read_fs_base`].
+/// The program's GS base; `loaded` as in [`read_fs_base`].
 #[inline]
 pub(crate) fn read_user_gs_base(loaded: u64) -> u64 {
     if !features::get().fsgsbase {
         return loaded;
     }
-    // SAFETY: long mode has the register. (`swapgs; rdgsbase; swapgs` is shorter but needs interrupts off.)
+    // SAFETY: long mode has the register.
     unsafe { features::read_msr(MSR_KERNEL_GS_BASE) }
 }
 
@@ -574,4 +573,33 @@ pub(crate) fn read_user_gs_base(loaded: u64) -> u64 {
 pub(crate) fn write_user_gs_base(base: u64) {
     // SAFETY: long mode has the register; the kernel's own GS base is in the other one.
     unsafe { features::write_msr(MSR_KERNEL_GS_BASE, base) };
+}
+
+/// The program's segment bases (fs, gs), for a task switch.
+///
+/// # Safety
+/// FSGSBASE is enabled, and interrupts are off.
+#[inline]
+pub(crate) unsafe fn read_bases_fast() -> (u64, u64) {
+    let (fs, gs);
+    // SAFETY: as the caller says. No interrupt comes while the program's GS base is in place; an exception on a stack of
+    // its own (NMI, machine check) finds this CPU's data without it.
+    unsafe {
+        asm!("rdfsbase {}", "swapgs", "rdgsbase {}", "swapgs", out(reg) fs, out(reg) gs,
+             options(nomem, nostack, preserves_flags));
+    }
+    (fs, gs)
+}
+
+/// Loads a program's segment bases.
+///
+/// # Safety
+/// As for [`read_bases_fast`].
+#[inline]
+pub(crate) unsafe fn write_bases_fast(fs: u64, gs: u64) {
+    // SAFETY: as above; the values are a program's own or below `USER_END`.
+    unsafe {
+        asm!("wrfsbase {}", "swapgs", "wrgsbase {}", "swapgs", in(reg) fs, in(reg) gs,
+             options(nostack, preserves_flags));
+    }
 }

@@ -105,7 +105,7 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
         rss_limit: process.rlimit(crate::process::rlimit::Resource::Rss),
         // What is not a real-time signal; the rest is in status.
         signals: [pending, blocked, ignored, caught].map(|set| set.0 & 0x7fff_ffff),
-        cpu: thread.task().map_or(0, |task| task.sched.last_cpu.load(Relaxed)),
+        cpu: thread.task().map_or(0, |task| task.sched.last_cpu().as_usize() as u32),
         rt_priority: thread.rt_priority.load(Relaxed),
         policy: thread.policy.load(Relaxed),
         ..Fields::default()

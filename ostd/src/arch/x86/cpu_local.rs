@@ -176,7 +176,8 @@ static LOCALS: [CpuLocal; MAX_CPUS] = [const { CpuLocal::new() }; MAX_CPUS];
 
 /// The data of a CPU, by number.
 pub(crate) fn of(cpu: CpuId) -> &'static CpuLocal {
-    &LOCALS[cpu.as_usize()]
+    // SAFETY: there is no `CpuId` that is not below `MAX_CPUS`.
+    unsafe { LOCALS.get_unchecked(cpu.as_usize()) }
 }
 
 /// The data of this CPU. Stays right only as long as the task does not sleep.
