@@ -123,13 +123,7 @@ impl Default for Parser {
 
 impl Parser {
     pub const fn new() -> Self {
-        Parser {
-            state: State::Between,
-            partial: Vec::new(),
-            offset: 0,
-            trailer: false,
-            entries: 0,
-        }
+        Parser { state: State::Between, partial: Vec::new(), offset: 0, trailer: false, entries: 0 }
     }
 
     /// The number of complete entries so far.
@@ -178,11 +172,7 @@ impl Parser {
     ///
     /// A missing trailer is not an error, as in Linux.
     pub fn finish<E>(&self) -> Result<(), Error<E>> {
-        if self.at_boundary() {
-            Ok(())
-        } else {
-            Err(Error::Truncated)
-        }
+        if self.at_boundary() { Ok(()) } else { Err(Error::Truncated) }
     }
 
     /// Collects input until `partial` has `want` bytes; returns how many were taken.
@@ -209,36 +199,13 @@ impl Parser {
             for (field, digits) in fields.iter_mut().zip(self.partial[6..].chunks_exact(8)) {
                 *field = hex(digits).ok_or(Error::BadNumber)?;
             }
-            let [
-                ino,
-                mode,
-                uid,
-                gid,
-                nlink,
-                mtime,
-                size,
-                maj,
-                min,
-                rmaj,
-                rmin,
-                name_len,
-                _,
-            ] = fields;
+            let [ino, mode, uid, gid, nlink, mtime, size, maj, min, rmaj, rmin, name_len, _] = fields;
             let name_len = name_len as usize;
             if !(2..=PATH_MAX).contains(&name_len) {
                 return Err(Error::BadName);
             }
-            let header = Header {
-                ino,
-                mode,
-                uid,
-                gid,
-                nlink,
-                mtime,
-                size,
-                dev: (maj, min),
-                rdev: (rmaj, rmin),
-            };
+            let header =
+                Header { ino, mode, uid, gid, nlink, mtime, size, dev: (maj, min), rdev: (rmaj, rmin) };
             self.partial.clear();
             self.state = State::Name(header, name_len);
         }
@@ -255,11 +222,7 @@ impl Parser {
         let used = self.collect(input, len);
         if self.partial.len() == len {
             // The NUL is part of the length; Linux takes a name up to its first NUL.
-            let end = self
-                .partial
-                .iter()
-                .position(|&b| b == 0)
-                .ok_or(Error::BadName)?;
+            let end = self.partial.iter().position(|&b| b == 0).ok_or(Error::BadName)?;
             if end == 0 {
                 return Err(Error::BadName);
             }
@@ -304,12 +267,7 @@ impl Parser {
         Ok(())
     }
 
-    fn data<S: Sink>(
-        &mut self,
-        input: &[u8],
-        left: u32,
-        sink: &mut S,
-    ) -> Result<usize, Error<S::Error>> {
+    fn data<S: Sink>(&mut self, input: &[u8], left: u32, sink: &mut S) -> Result<usize, Error<S::Error>> {
         let used = input.len().min(left as usize);
         self.offset += used as u64;
         sink.data(&input[..used]).map_err(Error::Sink)?;
@@ -324,11 +282,7 @@ impl Parser {
     fn end_entry<S: Sink>(&mut self, sink: &mut S) -> Result<(), Error<S::Error>> {
         sink.end().map_err(Error::Sink)?;
         self.entries += 1;
-        self.state = if self.padding() == 0 {
-            State::Between
-        } else {
-            State::DataPad
-        };
+        self.state = if self.padding() == 0 { State::Between } else { State::DataPad };
         Ok(())
     }
 

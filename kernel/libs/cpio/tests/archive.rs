@@ -22,11 +22,7 @@ impl Sink for Tree {
 
     fn data(&mut self, piece: &[u8]) -> Result<(), String> {
         assert!(!piece.is_empty());
-        self.open
-            .as_mut()
-            .expect("data outside an entry")
-            .2
-            .extend_from_slice(piece);
+        self.open.as_mut().expect("data outside an entry").2.extend_from_slice(piece);
         Ok(())
     }
 
@@ -69,10 +65,7 @@ fn entry(name: &[u8], mode: u32, data: &[u8]) -> Vec<u8> {
 }
 
 fn archive(files: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let mut out: Vec<u8> = files
-        .iter()
-        .flat_map(|(name, data)| entry(name, 0o100644, data))
-        .collect();
+    let mut out: Vec<u8> = files.iter().flat_map(|(name, data)| entry(name, 0o100644, data)).collect();
     out.extend(entry(b"TRAILER!!!", 0, b""));
     out.resize(out.len().next_multiple_of(512), 0);
     out
@@ -88,12 +81,7 @@ fn parse(bytes: &[u8]) -> Result<(Tree, usize), Error<String>> {
 
 #[test]
 fn headers_names_and_data_arrive() {
-    let (tree, _) = parse(&archive(&[
-        (b"bin/sh", b"#!"),
-        (b"a", b""),
-        (b"bcd", b"12345"),
-    ]))
-    .unwrap();
+    let (tree, _) = parse(&archive(&[(b"bin/sh", b"#!"), (b"a", b""), (b"bcd", b"12345")])).unwrap();
     assert_eq!(tree.done.len(), 3);
     let (header, name, data) = &tree.done[0];
     assert_eq!((&name[..], &data[..]), (&b"bin/sh"[..], &b"#!"[..]));
@@ -122,10 +110,7 @@ fn concatenated_archives_are_one_tree() {
     let (tree, used) = parse(&bytes).unwrap();
     assert_eq!(used, bytes.len());
     assert_eq!(tree.trailers, 2);
-    assert_eq!(
-        tree.done.iter().map(|e| &e.1[..]).collect::<Vec<_>>(),
-        [b"one", b"two"]
-    );
+    assert_eq!(tree.done.iter().map(|e| &e.1[..]).collect::<Vec<_>>(), [b"one", b"two"]);
 }
 
 #[test]
@@ -151,18 +136,12 @@ fn each_cut_is_truncation_or_a_clean_boundary() {
 
 #[test]
 fn garbage_has_its_error() {
-    assert_eq!(
-        parse(b"070707 the old binary format").unwrap_err(),
-        Error::BadMagic
-    );
+    assert_eq!(parse(b"070707 the old binary format").unwrap_err(), Error::BadMagic);
     let mut number = archive(&[(b"x", b"1")]);
     number[20] = b'z';
     assert_eq!(parse(&number).unwrap_err(), Error::BadNumber);
     let long = vec![b'n'; PATH_MAX];
-    assert_eq!(
-        parse(&archive(&[(&long, b"")])).unwrap_err(),
-        Error::BadName
-    );
+    assert_eq!(parse(&archive(&[(&long, b"")])).unwrap_err(), Error::BadName);
     assert_eq!(parse(&archive(&[(b"", b"")])).unwrap_err(), Error::BadName);
     // A name that is not terminated.
     let mut open = entry(b"abc", 0o100644, b"");

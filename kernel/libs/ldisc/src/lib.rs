@@ -109,21 +109,13 @@ impl Ldisc {
             return self.lines > 0;
         }
         let (min, time) = (self.termios.cc(Cc::Min), self.termios.cc(Cc::Time));
-        let wanted = if poll && time == 0 {
-            usize::from(min).max(1)
-        } else {
-            1
-        };
+        let wanted = if poll && time == 0 { usize::from(min).max(1) } else { 1 };
         self.buffer.len() >= wanted
     }
 
     /// How many bytes a program can read now (FIONREAD).
     pub fn available(&self) -> usize {
-        self.buffer
-            .iter()
-            .take(self.committed)
-            .filter(|&&c| c != Cell::Eof)
-            .count()
+        self.buffer.iter().take(self.committed).filter(|&&c| c != Cell::Eof).count()
     }
 
     /// Takes input for a program: at most one line in canonical mode, else whatever there is.
@@ -162,8 +154,7 @@ impl Ldisc {
 
     /// Processes output of a program.
     pub fn output(&mut self, bytes: &[u8], sink: &mut impl Sink) {
-        self.output
-            .process(&self.termios, bytes, &mut |piece| sink.emit(piece));
+        self.output.process(&self.termios, bytes, &mut |piece| sink.emit(piece));
     }
 
     /// Takes one byte from the line.
@@ -241,10 +232,7 @@ impl Ldisc {
 
     /// VSTART and VSTOP; true if the byte was one of them.
     fn flow_control(&mut self, byte: u8) -> bool {
-        let (start, stop) = (
-            self.termios.is(byte, Cc::Start),
-            self.termios.is(byte, Cc::Stop),
-        );
+        let (start, stop) = (self.termios.is(byte, Cc::Start), self.termios.is(byte, Cc::Stop));
         if start {
             self.stopped = false;
         } else if stop {

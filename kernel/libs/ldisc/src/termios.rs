@@ -169,12 +169,7 @@ impl Termios {
     /// The structure as TCGETS gives it to a program.
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let mut out = [0; Self::SIZE];
-        let words = [
-            self.iflag.bits(),
-            self.oflag.bits(),
-            self.cflag.bits(),
-            self.lflag.bits(),
-        ];
+        let words = [self.iflag.bits(), self.oflag.bits(), self.cflag.bits(), self.lflag.bits()];
         for (to, word) in out.chunks_exact_mut(4).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }

@@ -26,10 +26,7 @@ struct Tty {
 
 impl Tty {
     fn new(change: impl FnOnce(&mut Termios)) -> Self {
-        let mut tty = Tty {
-            ldisc: Ldisc::new(),
-            screen: Screen::default(),
-        };
+        let mut tty = Tty { ldisc: Ldisc::new(), screen: Screen::default() };
         tty.set(change);
         tty
     }
@@ -168,10 +165,7 @@ fn kill_without_echoke_starts_a_new_line() {
 fn signal_characters_flush_echo_and_signal() {
     let mut tty = cooked();
     tty.type_in(b"abc\x03\x1c\x1a");
-    assert_eq!(
-        tty.screen.signals,
-        [Signal::Interrupt, Signal::Quit, Signal::Suspend]
-    );
+    assert_eq!(tty.screen.signals, [Signal::Interrupt, Signal::Quit, Signal::Suspend]);
     assert_eq!(tty.shown(), "abc^C^\\^Z");
     tty.type_in(b"d\r");
     assert_eq!(tty.read().unwrap(), b"d\n");
