@@ -4,6 +4,8 @@
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
+// The kernel of the unit tests starts no PID 1, so that much of what serves user programs is never called.
+#![cfg_attr(feature = "ktest", allow(dead_code))]
 
 extern crate alloc;
 

@@ -16,7 +16,7 @@ use super::{
     credentials::{Cap, CapSet, Credentials, SecureBits},
     exit, group, pid, prctl, record,
     rlimit::{Resource, Rlimit, Rlimits},
-    signal::{self, AltStack, SIGCHLD, SIGUSR1, SaFlags, SigAction, SigHand, SigSet, ThreadSignals},
+    signal::{self, AltStack, SIGCHLD, SaFlags, SigAction, SigHand, SigSet, Signo, ThreadSignals},
     thread::NewThread,
     tree,
     wait::{self, Target},
@@ -27,6 +27,10 @@ use crate::{
     lock_order,
     prelude::*,
 };
+
+/// What the tests need of the user's ABI and the kernel itself does not.
+const SIGUSR1: Signo = 10;
+const SIG_IGN: u64 = 1;
 
 // ---- the stage --------------------------------------------------------------------------------------------------
 
@@ -52,7 +56,7 @@ fn start_init() {
         creds,
         vm: None,
         files: FileTable::new(),
-        fs: fs::initial_context().unwrap(),
+        fs: fs::FsContext::new(fs::root()),
         vfork: None,
     };
     let run = |thread: Arc<Thread>| {
@@ -195,7 +199,7 @@ fn a_zombie_is_a_record_and_no_process() {
 fn children_of_one_that_ignores_sigchld_vanish() {
     as_init(|init| {
         let parent = fork(init, |me| {
-            let ignore = SigAction { handler: signal::SIG_IGN, ..SigAction::default() };
+            let ignore = SigAction { handler: SIG_IGN, ..SigAction::default() };
             signal::set_action(&me.process, SIGCHLD, ignore).unwrap();
             let child = fork(me, |_| 1);
             assert_eq!(wait(me, Target::Pid(child)), Err(ECHILD));

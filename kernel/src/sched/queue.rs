@@ -71,10 +71,7 @@ pub(super) struct CpuQueue {
 impl CpuQueue {
     pub(super) const fn new() -> Self {
         Self {
-            tasks: SpinLock::new(
-                lock_order::RUN_QUEUE,
-                Waiting { heap: BinaryHeap::new(), next_number: 0 },
-            ),
+            tasks: SpinLock::new(lock_order::RUN_QUEUE, Waiting { heap: BinaryHeap::new(), next_number: 0 }),
             waiting: AtomicUsize::new(0),
             first: AtomicU64::new(NONE),
             floor: AtomicU64::new(0),
