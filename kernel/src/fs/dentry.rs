@@ -23,6 +23,9 @@ use crate::{lock_order, prelude::*};
 /// Number of hash buckets, a power of two.
 const BUCKETS: usize = 2048;
 
+/// How many names a directory remembers as absent.
+const MAX_ABSENT: usize = 128;
+
 /// How many dentries the cache holds before unused ones are thrown out.
 const MAX_CACHED: usize = 16 * 1024;
 
@@ -42,13 +45,21 @@ struct Place {
     /// `None` for the root of a file system.
     parent: Option<Arc<Dentry>>,
     name: Box<[u8]>,
+    /// Hashes of the cached names that do not exist in this directory: they go with it.
+    absent: Vec<u32>,
+}
+
+impl Place {
+    fn new(parent: Option<Arc<Dentry>>, name: &[u8]) -> Place {
+        Place { parent, name: Box::from(name), absent: Vec::new() }
+    }
 }
 
 impl Dentry {
     /// The root of a file system.
     pub fn new_root(inode: Arc<dyn Inode>, volatile: bool) -> Arc<Dentry> {
         Arc::new(Dentry {
-            place: SpinLock::new(lock_order::DENTRY, Place { parent: None, name: Box::from(&b"/"[..]) }),
+            place: SpinLock::new(lock_order::DENTRY, Place::new(None, b"/")),
             inode: Some(inode),
             volatile,
             unhashed: AtomicBool::new(false),
@@ -59,7 +70,7 @@ impl Dentry {
     /// A dentry that is in no directory: for a file without a name, which is shown as `name`.
     pub fn new_unnamed(name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
         Arc::new(Dentry {
-            place: SpinLock::new(lock_order::DENTRY, Place { parent: None, name: Box::from(name) }),
+            place: SpinLock::new(lock_order::DENTRY, Place::new(None, name)),
             inode: Some(inode),
             volatile: true,
             unhashed: AtomicBool::new(true),
@@ -138,9 +149,49 @@ impl Dentry {
         }
     }
 
+    /// Enters the cache under a new name.
+    fn move_to(self: &Arc<Self>, parent: Arc<Dentry>, name: Box<[u8]>) {
+        let hash = hash(&parent, &name);
+        let old = {
+            let mut place = self.place.lock();
+            place.name = name;
+            place.parent.replace(parent)
+        };
+        drop(old);
+        self.unhashed.store(false, Relaxed);
+        add(self, hash);
+    }
+
+    fn forget_absent(&self, hash: u32) {
+        let mut place = self.place.lock();
+        if let Some(at) = place.absent.iter().position(|&h| h == hash) {
+            place.absent.swap_remove(at);
+        }
+    }
+
     fn is(&self, parent: &Arc<Dentry>, name: &[u8]) -> bool {
         let place = self.place.lock();
         *place.name == *name && place.parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent))
+    }
+}
+
+impl Drop for Dentry {
+    /// A volatile dentry leaves no trace in the cache.
+    fn drop(&mut self) {
+        if !self.volatile || *self.unhashed.get_mut() {
+            return;
+        }
+        let place = self.place.get_mut();
+        let Some(parent) = &place.parent else { return };
+        let hash = hash(parent, &place.name);
+        let slot = {
+            let mut bucket = bucket(hash).lock();
+            let at = bucket.iter().position(|slot| slot.points_to(self));
+            at.map(|at| bucket.swap_remove(at))
+        };
+        if slot.is_some() {
+            CACHED.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -169,6 +220,12 @@ impl Slot {
             Ref::Strong(d) => core::ptr::eq(&**d, dentry),
             Ref::Weak(d) => core::ptr::eq(d.as_ptr(), dentry),
         }
+    }
+
+    /// A name that does not exist in `parent`.
+    fn is_absent_in(&self, parent: &Arc<Dentry>) -> bool {
+        let Ref::Strong(dentry) = &self.dentry else { return false };
+        dentry.inode.is_none() && dentry.place.lock().parent.as_ref().is_some_and(|p| Arc::ptr_eq(p, parent))
     }
 
     /// Nobody would miss it.
@@ -214,29 +271,58 @@ fn bucket(hash: u32) -> &'static Bucket {
 /// The cached dentry of `name` in `parent`.
 pub fn lookup(parent: &Arc<Dentry>, name: &[u8]) -> Option<Arc<Dentry>> {
     let hash = hash(parent, name);
+    // Dropped with the bucket unlocked, which the drop of a volatile dentry locks.
+    let mut others = Vec::new();
     let bucket = bucket(hash).lock();
-    bucket
-        .iter()
-        .filter(|slot| slot.hash == hash)
-        .find_map(|slot| slot.get().filter(|dentry| dentry.is(parent, name)))
+    for slot in bucket.iter().filter(|slot| slot.hash == hash) {
+        match slot.get() {
+            Some(dentry) if dentry.is(parent, name) => {
+                drop(bucket);
+                return Some(dentry);
+            }
+            Some(dentry) => others.push(dentry),
+            None => {}
+        }
+    }
+    drop(bucket);
+    None
 }
 
-/// Puts a new dentry in the cache, in place of one of the same name. The directory inode's lock is held.
-pub fn insert(parent: &Arc<Dentry>, name: &[u8], inode: Option<Arc<dyn Inode>>) -> Arc<Dentry> {
-    let volatile = parent.volatile;
-    let dentry = Arc::new(Dentry {
-        place: SpinLock::new(
-            lock_order::DENTRY,
-            Place { parent: Some(parent.clone()), name: Box::from(name) },
-        ),
-        inode,
-        volatile,
-        unhashed: AtomicBool::new(false),
-        mounts: AtomicU32::new(0),
-    });
+/// Puts the dentry of a file in the cache, in place of one of the same name. The directory inode's lock is held.
+pub fn insert(parent: &Arc<Dentry>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
+    let dentry = new_child(parent, name, Some(inode));
     remove_name(parent, name);
     add(&dentry, hash(parent, name));
     dentry
+}
+
+/// The dentry of a name that does not exist, remembered unless there are too many of them in the directory. The directory
+/// inode's lock is held.
+pub fn insert_negative(parent: &Arc<Dentry>, name: &[u8]) -> Arc<Dentry> {
+    let dentry = new_child(parent, name, None);
+    let hash = hash(parent, name);
+    let remembered = {
+        let mut place = parent.place.lock();
+        let room = place.absent.len() < MAX_ABSENT;
+        if room {
+            place.absent.push(hash);
+        }
+        room
+    };
+    if remembered {
+        add(&dentry, hash);
+    }
+    dentry
+}
+
+fn new_child(parent: &Arc<Dentry>, name: &[u8], inode: Option<Arc<dyn Inode>>) -> Arc<Dentry> {
+    Arc::new(Dentry {
+        place: SpinLock::new(lock_order::DENTRY, Place::new(Some(parent.clone()), name)),
+        inode,
+        volatile: parent.volatile,
+        unhashed: AtomicBool::new(false),
+        mounts: AtomicU32::new(0),
+    })
 }
 
 fn add(dentry: &Arc<Dentry>, hash: u32) {
@@ -250,10 +336,10 @@ fn add(dentry: &Arc<Dentry>, hash: u32) {
 
 /// Takes a dentry out of the cache: its name no longer leads to it.
 pub fn remove(dentry: &Dentry) {
-    let hash = {
+    let (parent, hash) = {
         let place = dentry.place.lock();
         let Some(parent) = &place.parent else { return };
-        hash(parent, &place.name)
+        (parent.clone(), hash(parent, &place.name))
     };
     let slot = {
         let mut bucket = bucket(hash).lock();
@@ -262,6 +348,9 @@ pub fn remove(dentry: &Dentry) {
     };
     if slot.is_some() {
         CACHED.fetch_sub(1, Relaxed);
+        if dentry.inode.is_none() {
+            parent.forget_absent(hash);
+        }
     }
     dentry.unhashed.store(true, Relaxed);
 }
@@ -272,28 +361,29 @@ fn remove_name(parent: &Arc<Dentry>, name: &[u8]) {
     }
 }
 
-/// A file was removed: its dentry gives way to a negative one.
-pub fn unlink(dentry: &Arc<Dentry>) {
+/// A directory was removed: takes it out of the cache, and with it the names that were looked for in vain in it.
+pub fn remove_directory(dentry: &Arc<Dentry>) {
     remove(dentry);
-    if let (Some(parent), name) = dentry.place() {
-        insert(&parent, &name, None);
+    let absent = core::mem::take(&mut dentry.place.lock().absent);
+    for hash in absent {
+        let slot = {
+            let mut bucket = bucket(hash).lock();
+            let at = bucket.iter().position(|slot| slot.hash == hash && slot.is_absent_in(dentry));
+            at.map(|at| bucket.swap_remove(at))
+        };
+        if slot.is_some() {
+            CACHED.fetch_sub(1, Relaxed);
+        }
     }
 }
 
 /// Moves a dentry to another place; what was cached there is dropped. The locks of both directories are held.
 pub fn rename(dentry: &Arc<Dentry>, new_parent: &Arc<Dentry>, new_name: &[u8]) {
     remove(dentry);
-    remove_name(new_parent, new_name);
-    let old = {
-        let mut place = dentry.place.lock();
-        let new = Place { parent: Some(new_parent.clone()), name: Box::from(new_name) };
-        core::mem::replace(&mut *place, new)
-    };
-    dentry.unhashed.store(false, Relaxed);
-    add(dentry, hash(new_parent, new_name));
-    if let Some(parent) = old.parent {
-        insert(&parent, &old.name, None);
+    if let Some(replaced) = lookup(new_parent, new_name) {
+        remove_directory(&replaced);
     }
+    dentry.move_to(new_parent.clone(), Box::from(new_name));
 }
 
 /// Exchanges the places of two dentries.
@@ -302,13 +392,8 @@ pub fn exchange(a: &Arc<Dentry>, b: &Arc<Dentry>) {
     let (Some(b_parent), b_name) = b.place() else { return };
     remove(a);
     remove(b);
-    for (dentry, parent, name) in [(a, b_parent, b_name), (b, a_parent, a_name)] {
-        let hash = hash(&parent, &name);
-        let old = core::mem::replace(&mut *dentry.place.lock(), Place { parent: Some(parent), name });
-        drop(old);
-        dentry.unhashed.store(false, Relaxed);
-        add(dentry, hash);
-    }
+    a.move_to(b_parent, b_name);
+    b.move_to(a_parent, a_name);
 }
 
 /// Drops unused entries of the next `buckets` buckets.
@@ -329,6 +414,14 @@ fn shrink(buckets: usize) {
             }
         }
         CACHED.fetch_sub(unused.len(), Relaxed);
+        for slot in unused {
+            if let Ref::Strong(dentry) = &slot.dentry
+                && dentry.inode.is_none()
+                && let Some(parent) = dentry.parent()
+            {
+                parent.forget_absent(slot.hash);
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
         DevId, FileType, Inode, InodeBase, NewNode, PERM_MASK, RenameMode, S_ISGID, S_ISUID, S_ISVTX,
         S_IXGRP, same,
     },
-    path::{Last, LastKind, PATH_MAX, Path, Walker, lookup_locked},
+    path::{Last, LastKind, PATH_MAX, Path, Walker, find_locked},
 };
 use crate::{
     lock_order,
@@ -58,7 +58,7 @@ impl<'a> NameOp<'a> {
 
     /// The last component as an entry that exists, with the directory locked by the caller.
     fn existing(&self, name: &[u8]) -> Result<(Arc<Dentry>, Arc<dyn Inode>)> {
-        let dentry = lookup_locked(&self.dir.dentry, self.dir_inode()?, name)?;
+        let dentry = find_locked(&self.dir.dentry, self.dir_inode()?, name)?.ok_or(ENOENT)?;
         let inode = dentry.inode().ok_or(ENOENT)?.clone();
         Ok((dentry, inode))
     }
@@ -76,7 +76,7 @@ impl<'a> NameOp<'a> {
         let name = self.name(EEXIST)?;
         let dir = self.dir_inode()?;
         let _lock = dir.base().lock.lock();
-        if lookup_locked(&self.dir.dentry, dir, name)?.inode().is_some() {
+        if find_locked(&self.dir.dentry, dir, name)?.is_some() {
             return Err(EEXIST);
         }
         if self.last.slash && !is_dir {
@@ -88,7 +88,7 @@ impl<'a> NameOp<'a> {
         }
         access::check_change_dir(&self.dir, self.creds)?;
         let inode = make(dir, name)?;
-        let dentry = dentry::insert(&self.dir.dentry, name, Some(inode));
+        let dentry = dentry::insert(&self.dir.dentry, name, inode);
         Ok(Path { mount: self.dir.mount.clone(), dentry })
     }
 
@@ -174,7 +174,7 @@ impl<'a> NameOp<'a> {
                 return Err(EBUSY);
             }
             dir.unlink(name, &victim)?;
-            dentry::unlink(&dentry);
+            dentry::remove(&dentry);
             (dentry, victim)
         };
         // The file's pages, if this was its last name, are freed with the directory unlocked.
@@ -204,7 +204,7 @@ impl<'a> NameOp<'a> {
         // Nobody adds an entry to it between the check that it is empty and its end.
         let _victim_lock = victim.base().lock.lock_nested();
         dir.rmdir(name, &victim)?;
-        dentry::unlink(&dentry);
+        dentry::remove_directory(&dentry);
         Ok(())
     }
 
@@ -218,32 +218,37 @@ impl<'a> NameOp<'a> {
         self.check_writable_mount()?;
         let locks = DirLocks::take(self.dir_inode()?, to.dir_inode()?);
         let (old, moved) = self.existing(old_name)?;
-        let new = lookup_locked(&to.dir.dentry, to.dir_inode()?, new_name)?;
-        let target = new.inode().cloned();
+        let new = find_locked(&to.dir.dentry, to.dir_inode()?, new_name)?;
+        let target = new.as_ref().and_then(|new| new.inode()).cloned();
         match &target {
             Some(_) if no_replace => return Err(EEXIST),
             None if exchange => return Err(ENOENT),
             _ => {}
         }
-        self.check_rename(to, &old, &new, exchange)?;
+        self.check_rename(to, &old, new.as_ref(), exchange)?;
         if target.as_ref().is_some_and(|target| same(target, &moved)) {
             return Ok(());
         }
         let mode = if exchange { RenameMode::Exchange } else { RenameMode::Replace };
         self.dir_inode()?.rename(old_name, to.dir_inode()?, new_name, mode)?;
-        if exchange {
-            dentry::exchange(&old, &new);
-        } else {
-            dentry::rename(&old, &to.dir.dentry, new_name);
+        match &new {
+            Some(new) if exchange => dentry::exchange(&old, new),
+            _ => dentry::rename(&old, &to.dir.dentry, new_name),
         }
         drop(locks);
         Ok(())
     }
 
     /// What forbids a rename; both directories are locked.
-    fn check_rename(&self, to: &NameOp, old: &Arc<Dentry>, new: &Arc<Dentry>, exchange: bool) -> Result<()> {
+    fn check_rename(
+        &self,
+        to: &NameOp,
+        old: &Arc<Dentry>,
+        new: Option<&Arc<Dentry>>,
+        exchange: bool,
+    ) -> Result<()> {
         let moved = old.inode().ok_or(ENOENT)?.base();
-        let target = new.inode().map(|inode| inode.base());
+        let target = new.and_then(|new| new.inode()).map(|inode| inode.base());
         if !moved.is_dir() && (self.last.slash || !exchange && to.last.slash) {
             return Err(ENOTDIR);
         }
@@ -253,7 +258,7 @@ impl<'a> NameOp<'a> {
         if to.dir.dentry.is_below(old) {
             return Err(EINVAL);
         }
-        if self.dir.dentry.is_below(new) {
+        if new.is_some_and(|new| self.dir.dentry.is_below(new)) {
             return Err(if exchange { EINVAL } else { ENOTEMPTY });
         }
         access::check_delete(&self.dir, moved, self.creds)?;
@@ -276,7 +281,7 @@ impl<'a> NameOp<'a> {
                 access::check(base, self.creds, Access::WRITE)?;
             }
         }
-        if old.is_mount_point() || new.is_mount_point() {
+        if old.is_mount_point() || new.is_some_and(|new| new.is_mount_point()) {
             return Err(EBUSY);
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::{
     inode::{DevId, FileType, Inode, LinkTarget, NewNode},
     mount::MountFlags,
     name_ops,
-    path::{LastKind, Path, Walker, lookup_in, lookup_locked},
+    path::{LastKind, Path, Walker, find_locked, lookup_in},
     pipe,
     regular::{Directory, RegularFile},
 };
@@ -122,8 +122,7 @@ enum Found {
 fn find_or_create(creds: &Credentials, dir: &Path, name: &[u8], how: OpenHow) -> Result<Found> {
     let inode = dir.inode()?;
     let _lock = inode.base().lock.lock();
-    let dentry = lookup_locked(&dir.dentry, inode, name)?;
-    if dentry.inode().is_some() {
+    if let Some(dentry) = find_locked(&dir.dentry, inode, name)? {
         return Ok(Found::Old(dentry));
     }
     if dir.mount.is_read_only() {
@@ -135,7 +134,7 @@ fn find_or_create(creds: &Credentials, dir: &Path, name: &[u8], how: OpenHow) ->
     access::check_change_dir(dir, creds)?;
     let (gid, mode) = access::inherit(inode.base(), creds, FileType::Regular.mode_bits() | how.mode);
     let node = inode.create(name, NewNode { mode, uid: creds.fsuid, gid, rdev: DevId(0) })?;
-    let dentry = dentry::insert(&dir.dentry, name, Some(node));
+    let dentry = dentry::insert(&dir.dentry, name, node);
     Ok(Found::New(Path { mount: dir.mount.clone(), dentry }))
 }
 

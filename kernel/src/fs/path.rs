@@ -313,17 +313,30 @@ pub fn lookup_in(dir: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry>> {
 }
 
 /// As [`lookup_in`], by somebody who holds the directory's lock.
-pub fn lookup_locked(dir: &Arc<Dentry>, inode: &Arc<dyn Inode>, name: &[u8]) -> Result<Arc<Dentry>> {
+fn lookup_locked(dir: &Arc<Dentry>, inode: &Arc<dyn Inode>, name: &[u8]) -> Result<Arc<Dentry>> {
     if let Some(found) = lookup_cached(dir, name) {
         return Ok(found);
+    }
+    match find_locked(dir, inode, name)? {
+        Some(found) => Ok(found),
+        // Nothing new may appear in a directory that was removed, and in a volatile file system nothing at all.
+        None if dir.is_unhashed() || dir.is_volatile() => Err(ENOENT),
+        None => Ok(dentry::insert_negative(dir, name)),
+    }
+}
+
+/// The dentry of an existing `name`, by somebody who holds the directory's lock and may be about to make or remove it:
+/// that it does not exist is not remembered. ENOENT where nothing can come to exist.
+pub fn find_locked(dir: &Arc<Dentry>, inode: &Arc<dyn Inode>, name: &[u8]) -> Result<Option<Arc<Dentry>>> {
+    if let Some(found) = lookup_cached(dir, name) {
+        return Ok(found.inode().is_some().then_some(found));
     }
     if name.len() > NAME_MAX {
         return Err(ENAMETOOLONG);
     }
     match inode.lookup(name) {
-        Ok(found) => Ok(dentry::insert(dir, name, Some(found))),
-        // Nothing new may appear in a directory that was removed, and in a volatile file system nothing at all.
-        Err(ENOENT) if !dir.is_unhashed() && !dir.is_volatile() => Ok(dentry::insert(dir, name, None)),
+        Ok(found) => Ok(Some(dentry::insert(dir, name, found))),
+        Err(ENOENT) if !dir.is_volatile() => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -48,6 +48,20 @@ fn a_name_that_was_absent_is_seen_once_it_is_made() {
 }
 
 #[ktest]
+fn names_looked_for_in_vain_go_with_their_directory() {
+    let tree = Tree::new();
+    let dir = tree.mkdir("/d").unwrap();
+    for n in 0..200 {
+        assert_eq!(error(tree.find(&format!("/d/none{n}"))), Some(ENOENT));
+    }
+    tree.mkdir("/d/none7").unwrap();
+    tree.op("/d/none7").unwrap().rmdir().unwrap();
+    assert!(Arc::strong_count(&dir.dentry) > 100, "they are remembered");
+    tree.op("/d").unwrap().rmdir().unwrap();
+    assert_eq!(Arc::strong_count(&dir.dentry), 1);
+}
+
+#[ktest]
 fn removing_needs_the_right_call() {
     let tree = Tree::new();
     tree.mkdir("/d").unwrap();
