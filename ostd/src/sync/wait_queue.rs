@@ -23,7 +23,8 @@
 //! that was taken off but leaves for another reason (a signal, a time-out) passes the wake-up on with
 //! [`WaitGuard::pass_on`].
 //!
-//! *Locks.* The list lock ([`ranks::WAIT_QUEUE`]) is held while callbacks run and while tasks are unparked.
+//! *Locks.* The list lock ([`ranks::WAIT_QUEUE`]) is held while callbacks run and while tasks are unparked. A callback may
+//! wake further queues; whoever registers such callbacks keeps the chains free of cycles.
 
 use super::{IrqSpinLock, ranks};
 use crate::task::{self, Task};
@@ -38,7 +39,8 @@ use core::{
 /// Something to be told of a wake-up: what poll and epoll put on a queue.
 ///
 /// `wake` runs with the queue's lock held and perhaps in an interrupt handler: it must be short, not sleep, and take
-/// only interrupt-safe locks that come after the wait queue in the lock order.
+/// only interrupt-safe locks that come after the wait queue in the lock order. It may wake another queue, if it sees to it
+/// that no chain of wake-ups leads back to the first.
 pub trait Wake: Send + Sync {
     /// The queue was woken. The entry stays on the queue until its registration is dropped.
     fn wake(&self);
@@ -170,7 +172,8 @@ impl WaitQueue {
     #[inline(never)]
     fn wake_waiters(&self, n: usize) -> usize {
         let mut woken = 0;
-        let mut list = self.list.lock();
+        // Nested: a callback on another queue may have brought us here. Such chains have no cycles (see `Wake`).
+        let mut list = self.list.lock_nested();
         let mut at = self.head.load(Ordering::Relaxed).cast_const();
         while !at.is_null() && woken < n {
             // SAFETY: the entries of the list are alive while the lock is held: they unlink themselves under it first.
