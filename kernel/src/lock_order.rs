@@ -11,6 +11,10 @@ use ostd::sync::LockRank;
 pub const FILE_POS: LockRank = LockRank::new(80, "file offset");
 /// Text of an open file of procfs.
 pub const PROC_TEXT: LockRank = LockRank::new(90, "procfs text");
+/// Joining epolls to epolls.
+pub const EPOLL_NESTING: LockRank = LockRank::new(93, "epoll nesting");
+/// The files of an epoll; polls them while it is held.
+pub const EPOLL: LockRank = LockRank::new(95, "epoll");
 pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
 pub const RENAME: LockRank = LockRank::new(110, "rename");
 pub const INODE: LockRank = LockRank::new(150, "inode");
@@ -29,6 +33,9 @@ pub const THREAD_FILES: LockRank = LockRank::new(248, "thread's fd table");
 pub const FILES: LockRank = LockRank::new(250, "fd table");
 pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
 pub const FILE_LOCKS: LockRank = LockRank::new(270, "file locks");
+pub const FILE_LOCK_WAITS: LockRank = LockRank::new(271, "waits for file locks");
+/// The list of timerfds that follow the wall clock.
+pub const CLOCK_FILES: LockRank = LockRank::new(275, "timerfds by the wall clock");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
@@ -39,6 +46,13 @@ pub const SIGNAL: LockRank = LockRank::new(500, "signal state");
 pub const SIGHAND: LockRank = LockRank::new(510, "signal dispositions");
 pub const PROCESS_MISC: LockRank = LockRank::new(550, "rlimits and names");
 pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
+pub const EVENTFD: LockRank = LockRank::new(610, "eventfd");
+/// Who watches an open file, and an epoll's places on its queues.
+pub const WATCHERS: LockRank = LockRank::new(615, "file's watchers");
+/// Taken in interrupt context, and before the timer heap.
+pub const TIMERFD: LockRank = LockRank::new(620, "timerfd");
+/// Taken in interrupt context, with a wait queue locked.
+pub const EPOLL_READY: LockRank = LockRank::new(645, "epoll's ready files");
 /// Taken with interrupts off: timer callbacks queue here.
 pub const DEFERRED: LockRank = LockRank::new(650, "deferred work");
 /// Taken in interrupt context: bytes of the console.

@@ -7,13 +7,17 @@
 //! Locks: the offset has a sleeping lock of its own ([`FILE_POS`](lock_order::FILE_POS)), held while a seekable file
 //! is read or written through it, so that two threads that share it do not read the same bytes (POSIX 2.9.7).
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use bitflags::bitflags;
 use ostd::sync::Mutex;
 
 use super::{
     dentry::Dentry,
+    event::Watchers,
     file_lock::Owner,
     inode::{DirEntry, Inode},
     io::{ReadBuf, WriteBuf},
@@ -120,6 +124,16 @@ pub trait FileOps: Send + Sync {
         PollEvents::READABLE | PollEvents::WRITABLE
     }
 
+    /// Whether waiting for it makes sense: epoll refuses what is always ready (EPERM).
+    fn can_poll(&self) -> bool {
+        false
+    }
+
+    /// Itself, for syscalls that work on one kind of file only.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
+
     /// Requests that only this kind of file knows.
     fn ioctl(&self, file: &File, request: u32, arg: usize) -> Result<usize> {
         Err(ENOTTY)
@@ -201,6 +215,8 @@ pub struct File {
     pos: Mutex<u64>,
     /// Who gets SIGIO (F_SETOWN): kept for F_GETOWN.
     owner: AtomicU32,
+    /// The epolls that wait for it.
+    pub watchers: Watchers,
 }
 
 impl File {
@@ -225,11 +241,17 @@ impl File {
             counted_writer,
             pos: Mutex::new(lock_order::FILE_POS, 0),
             owner: AtomicU32::new(0),
+            watchers: Watchers::new(),
         }))
     }
 
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
+    }
+
+    /// What is behind it, if it is a file of that kind.
+    pub fn downcast<T: FileOps + 'static>(&self) -> Option<&T> {
+        self.ops.as_any()?.downcast_ref()
     }
 
     pub fn inode(&self) -> &Arc<dyn Inode> {
@@ -403,6 +425,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        self.watchers.file_closes();
         if self.counted_writer {
             self.inode.base().put_write_access();
         }

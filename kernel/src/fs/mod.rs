@@ -7,6 +7,8 @@
 //!   with [`access`] checked on the way, to an [`inode`];
 //! - [`inode`]: what a file is; implemented by [`ramfs`] and [`proc`].
 //!
+//! Files that are made by a syscall of their own have no name: [`event`], all on one inode ([`anon`]).
+//!
 //! [`open`](mod@open) and [`name_ops`] are what syscalls do with paths, [`io`] how data gets to programs, [`poll`] how they wait for it,
 //! [`context`] where their paths start. At boot [`init`] makes the root, [`initramfs`] fills it.
 //!
@@ -16,11 +18,12 @@
 //! while user memory is copied; then spin locks: mounts, dentry cache, dentries, ramfs contents, fd table, cwd and root.
 
 pub mod access;
+pub mod anon;
 pub mod at;
 pub mod caller;
 pub mod context;
 pub mod dentry;
-pub mod eventfd;
+pub mod event;
 pub mod fd_table;
 pub mod file;
 pub mod file_lock;

@@ -323,6 +323,10 @@ impl FileOps for PipeEnd {
         events
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn available(&self, _: &File) -> Result<usize> {
         Ok(self.pipe.ring.lock().len)
     }

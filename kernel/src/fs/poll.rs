@@ -2,15 +2,19 @@
 //!
 //! [`FileOps::poll`](super::file::FileOps::poll) first gives its wait queues to a [`PollTable`], then says what is ready:
 //! in this order, so that a change in between finds the waiter on the queue. The table of a thread that polls puts that
-//! thread on the queues. The queues are counted, so that another kind of table could register a callback with them
-//! ([`WaitQueue::register`]) that outlives the call, as epoll needs.
+//! thread on the queues; another kind of table registers a callback, for waiters that outlive the call (epoll).
 //!
 //! A queue wakes its waiters after each change of readiness; they look again at everything they wait for.
 
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
+
 use bitflags::bitflags;
 use ostd::{
-    sync::{WaitGuard, WaitQueue},
-    task,
+    sync::{WaitGuard, WaitQueue, Wake, WakerRegistration},
+    task::{self, Task},
 };
 
 use super::file::File;
@@ -50,15 +54,71 @@ pub enum PollTable<'a> {
     /// Only asks what is ready now.
     None,
     /// The current thread waits.
-    Thread(Vec<WaitGuard<'a>>),
+    Thread(ThreadTable<'a>),
+    /// A callback waits, until the registrations are dropped, for some of the events.
+    Callback { waker: Arc<dyn Wake>, interest: PollEvents, places: Vec<WakerRegistration> },
+}
+
+/// The places of the current thread on queues.
+#[derive(Default)]
+pub struct ThreadTable<'a> {
+    guards: Vec<WaitGuard<'a>>,
+    /// On queues that are not the file's: they might go before it does.
+    shared: Vec<(Arc<Unpark>, WakerRegistration)>,
+}
+
+/// Wakes a thread that waits by callback.
+struct Unpark {
+    task: Arc<Task>,
+    woken: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(&self) {
+        self.woken.store(true, Release);
+        self.task.unpark();
+    }
+}
+
+impl ThreadTable<'_> {
+    /// Whether one of the queues was woken since it was joined. The unparking alone does not tell: a file that sleeps
+    /// on a lock while it is polled may have used it up.
+    fn was_woken(&self) -> bool {
+        // Acquire pairs with the Release in `wake`.
+        self.guards.iter().any(WaitGuard::was_woken)
+            || self.shared.iter().any(|(unpark, _)| unpark.woken.load(Acquire))
+    }
 }
 
 impl<'a> PollTable<'a> {
     /// Waits on one more queue.
     pub fn add(&mut self, queue: &'a Arc<WaitQueue>) {
+        self.add_for(queue, PollEvents::all());
+    }
+
+    /// Waits on one more queue, which tells only of `events`.
+    pub fn add_for(&mut self, queue: &'a Arc<WaitQueue>, events: PollEvents) {
         match self {
             PollTable::None => {}
-            PollTable::Thread(guards) => guards.push(queue.enqueue()),
+            PollTable::Thread(table) => table.guards.push(queue.enqueue()),
+            PollTable::Callback { waker, interest, places } => {
+                if interest.intersects(events) {
+                    places.push(queue.register(waker.clone()));
+                }
+            }
+        }
+    }
+
+    /// Waits on a queue that does not belong to the file that is polled.
+    pub fn add_shared(&mut self, queue: &Arc<WaitQueue>) {
+        match self {
+            PollTable::None => {}
+            PollTable::Thread(table) => {
+                let task = task::current().to_arc();
+                let unpark = Arc::new(Unpark { task, woken: AtomicBool::new(false) });
+                table.shared.push((unpark.clone(), queue.register(unpark)));
+            }
+            PollTable::Callback { waker, places, .. } => places.push(queue.register(waker.clone())),
         }
     }
 }
@@ -81,7 +141,7 @@ pub fn wait_for(
     let may_wait = deadline != Some(0);
     loop {
         // Once something is ready nobody is going to wait, so no more queues are joined.
-        let mut table = if may_wait { PollTable::Thread(Vec::new()) } else { PollTable::None };
+        let mut table = if may_wait { PollTable::Thread(ThreadTable::default()) } else { PollTable::None };
         let mut ready = 0;
         for (index, (file, mask)) in files.iter().enumerate() {
             let Some(file) = file else { continue };
@@ -97,6 +157,9 @@ pub fn wait_for(
         }
         if signal::signal_pending(&Thread::current()) {
             return Err(EINTR);
+        }
+        if matches!(&table, PollTable::Thread(table) if table.was_woken()) {
+            continue;
         }
         match deadline {
             None => task::park(),

@@ -8,7 +8,6 @@ use crate::{
         File, FileTable, OpenFlags, Path,
         at::{AT_FDCWD, Names, UserPath},
         dentry::Dentry,
-        eventfd,
         file::FileOps,
         open::OpenHow,
         pipe, ramfs, regular,
@@ -134,19 +133,4 @@ pub fn sys_memfd_create(ctx: &mut Context, [name, flags, ..]: Args) -> Result<us
     let ops: Box<dyn FileOps> = Box::new(regular::RegularFile);
     let file = File::new(ops, inode, Some(path), OpenFlags::RDWR | OpenFlags::LARGEFILE)?;
     Ok(ctx.thread.files().install(file, flags & CLOEXEC != 0, 0)? as usize)
-}
-
-pub fn sys_eventfd2(ctx: &mut Context, [count, flags, ..]: Args) -> Result<usize> {
-    const SEMAPHORE: usize = 1;
-    let open_flags = OpenFlags::from_bits_truncate((flags & !SEMAPHORE) as u32);
-    let allowed = OpenFlags::CLOEXEC | OpenFlags::NONBLOCK;
-    if flags & !SEMAPHORE != open_flags.bits() as usize || !allowed.contains(open_flags) {
-        return Err(EINVAL);
-    }
-    let file = eventfd::new(count as u32, flags & SEMAPHORE != 0, open_flags)?;
-    Ok(ctx.thread.files().install(file, open_flags.contains(OpenFlags::CLOEXEC), 0)? as usize)
-}
-
-pub fn sys_eventfd(ctx: &mut Context, [count, ..]: Args) -> Result<usize> {
-    sys_eventfd2(ctx, [count, 0, 0, 0, 0, 0])
 }

@@ -20,7 +20,7 @@ pub(super) fn file(ctx: &Context, fd: usize) -> Result<Arc<File>> {
 }
 
 /// The end of a program's buffer must not lie beyond its half of the address space.
-fn check_range(addr: usize, len: usize) -> Result<()> {
+pub(super) fn check_range(addr: usize, len: usize) -> Result<()> {
     match addr.checked_add(len) {
         Some(end) if end <= ostd::mm::USER_END => Ok(()),
         _ => Err(EFAULT),

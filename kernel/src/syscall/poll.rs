@@ -22,7 +22,7 @@ pod_struct! {
 }
 
 /// A deadline from a relative timeout; 0 stays 0, which means not to wait.
-fn deadline_in(timeout_ns: u64) -> u64 {
+pub(super) fn deadline_in(timeout_ns: u64) -> u64 {
     if timeout_ns == 0 { 0 } else { time::now_ns().saturating_add(timeout_ns) }
 }
 
@@ -90,7 +90,7 @@ impl Timeout {
 }
 
 /// Sets a signal mask for the time of a call. EINVAL for a wrong size.
-fn set_mask(ctx: &Context, mask: usize, size: usize) -> Result<bool> {
+pub(super) fn set_mask(ctx: &Context, mask: usize, size: usize) -> Result<bool> {
     if mask == 0 {
         return Ok(false);
     }

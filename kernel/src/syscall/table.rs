@@ -1,8 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource, sched,
-    signal, stat, system, time, unknown, wait,
+    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource,
+    sched, signal, stat, system, time, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
@@ -160,6 +160,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     202 => futex::sys_futex,
     203 => sched::sys_sched_setaffinity,
     204 => sched::sys_sched_getaffinity,
+    213 => event::sys_epoll_create,
     217 => path::sys_getdents64,
     218 => process::sys_set_tid_address,
     219 => signal::sys_restart_syscall,
@@ -169,6 +170,8 @@ pub static TABLE: [Entry; SIZE] = table! {
     229 => time::sys_clock_getres,
     230 => time::sys_clock_nanosleep,
     231 => process::sys_exit_group,
+    232 => event::sys_epoll_wait,
+    233 => event::sys_epoll_ctl,
     234 => signal::sys_tgkill,
     235 => path::sys_utimes,
     247 => wait::sys_waitid,
@@ -191,9 +194,16 @@ pub static TABLE: [Entry; SIZE] = table! {
     273 => futex::sys_set_robust_list,
     274 => futex::sys_get_robust_list,
     280 => path::sys_utimensat,
-    284 => fd::sys_eventfd,
+    281 => event::sys_epoll_pwait,
+    282 => event::sys_signalfd,
+    283 => event::sys_timerfd_create,
+    284 => event::sys_eventfd,
     285 => file::sys_fallocate,
-    290 => fd::sys_eventfd2,
+    286 => event::sys_timerfd_settime,
+    287 => event::sys_timerfd_gettime,
+    289 => event::sys_signalfd4,
+    290 => event::sys_eventfd2,
+    291 => event::sys_epoll_create1,
     292 => fd::sys_dup3,
     293 => fd::sys_pipe2,
     295 => file::sys_preadv,
@@ -214,5 +224,6 @@ pub static TABLE: [Entry; SIZE] = table! {
     435 => process::sys_clone3,
     436 => fd::sys_close_range,
     439 => path::sys_faccessat2,
+    441 => event::sys_epoll_pwait2,
     452 => path::sys_fchmodat2,
 };

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use ostd::{sync::WaitQueue, time, user::mem};
 
 use crate::{
+    fs::event::timerfd,
     prelude::*,
     process::{Process, Thread, pid, wait_event},
     syscall::Context,
@@ -81,6 +82,7 @@ pub fn realtime_ns() -> u64 {
 pub fn set_realtime_ns(ns: u64) {
     let unshifted = time::boot_epoch_ns() + time::now_ns();
     REALTIME_SHIFT.store(ns.wrapping_sub(unshifted) as i64, Relaxed);
+    timerfd::clock_was_set();
 }
 
 /// A clock that clock_gettime(2) knows.

@@ -304,6 +304,10 @@ impl FileOps for TtyFile {
         events
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn available(&self, _: &File) -> Result<usize> {
         Ok(self.tty.state.lock().ldisc.available())
     }

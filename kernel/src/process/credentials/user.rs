@@ -1,4 +1,4 @@
-//! What is counted per real uid: processes (RLIMIT_NPROC) and queued signals (RLIMIT_SIGPENDING).
+//! What is counted per real uid: processes (RLIMIT_NPROC), queued signals (RLIMIT_SIGPENDING), files watched by epoll.
 //!
 //! Every set of credentials holds the [`User`] of its real uid. A user lives as long as any credentials
 //! name it; the table below only finds it again, so it holds weak references.
@@ -16,6 +16,8 @@ pub struct User {
     processes: AtomicUsize,
     /// Signals queued on behalf of this user (rule 7.8).
     pub sigpending: AtomicUsize,
+    /// Files that this user's epolls watch.
+    pub epoll_watches: AtomicUsize,
 }
 
 static USERS: SpinLock<BTreeMap<u32, Weak<User>>> = SpinLock::new(lock_order::PROCESS_MISC, BTreeMap::new());
@@ -27,7 +29,8 @@ impl User {
         if let Some(user) = users.get(&uid).and_then(Weak::upgrade) {
             return user;
         }
-        let user = Arc::new(User { uid, processes: AtomicUsize::new(0), sigpending: AtomicUsize::new(0) });
+        let zero = || AtomicUsize::new(0);
+        let user = Arc::new(User { uid, processes: zero(), sigpending: zero(), epoll_watches: zero() });
         users.insert(uid, Arc::downgrade(&user));
         user
     }

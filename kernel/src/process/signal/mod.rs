@@ -21,7 +21,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use ostd::sync::{LockRank, SpinLock, SpinLockGuard};
+use ostd::sync::{LockRank, SpinLock, SpinLockGuard, WaitQueue};
 
 use crate::{
     lock_order,
@@ -56,7 +56,7 @@ pub use threads::{
     attach_thread, begin_exec_kill, begin_group_exit, detach_thread, end_exec_kill, exec_reset, fork_sighand,
     group_exit_status, thread_sets, threads,
 };
-pub use timedwait::wait_for;
+pub use timedwait::{take as take_pending, wait_for};
 
 /// Flags of `Thread::work`.
 pub mod work {
@@ -93,6 +93,8 @@ pub(super) struct Group {
     stop: stop::GroupStop,
     /// Default actions do not apply: the init of a pid namespace (rules 7.24, 7.27).
     unkillable: bool,
+    /// Who waits for signals by a signalfd. Made by the first: most processes never have one.
+    signalfd: Option<Arc<WaitQueue>>,
 }
 
 impl ProcessSignals {
@@ -106,6 +108,7 @@ impl ProcessSignals {
             exec_survivor: None,
             stop: stop::GroupStop::default(),
             unkillable,
+            signalfd: None,
         };
         ProcessSignals { group: SpinLock::new(lock_order::SIGNAL, group), thread_count: AtomicU32::new(0) }
     }
@@ -226,6 +229,18 @@ pub fn fatal_signal_pending(thread: &Thread) -> bool {
 pub fn pending_set(thread: &Thread) -> SigSet {
     let group = thread.process.signals.lock();
     (group.shared.set() | thread.signals.pending()) & thread.signals.blocked()
+}
+
+/// Signals that `thread` could take, blocked or not.
+pub fn queued_set(thread: &Thread) -> SigSet {
+    let group = thread.process.signals.lock();
+    group.shared.set() | thread.signals.pending()
+}
+
+/// The queue that is woken whenever a signal is queued in `process`: what a signalfd waits on (rule 7.33).
+pub fn signalfd_queue(process: &Process) -> Arc<WaitQueue> {
+    let mut group = process.signals.lock();
+    group.signalfd.get_or_insert_with(|| Arc::new(WaitQueue::new())).clone()
 }
 
 /// Replaces the mask of the calling thread and returns the old one. Signals that become unblocked are

@@ -137,6 +137,10 @@ impl Group {
         if !queued {
             return Ok(effect);
         }
+        // Blocked or not: a signalfd may want it (rule 7.33).
+        if let Some(pollers) = &self.signalfd {
+            pollers.wake_all();
+        }
         let willing = match target {
             Target::Thread(thread) => self.wants(thread, signo).then(|| thread.clone()),
             Target::Process(_) => self.choose(&first, signo),
