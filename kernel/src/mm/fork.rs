@@ -4,19 +4,35 @@
 //! and shared memory come back by a fault (mostly one that maps the neighbours along), if the child ever needs them: most
 //! children exec.
 
-use core::sync::atomic::{AtomicU8, AtomicUsize};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicU8, AtomicUsize},
+};
 
-use ostd::{mm::AddrSpace, sync::RwLock};
+use ostd::{
+    mm::{AddrSpace, AllocClass, Frame, Mapper, PageFlags},
+    sync::RwLock,
+};
 
-use super::{Layout, Vm, VmFlags, fault::FORK_WINDOW};
+use super::{Layout, OWNED, Vm, VmFlags, fault::FORK_WINDOW, page_floor};
 use crate::{lock_order, prelude::*};
+
+/// What both sides will touch as soon as they run; addresses that mean nothing are ignored. Each saves faults: what must be
+/// copied anyway is copied at once, so that the parent keeps its page and none of the two faults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ForkHints {
+    /// Where they run.
+    pub code: Vaddr,
+    /// Where they write: the stack, and the thread's id.
+    pub writes: [Vaddr; 2],
+}
 
 impl Vm {
     /// A copy for a child process (rule 6.18: locks on memory are not inherited).
     ///
     /// # Errors
     /// ENOMEM; the child's part is given back, the parent has lost nothing but write permissions that come back by faults.
-    pub fn fork(&self) -> Result<Vm> {
+    pub fn fork(&self, hints: ForkHints) -> Result<Arc<Vm>> {
         let parent = self.layout.write();
         let mut layout = parent.clone();
         layout.drop_unforked();
@@ -25,14 +41,15 @@ impl Vm {
         {
             let mut from = self.space.lock();
             let mut to = space.lock_nested();
-            for vma in layout.vmas.iter() {
-                if vma.attr.may_own_pages() && !vma.attr.flags.contains(VmFlags::WIPE_ON_FORK) {
-                    resident += AddrSpace::fork_range(&mut from, &mut to, vma.start..vma.end)?;
-                }
+            for range in parent.ranges_to_copy(hints.code) {
+                resident += AddrSpace::fork_range(&mut from, &mut to, range)?;
+            }
+            for addr in hints.writes {
+                copy_now(&mut from, &mut to, page_floor(addr))?;
             }
         }
         drop(parent);
-        Ok(Vm {
+        Ok(Arc::new(Vm {
             space,
             layout: RwLock::new(lock_order::VM, layout),
             resident: AtomicUsize::new(resident),
@@ -40,11 +57,47 @@ impl Vm {
             window: FORK_WINDOW,
             dumpable: AtomicU8::new(self.dumpable()),
             id: super::next_id(),
-        })
+        }))
     }
 }
 
+/// Gives the child a copy of a page that the two would share until they write to it, and the parent its right to write
+/// back.
+fn copy_now(parent: &mut Mapper, child: &mut Mapper, page: Vaddr) -> Result<()> {
+    if page >= ostd::mm::USER_END {
+        return Ok(());
+    }
+    // The child's references are this mapping's and the parent's; whoever else has the page makes it stay as it is.
+    let Some((flags, 2)) = child.query_refcount(page) else { return Ok(()) };
+    if !flags.contains(OWNED | PageFlags::COW) {
+        return Ok(());
+    }
+    let Some((shared, _)) = child.query(page) else { return Ok(()) };
+    let copy = Frame::copy_of(&shared, AllocClass::User)?;
+    let writable = flags.difference(PageFlags::COW) | PageFlags::WRITE;
+    child.map(page, copy, writable)?;
+    parent.set_flags(page, writable);
+    Ok(())
+}
+
 impl Layout {
+    /// What of the page tables a child gets: private pages, and a window of the code that it will run.
+    fn ranges_to_copy(&self, code: Vaddr) -> impl Iterator<Item = Range<Vaddr>> {
+        let window = code & !(FORK_WINDOW - 1);
+        self.vmas.iter().filter_map(move |vma| {
+            let flags = vma.attr.flags;
+            if flags.intersects(VmFlags::DONT_FORK | VmFlags::WIPE_ON_FORK) {
+                None
+            } else if vma.attr.may_own_pages() {
+                Some(vma.start..vma.end)
+            } else if vma.contains(code) && !flags.contains(VmFlags::SHARED) {
+                Some(window.max(vma.start)..(window + FORK_WINDOW).min(vma.end))
+            } else {
+                None
+            }
+        })
+    }
+
     /// Takes away what a child does not inherit: MADV_DONTFORK ranges and memory locks.
     fn drop_unforked(&mut self) {
         let special = VmFlags::DONT_FORK | VmFlags::LOCKED;

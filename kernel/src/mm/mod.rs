@@ -48,6 +48,7 @@ pub use self::{
     advise::Advice,
     fault::{Access, FaultError, handle_kernel_access},
     file::{FileMapping, read_object, unmap_object},
+    fork::ForkHints,
     map::{MapRequest, Placement},
     object::{MemoryObject, ObjectId, ObjectName, SharedMemory},
     remap::Move,

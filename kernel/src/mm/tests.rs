@@ -122,7 +122,7 @@ fn parent_and_child_do_not_see_each_others_writes() {
     let parent = Vm::new(BASE).unwrap();
     let addr = anonymous(&parent, 2);
     assert!(poke(&parent, addr, 1));
-    let child = parent.fork().unwrap();
+    let child = parent.fork(ForkHints::default()).unwrap();
     assert_eq!(peek(&child, addr), Some(1));
     assert!(poke(&parent, addr, 2) && poke(&child, addr, 3));
     assert!(poke(&child, addr + PAGE, 4));
@@ -136,16 +136,38 @@ fn the_last_owner_of_a_page_goes_on_with_it() {
     let addr = anonymous(&parent, 1);
     assert!(poke(&parent, addr, 1));
     let before = paddr(&parent, addr);
-    let child = parent.fork().unwrap();
+    let child = parent.fork(ForkHints::default()).unwrap();
     assert!(poke(&child, addr, 2));
     assert_ne!(paddr(&child, addr), before);
     assert!(poke(&parent, addr, 3));
     assert_eq!(paddr(&parent, addr), before);
     drop(child);
-    let child = parent.fork().unwrap();
+    let child = parent.fork(ForkHints::default()).unwrap();
     drop(child);
     assert!(poke(&parent, addr, 4));
     assert_eq!(paddr(&parent, addr), before);
+}
+
+#[ktest]
+fn what_both_will_write_is_copied_at_once() {
+    let parent = Vm::new(BASE).unwrap();
+    let addr = anonymous(&parent, 3);
+    assert!(poke(&parent, addr, 1) && poke(&parent, addr + PAGE, 2));
+    let before = paddr(&parent, addr + PAGE);
+    let hints = ForkHints { code: 0, writes: [addr + PAGE + 8, addr + 2 * PAGE] };
+    let child = parent.fork(hints).unwrap();
+    for (vm, page) in [(&*child, addr + PAGE), (&parent, addr + PAGE)] {
+        assert!(vm.space.lock().query_flags(page).unwrap().contains(PageFlags::WRITE));
+    }
+    assert!(!parent.space.lock().query_flags(addr).unwrap().contains(PageFlags::WRITE));
+    assert_eq!(paddr(&parent, addr + PAGE), before);
+    assert!(poke(&child, addr + PAGE, 3));
+    assert_eq!((peek(&parent, addr + PAGE), peek(&child, addr + PAGE)), (Some(2), Some(3)));
+    // A page that a third process shares stays shared.
+    let third = child.fork(ForkHints::default()).unwrap();
+    let fourth = child.fork(hints).unwrap();
+    assert!(poke(&child, addr + PAGE, 4));
+    assert_eq!((peek(&third, addr + PAGE), peek(&fourth, addr + PAGE)), (Some(3), Some(3)));
 }
 
 #[ktest]
@@ -155,7 +177,7 @@ fn shared_memory_stays_shared_over_fork() {
     request.flags |= VmFlags::SHARED | VmFlags::MAP_SHARED;
     let addr = parent.mmap(request, &NONE).unwrap();
     assert!(poke(&parent, addr, 1));
-    let child = parent.fork().unwrap();
+    let child = parent.fork(ForkHints::default()).unwrap();
     assert!(poke(&child, addr, 2) && poke(&child, addr + 2 * PAGE, 3));
     assert_eq!((peek(&parent, addr), peek(&parent, addr + 2 * PAGE)), (Some(2), Some(3)));
     assert_eq!(parent.shared_word(addr + 4).unwrap(), child.shared_word(addr + 4).unwrap());
@@ -169,7 +191,7 @@ fn private_writes_do_not_reach_the_object() {
     assert_eq!(peek(&vm, addr + 2 * PAGE), Some(3));
     assert!(poke(&vm, addr + 2 * PAGE, 77));
     assert_eq!((peek(&vm, addr + 2 * PAGE), pages.byte(2)), (Some(77), 3));
-    let child = vm.fork().unwrap();
+    let child = vm.fork(ForkHints::default()).unwrap();
     assert_eq!((peek(&child, addr + 2 * PAGE), peek(&child, addr)), (Some(77), Some(1)));
     vm.madvise(addr, 3 * PAGE, Advice::DontNeed).unwrap();
     assert_eq!(peek(&vm, addr + 2 * PAGE), Some(3));
@@ -260,7 +282,7 @@ fn write_rights_given_after_a_fork_do_not_join_the_pages_again() {
     let addr = anonymous(&parent, 1);
     assert!(poke(&parent, addr, 1));
     parent.mprotect(addr, PAGE, VmFlags::READ, &NONE).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(ForkHints::default()).unwrap();
     child.mprotect(addr, PAGE, RW, &NONE).unwrap();
     assert!(poke(&child, addr, 2));
     assert_eq!((peek(&parent, addr), peek(&child, addr)), (Some(1), Some(2)));
@@ -379,7 +401,7 @@ fn a_child_does_not_inherit_what_is_marked() {
     parent.madvise(addr, PAGE, Advice::SetFlags(VmFlags::DONT_FORK)).unwrap();
     parent.madvise(addr + PAGE, PAGE, Advice::SetFlags(VmFlags::WIPE_ON_FORK)).unwrap();
     parent.mlock(addr + 2 * PAGE, PAGE, true, false, &NONE).unwrap();
-    let child = parent.fork().unwrap();
+    let child = parent.fork(ForkHints::default()).unwrap();
     let seen: Vec<_> = (0..3).map(|page| peek(&child, addr + page * PAGE)).collect();
     assert_eq!(seen, [None, Some(0), Some(9)]);
     assert_eq!((parent.memory_use().locked, child.memory_use().locked), (PAGE, 0));
@@ -422,8 +444,8 @@ fn counts_agree_with_the_page_tables() {
     }
     vm.munmap(heap + 5 * PAGE, 10 * PAGE).unwrap();
     vm.madvise(data, 4 * PAGE, Advice::DontNeed).unwrap();
-    let child = vm.fork().unwrap();
-    for vm in [&vm, &child] {
+    let child = vm.fork(ForkHints::default()).unwrap();
+    for vm in [&vm, &*child] {
         assert_eq!(vm.rss() * PAGE, vm.memory_use().resident);
     }
     assert!(vm.max_rss() > vm.rss());
@@ -440,7 +462,7 @@ fn no_frame_is_lost() {
             assert!(poke(&vm, data + page * PAGE, 1));
             assert!(poke(&vm, heap + page * 11 * PAGE, 1));
         }
-        let children: Vec<_> = (0..3).map(|_| vm.fork().unwrap()).collect();
+        let children: Vec<_> = (0..3).map(|_| vm.fork(ForkHints::default()).unwrap()).collect();
         for child in &children {
             assert!(poke(child, heap, 2) && poke(child, data, 2));
             child.munmap(heap + 100 * PAGE, 300 * PAGE).unwrap();

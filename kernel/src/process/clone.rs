@@ -32,7 +32,7 @@ use super::{
     thread::{NewThread, TaskThread, VforkDone},
     tree, user_loop,
 };
-use crate::{prelude::*, syscall::Context};
+use crate::{mm::ForkHints, prelude::*, syscall::Context};
 
 bitflags! {
     /// `CLONE_*`. The low byte of legacy clone's flags, the exit signal, is not part of them.
@@ -153,7 +153,8 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
         }
         user_loop::run(thread, user);
     };
-    let child = make(ctx.thread, args, vfork.clone(), body)?;
+    let hints = ForkHints { code: ctx.user.rip(), writes: [ctx.user.rsp(), set_tid.unwrap_or(0)] };
+    let child = make(ctx.thread, args, hints, vfork.clone(), body)?;
     let tid = child.tid();
     if args.flags.contains(CloneFlags::PARENT_SETTID) {
         // A fault is the program's own loss (rule 6.10).
@@ -235,11 +236,12 @@ pub fn check_nproc_at_exec(thread: &Thread) -> Result<()> {
 pub(super) fn make(
     parent: &Arc<Thread>,
     args: &CloneArgs,
+    hints: ForkHints,
     vfork: Option<Arc<VforkDone>>,
     body: impl FnOnce(Arc<Thread>) + Send + 'static,
 ) -> Result<Arc<Thread>> {
     let vm = match parent.try_vm() {
-        Some(vm) => Some(share_or(args, CloneFlags::VM, vm, |vm| Ok(Arc::new(vm.fork()?)))?),
+        Some(vm) => Some(share_or(args, CloneFlags::VM, vm, |vm| vm.fork(hints))?),
         // Processes that the kernel makes for itself have no memory.
         None => None,
     };

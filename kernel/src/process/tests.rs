@@ -25,6 +25,7 @@ use super::{
 use crate::{
     fs::{self, FileTable},
     lock_order,
+    mm::ForkHints,
     prelude::*,
 };
 
@@ -95,7 +96,7 @@ fn spawn(
         let code = body(&thread);
         exit::exit(&thread, code);
     };
-    let child = clone::make(parent, &args, None, run).unwrap();
+    let child = clone::make(parent, &args, ForkHints::default(), None, run).unwrap();
     child.task().unwrap().start();
     child.tid()
 }

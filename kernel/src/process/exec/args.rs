@@ -48,18 +48,17 @@ impl Strings {
         self.lens.push(string.len() as u32 + 1);
     }
 
-    /// Appends the string at the user address `addr`.
+    /// Appends the string at the user address `addr`, by way of `buffer`.
     ///
     /// # Errors
     /// EFAULT; E2BIG when it is too long or all strings together exceed `room` bytes.
-    fn push_user(&mut self, mut addr: Vaddr, room: usize) -> Result<()> {
+    fn push_user(&mut self, mut addr: Vaddr, room: usize, buffer: &mut [u8]) -> Result<()> {
         let start = self.bytes;
-        let mut buffer = [0u8; 256];
         loop {
-            let found = mem::strncpy_from_user(&mut buffer, addr)?;
+            let found = mem::strncpy_from_user(buffer, addr)?;
             match found {
                 Some(len) => self.push_bytes(&buffer[..=len]),
-                None => self.push_bytes(&buffer),
+                None => self.push_bytes(buffer),
             }
             if self.bytes - start > MAX_STRING || self.bytes > room {
                 return Err(E2BIG);
@@ -123,13 +122,17 @@ impl Args {
             return Err(ENOMEM);
         }
         let mut args = Args::default();
+        args.argv.lens.reserve(argv.len());
+        args.envp.lens.reserve(envp.len());
+        // Where strings pass through: their length is not known, and user memory is no slice.
+        let mut buffer = [0u8; 256];
         for addr in envp {
-            args.envp.push_user(addr, room)?;
+            args.envp.push_user(addr, room, &mut buffer)?;
             check_memory(&args.envp)?;
         }
         let room = room - args.envp.bytes;
         for &addr in &argv {
-            args.argv.push_user(addr, room)?;
+            args.argv.push_user(addr, room, &mut buffer)?;
             check_memory(&args.argv)?;
         }
         if argv.is_empty() {
@@ -200,10 +203,10 @@ fn check_memory(strings: &Strings) -> Result<()> {
 
 /// Reads a NULL-terminated list of pointers; a NULL list is empty. More than can be allowed is E2BIG at once.
 fn read_pointers(list: Vaddr, limit: usize) -> Result<Vec<Vaddr>> {
-    let mut pointers = Vec::new();
     if list == 0 {
-        return Ok(pointers);
+        return Ok(Vec::new());
     }
+    let mut pointers = Vec::with_capacity(8);
     loop {
         let at = list.wrapping_add(pointers.len() * size_of::<Vaddr>());
         match mem::read::<Vaddr>(at)? {

@@ -6,7 +6,7 @@ use super::{
     args::Args,
     load::{self, Base},
     open::{self, Opened},
-    stack::{self, AuxInfo},
+    stack::{self, AuxInfo, Random},
 };
 use crate::{
     fs::open::ExecFile,
@@ -143,11 +143,9 @@ pub fn build_vm(
         return Err(ENOMEM);
     }
     let exec_stack = image.exec_stack;
-    let mut random = [0u8; 8];
-    ostd::random::fill(&mut random);
-    let random = u64::from_le_bytes(random) as usize;
-    let vm = Vm::new(mmap_base(limits, random))?;
-    let shift = (random >> 32 & 0xff_ffff) * PAGE_SIZE;
+    let random = Random::new();
+    let vm = Arc::new(Vm::new(mmap_base(limits, random.jitter()))?);
+    let shift = ((random.jitter() >> 32) & 0xff_ffff) * PAGE_SIZE;
     let program = load::map_image(&vm, &parts.object, image, Base::Program { shift }, limits)?;
     let mut entry = program.entry();
     let mut doomed = program.doomed;
@@ -163,7 +161,7 @@ pub fn build_vm(
         doomed |= loaded.doomed;
     }
     let aux = AuxInfo { program: &program, interpreter_base, creds, secure };
-    let stack = stack::build(&vm, args, path, &aux, exec_stack, limits)?;
+    let stack = stack::build(&vm, args, path, &aux, exec_stack, &random, limits)?;
     let (start_code, end_code) = program.extent(|segment| segment.exec);
     let (start_data, end_data) = program.extent(|segment| segment.write);
     let ranges = ProgramRanges {
@@ -178,7 +176,7 @@ pub fn build_vm(
         env_end: stack.env_end,
     };
     vm.set_program(program.end(), ranges, stack.auxv, parts.exe);
-    Ok(Built { vm: Arc::new(vm), entry, sp: stack.sp, doomed })
+    Ok(Built { vm, entry, sp: stack.sp, doomed })
 }
 
 /// The top of the mmap area: below the room that the stack may take, and somewhere within the same page directory.

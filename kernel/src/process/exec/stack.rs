@@ -64,6 +64,27 @@ pub struct AuxInfo<'a> {
     pub secure: bool,
 }
 
+/// What chance decides about a program, asked for at once.
+pub struct Random([u8; 24]);
+
+impl Random {
+    pub fn new() -> Random {
+        let mut bytes = [0u8; 24];
+        ostd::random::fill(&mut bytes);
+        Random(bytes)
+    }
+
+    /// For the program itself (AT_RANDOM).
+    fn for_program(&self) -> &[u8] {
+        &self.0[..16]
+    }
+
+    /// Where its parts go: 64 bits, of which each part has its own.
+    pub fn jitter(&self) -> usize {
+        usize::from_le_bytes(core::array::from_fn(|i| self.0[16 + i]))
+    }
+}
+
 /// Where things ended up.
 pub struct StackLayout {
     pub sp: Vaddr,
@@ -132,29 +153,28 @@ pub fn build(
     path: &[u8],
     aux: &AuxInfo,
     exec_stack: bool,
+    random: &Random,
     limits: &MemoryLimits,
 ) -> Result<StackLayout> {
-    let mut random = [0u8; 20];
-    ostd::random::fill(&mut random);
-    let jitter = u32::from_le_bytes([random[16], random[17], random[18], random[19]]) as usize;
+    let jitter = random.jitter();
     // Within the topmost 512 KiB: the stack's page table stays one.
-    let top = STACK_TOP - (jitter & 0x7f) * PAGE_SIZE;
+    let top = STACK_TOP - (jitter >> 16 & 0x7f) * PAGE_SIZE;
     let execfn = top - 8 - (path.len() + 1);
     let env_end = execfn;
     let env_start = env_end - args.envp.bytes();
     let arg_start = env_start - args.arg_bytes();
     let platform = arg_start - PLATFORM.len();
     let random_addr = (platform - 16) & !15;
-    let auxv = auxiliary_vector(aux, platform, random_addr, execfn);
+    let (auxv, auxv_len) = auxiliary_vector(aux, platform, random_addr, execfn);
     let pointers = 1 + args.argc() + 1 + args.envp.len() + 1;
-    let words = pointers + auxv.len();
-    let sp = (random_addr - words * size_of::<usize>() - (jitter >> 16 & 0x1f) * 16) & !15;
+    let words = pointers + auxv_len;
+    let sp = (random_addr - words * size_of::<usize>() - (jitter >> 24 & 0x1f) * 16) & !15;
     if top - sp > limits.stack {
         return Err(E2BIG);
     }
 
     let mut pages = Pages::new(sp, top)?;
-    pages.write(random_addr, &random[..16]);
+    pages.write(random_addr, random.for_program());
     pages.write(platform, PLATFORM);
     pages.write(execfn, path);
     let mut at = arg_start;
@@ -162,13 +182,11 @@ pub fn build(
         pages.write(at, piece);
         at += piece.len();
     }
-    write_pointers(&mut pages, sp, args, arg_start, env_start, &auxv);
+    write_pointers(&mut pages, sp, args, arg_start, env_start, &auxv[..auxv_len]);
 
     let low = page_floor(sp).saturating_sub(HEADROOM.min(limits.stack.saturating_sub(top - sp)));
     vm.map_stack(page_floor(low), top, exec_stack, pages.start, pages.frames, limits)?;
-    let mut saved = auxv;
-    saved.resize(AUXV_WORDS.max(saved.len()), 0);
-    Ok(StackLayout { sp, arg_start, env_start, env_end, auxv: saved.into() })
+    Ok(StackLayout { sp, arg_start, env_start, env_end, auxv: Arc::new(auxv) })
 }
 
 fn write_pointers(
@@ -206,7 +224,12 @@ fn hwcap() -> u32 {
     *HWCAP.call_once(|| core::arch::x86_64::__cpuid(1).edx)
 }
 
-fn auxiliary_vector(aux: &AuxInfo, platform: Vaddr, random: Vaddr, execfn: Vaddr) -> Vec<u64> {
+fn auxiliary_vector(
+    aux: &AuxInfo,
+    platform: Vaddr,
+    random: Vaddr,
+    execfn: Vaddr,
+) -> ([u64; AUXV_WORDS], usize) {
     let program = aux.program;
     let table = program.image.table_vaddr.map_or(0, |addr| program.bias.wrapping_add(addr as usize));
     let creds = aux.creds;
@@ -234,7 +257,9 @@ fn auxiliary_vector(aux: &AuxInfo, platform: Vaddr, random: Vaddr, execfn: Vaddr
         (at::RSEQ_ALIGN, 32),
         (at::NULL, 0),
     ];
-    let mut words = Vec::with_capacity(AUXV_WORDS);
-    words.extend(pairs.iter().flat_map(|&(key, value)| [key, value]));
-    words
+    let mut words = [0; AUXV_WORDS];
+    for (slot, (key, value)) in words.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+        *slot = [key, value];
+    }
+    (words, 2 * pairs.len())
 }
