@@ -21,7 +21,9 @@ mod sched;
 mod syscall;
 mod time;
 
-use ostd::{cpu, task, user};
+#[cfg(not(feature = "ktest"))]
+use ostd::task;
+use ostd::{cpu, user};
 
 use crate::prelude::*;
 

@@ -35,6 +35,7 @@ pub struct MapRequest {
 
 impl MapRequest {
     /// A private anonymous mapping.
+    #[cfg(feature = "ktest")]
     pub fn anonymous(placement: Placement, len: usize, access: VmFlags) -> MapRequest {
         MapRequest { placement, len, flags: access | VmFlags::MAY_ACCESS, object: None, populate: false }
     }

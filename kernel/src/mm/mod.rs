@@ -52,7 +52,6 @@ pub use self::{
     map::{MapRequest, Placement},
     object::{MemoryObject, ObjectId, ObjectName, SharedMemory},
     remap::Move,
-    report::MemoryUse,
     vma::{Backing, VmFlags, Vma, VmaAttr},
 };
 use crate::{
@@ -95,7 +94,8 @@ pub struct MemoryLimits {
 }
 
 impl MemoryLimits {
-    /// No limit: for the kernel's own mappings.
+    /// No limit.
+    #[cfg(feature = "ktest")]
     pub const NONE: MemoryLimits = MemoryLimits {
         address_space: usize::MAX,
         data: usize::MAX,

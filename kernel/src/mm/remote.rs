@@ -14,6 +14,7 @@ impl Vm {
     }
 
     /// Copies `bytes` to `addr` and on, as the program itself could; returns how many bytes could be written.
+    #[cfg(feature = "ktest")]
     pub fn write_remote(&self, addr: Vaddr, bytes: &[u8]) -> usize {
         self.for_pages(addr, bytes.len(), Access::Write, |frame, offset, done| {
             frame.write(offset, &bytes[done])

@@ -62,11 +62,6 @@ impl Vm {
         self.layout.read().auxv.clone()
     }
 
-    /// Calls `f` for each vma, lowest first.
-    pub fn for_each_vma(&self, mut f: impl FnMut(&Vma)) {
-        self.layout.read().vmas.iter().for_each(&mut f);
-    }
-
     /// The lines of `/proc/pid/maps`.
     pub fn maps(&self) -> Vec<u8> {
         let layout = self.layout.read();

@@ -388,7 +388,7 @@ fn placement_follows_hints_and_fixed_addresses() {
     assert_eq!(map(Placement::Fixed(0x5000_1000)), Ok(0x5000_1000));
     assert_eq!(peek(&vm, 0x5000_1000), Some(0));
     let low = map(Placement::Low(0)).unwrap();
-    assert!(low >= 1 << 30 && low < 1 << 31);
+    assert!((1 << 30..1 << 31).contains(&low));
 }
 
 #[ktest]

@@ -59,7 +59,8 @@ pub fn init() {
     task::register_scheduler(&FAIR);
 }
 
-/// How many tasks wait for a CPU or run, for the load average.
+/// How many tasks wait for a CPU or run.
+#[cfg(feature = "ktest")]
 pub fn runnable() -> usize {
     cpu::all().map(|cpu| FAIR.queues.on(cpu).waiting() + usize::from(!cpu::is_idle(cpu))).sum()
 }

@@ -112,7 +112,7 @@ impl Args {
     /// # Errors
     /// EFAULT; E2BIG by the limits of rule 10.6.
     pub fn from_user(argv: Vaddr, envp: Vaddr, stack_limit: usize, path_len: usize) -> Result<Args> {
-        let limit = (stack_limit / 4).min(MAX_TOTAL).max(MIN_TOTAL);
+        let limit = (stack_limit / 4).clamp(MIN_TOTAL, MAX_TOTAL);
         let argv = read_pointers(argv, limit)?;
         let envp = read_pointers(envp, limit)?;
         let pointers = (argv.len().max(1) + envp.len()) * size_of::<usize>();
