@@ -344,34 +344,31 @@ impl WaitGuard<'_> {
         !self.node().linked.load(Ordering::Acquire)
     }
 
-    /// Sleeps until the queue is woken or the task is unparked for another reason, and takes its place on the queue
-    /// again. Look at the condition between [`enqueue`](WaitQueue::enqueue) and this, and after this.
+    /// Sleeps until the queue is woken or the task is unparked for another reason. If a wake-up has taken the entry off
+    /// the queue, it is put back instead and the function returns at once. Look at the condition before and after this.
     #[inline]
     pub fn sleep(&self) {
-        // The condition may have slept itself (on a mutex, say) and so have used up the token of our wake-up: then the
-        // entry tells that there was one.
-        if !self.was_woken() {
+        if !self.rearmed() {
             task::park();
         }
-        self.rearm();
     }
 
-    /// As [`sleep`](Self::sleep), until the time `deadline_ns` at most. Returns whether that time has come without a
-    /// wake-up.
+    /// As [`sleep`](Self::sleep), until the time `deadline_ns` at most. Returns whether that time has come.
     #[inline]
     pub fn sleep_until(&self, deadline_ns: u64) -> bool {
-        let timed_out = !self.was_woken() && task::park_until(deadline_ns);
-        if !timed_out {
-            self.rearm();
-        }
-        timed_out
+        !self.rearmed() && task::park_until(deadline_ns)
     }
 
+    /// Puts the entry back on the queue if a wake-up took it off. That is not done right after the wake-up, because the
+    /// condition holds then as a rule and the entry is not needed any more; and it is what tells of a wake-up whose token
+    /// was used up meanwhile, by a condition that slept itself (on a mutex, say).
     #[inline]
-    fn rearm(&self) {
-        if self.was_woken() {
+    fn rearmed(&self) -> bool {
+        let woken = self.was_woken();
+        if woken {
             self.queue.link(self.node());
         }
+        woken
     }
 
     /// Gives up waiting for another reason than the condition: if a wake-up had already been spent on this waiter, the
