@@ -32,7 +32,7 @@ use ostd::power;
 use proctree::Fate;
 
 use super::{
-    ExitRecord, Process, Thread, pid, record,
+    ExitRecord, Process, Thread, Usage, pid, record,
     signal::{self, Signo},
     thread::WORK_EXITED,
     tree::{self, Effects},
@@ -77,7 +77,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
     if is_last {
         release_terminal(&thread.process);
     }
-    leave_tree(thread, status);
+    leave_tree(thread, status, is_last);
     thread.work.fetch_or(WORK_EXITED, Relaxed);
 }
 
@@ -139,7 +139,7 @@ fn release_terminal(process: &Arc<Process>) {
 }
 
 /// Step 7.
-fn leave_tree(thread: &Arc<Thread>, status: i32) {
+fn leave_tree(thread: &Arc<Thread>, status: i32, is_last: bool) {
     let process = &thread.process;
     let was_leader = thread.is_leader();
     process.dead_threads.lock().add(&usage::of_thread(thread));
@@ -148,13 +148,19 @@ fn leave_tree(thread: &Arc<Thread>, status: i32) {
         false => pid::thread(process.ns(), process.pid()),
     };
     let leader = leader.as_deref().unwrap_or(thread);
+    // Made before the lock is taken, by the thread that is likely to need it: the last to begin is mostly the last to end.
+    let prepared = is_last.then(|| blank_record(process, leader));
 
     let mut effects = Effects::of_exit(thread);
     let mut table = tree::lock();
     // A leader stays behind its number while its group lives; any other thread's number goes with it.
     let behind_tid = (!was_leader).then(|| pid::set_thread(process.ns(), thread.tid(), None));
-    let make_record = |process: &Arc<Process>| make_record(process, leader, status);
-    let exited = table.exit(thread.id(), make_record, &mut effects);
+    let record = |process: &Arc<Process>| {
+        let mut record = prepared.unwrap_or_else(|| blank_record(process, leader));
+        close_record(&mut record, process, status);
+        record
+    };
+    let exited = table.exit(thread.id(), record, &mut effects);
     let behind_pid = match &exited {
         Some(exited) if !matches!(exited.fate, Fate::Lives) => {
             pid::set_thread(process.ns(), process.pid(), None)
@@ -179,21 +185,26 @@ fn leave_tree(thread: &Arc<Thread>, status: i32) {
     }
 }
 
-/// All that stays of the process. Called with the table locked.
-fn make_record(process: &Process, leader: &Thread, status: i32) -> ExitRecord {
-    let own = *process.dead_threads.lock();
-    let mut usage = own;
-    usage.add(&process.waited_children.lock());
-    ExitRecord {
-        status: signal::group_exit_status(process).unwrap_or(status),
+/// All that stays of the process, but for its status and its sums.
+fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
+    Box::new(ExitRecord {
+        status: 0,
         creds: leader.creds(),
         rlimits: process.rlimits(),
         comm: leader.comm(),
         nice: leader.nice.load(Relaxed),
         start_ns: process.start_ns,
-        own_ns: [own.user_ns, own.system_ns],
-        usage,
-    }
+        own_ns: [0; 2],
+        usage: Usage::default(),
+    })
+}
+
+/// Fills in what only the last thread to leave knows. Called with the table locked.
+fn close_record(record: &mut ExitRecord, process: &Process, status: i32) {
+    record.status = signal::group_exit_status(process).unwrap_or(status);
+    record.usage = *process.dead_threads.lock();
+    record.own_ns = [record.usage.user_ns, record.usage.system_ns];
+    record.usage.add(&process.waited_children.lock());
 }
 
 /// PID 1 is the ancestor of everybody: with its end the machine has nothing left to do (rule 2.19).

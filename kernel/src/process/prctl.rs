@@ -134,7 +134,7 @@ fn put<T: mem::Pod>(addr: usize, value: &T) -> Result<usize> {
 
 /// Never fails, needs no privilege. The table spreads it over the descendants, so that the flag is effective for those
 /// that exist already (rule 1.9).
-fn set_child_subreaper(thread: &Thread, on: bool) -> Result<usize> {
+pub fn set_child_subreaper(thread: &Thread, on: bool) -> Result<usize> {
     tree::lock().set_child_subreaper(thread.process.id(), on);
     Ok(0)
 }

@@ -47,7 +47,7 @@ impl ExitRecord {
     }
 
     /// The process is reaped: gives up what it still held.
-    pub(super) fn release(self) {
+    pub(super) fn release(&self) {
         uncharge(&self.creds);
     }
 }

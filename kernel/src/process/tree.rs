@@ -31,7 +31,7 @@ pub struct Foster;
 impl Kernel for Foster {
     type Process = Arc<Process>;
     type Thread = Arc<Thread>;
-    type Record = ExitRecord;
+    type Record = Box<ExitRecord>;
 }
 
 pub type Table = proctree::Table<Foster>;
@@ -91,6 +91,8 @@ pub struct Effects {
     sender: Option<Arc<Credentials>>,
     /// A thread that was found behind a freed number. Its memory is freed with `Effects`, after the lock was released.
     freed: Option<Arc<Thread>>,
+    /// Whether a parent throws SIGCHLD away.
+    unwanted: Option<(ProcId, bool)>,
 }
 
 impl Effects {
@@ -101,7 +103,21 @@ impl Effects {
 
     /// For the exit of `thread`.
     pub fn of_exit(thread: &Thread) -> Effects {
-        Effects { sender: Some(thread.creds()), freed: None }
+        Effects { sender: Some(thread.creds()), ..Effects::default() }
+    }
+}
+
+impl Effects {
+    /// Whether a parent throws SIGCHLD away. Whoever adopts a thousand zombies in one operation is asked once.
+    fn is_unwanted_by(&mut self, parent: &Parent<'_, Foster>) -> bool {
+        match self.unwanted {
+            Some((id, unwanted)) if id == parent.id => unwanted,
+            _ => {
+                let unwanted = signal::is_unwanted(parent.process, parent.thread, SIGCHLD);
+                self.unwanted = Some((parent.id, unwanted));
+                unwanted
+            }
+        }
     }
 }
 
@@ -124,6 +140,9 @@ impl Sink<Foster> for Effects {
     }
 
     fn child_signal(&mut self, to: &Parent<'_, Foster>, signal: u8, child: &Child<'_, Foster>) -> Effect {
+        if signal == SIGCHLD && self.is_unwanted_by(to) {
+            return Effect::None;
+        }
         match child_info(to.process, signal, child) {
             Some(info) => send_process_in_sink(to.process, to.thread, info),
             None => Effect::None,

@@ -9,7 +9,7 @@ use ostd::user::mem;
 use proctree::{Body, Class, Found, PidId, ProcId, WaitFor, Who};
 
 use super::{
-    Process, Thread, Usage, pid,
+    ExitRecord, Process, Thread, Usage, pid,
     signal::{CLD_CONTINUED, CLD_STOPPED, SIGCONT, SigInfo},
     tree::{self, Effects, Table},
     usage, wait_event,
@@ -33,11 +33,24 @@ pub struct Report {
     pub uid: u32,
     /// The raw wait status (rule 3.1).
     pub status: i32,
-    /// What the child and its waited-for descendants used.
-    pub usage: Usage,
+    used: Used,
+}
+
+/// What the child and its waited-for descendants used: in the record of a dead one.
+enum Used {
+    Dead(Box<ExitRecord>),
+    Live(Box<Usage>),
 }
 
 impl Report {
+    /// What the child and its waited-for descendants used.
+    pub fn usage(&self) -> &Usage {
+        match &self.used {
+            Used::Dead(record) => &record.usage,
+            Used::Live(usage) => usage,
+        }
+    }
+
     /// `si_code` and `si_status` of waitid(2).
     pub fn child_code(&self) -> (i32, i32) {
         match self.status {
@@ -133,11 +146,10 @@ fn look(thread: &Thread, what: &WaitFor, keep: bool) -> Result<Option<Report>> {
 }
 
 /// The reaped child's usage becomes its parent's (rules 4.20, 4.21), and its charges end.
-fn account(process: &Process, nr: u32, record: super::ExitRecord) -> Report {
-    let report = Report { pid: nr, uid: record.creds.uid, status: record.status, usage: record.usage };
+fn account(process: &Process, nr: u32, record: Box<ExitRecord>) -> Report {
     process.waited_children.lock().add(&record.usage);
     record.release();
-    report
+    Report { pid: nr, uid: record.creds.uid, status: record.status, used: Used::Dead(record) }
 }
 
 fn number(table: &Table, child: ProcId) -> u32 {
@@ -151,7 +163,7 @@ fn report_zombie(table: &Table, child: ProcId) -> Option<Report> {
             pid: number(table, child),
             uid: record.creds.uid,
             status: record.status,
-            usage: record.usage,
+            used: Used::Live(Box::new(record.usage)),
         }),
         Body::Live(_) => None,
     }
@@ -163,7 +175,7 @@ fn report_live(table: &Table, child: ProcId, status: i32) -> Option<Report> {
             pid: number(table, child),
             uid: process.creds().uid,
             status,
-            usage: usage::of_process(process),
+            used: Used::Live(Box::new(usage::of_process(process))),
         }),
         // Only a zombie leader's group could be both; the table reports its death first.
         Body::Zombie(_) => None,
@@ -176,7 +188,7 @@ pub fn write_wait4(report: &Report, status: usize, rusage: usize) -> Result<()> 
         mem::write(status, &report.status)?;
     }
     if rusage != 0 {
-        mem::write(rusage, &report.usage.to_abi())?;
+        mem::write(rusage, &report.usage().to_abi())?;
     }
     Ok(())
 }

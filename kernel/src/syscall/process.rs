@@ -163,11 +163,12 @@ pub fn sys_set_tid_address(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 pub fn sys_prctl(ctx: &mut Context, args: Args) -> Result<usize> {
-    // The one that is asked often goes the short way.
-    if args[0] as i32 == prctl::option::GET_CHILD_SUBREAPER {
-        return prctl::get_child_subreaper(ctx.thread, args[1]);
+    // Those that are used often go the short way.
+    match args[0] as i32 {
+        prctl::option::GET_CHILD_SUBREAPER => prctl::get_child_subreaper(ctx.thread, args[1]),
+        prctl::option::SET_CHILD_SUBREAPER => prctl::set_child_subreaper(ctx.thread, args[1] != 0),
+        _ => prctl::prctl(ctx, args),
     }
-    prctl::prctl(ctx, args)
 }
 
 /// unshare(2): of what can be unshared without namespaces (rule 6.25).

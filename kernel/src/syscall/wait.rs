@@ -50,7 +50,7 @@ pub fn sys_waitid(ctx: &mut Context, args: Args) -> Result<usize> {
     if let Some(report) = report
         && rusage != 0
     {
-        mem::write(rusage, &report.usage.to_abi())?;
+        mem::write(rusage, &report.usage().to_abi())?;
     }
     // Whatever happened, the caller finds the six fields written (rules 4.16, 4.17). A restart is not an end yet, but
     // Linux writes then as well.

@@ -49,7 +49,9 @@ pub use deliver::handle_work;
 pub use frame::sigreturn;
 pub use info::*;
 pub use queue::{Pending, valid_signo};
-pub use send::{force, queue, send_process, send_process_in_sink, send_process_in_table, send_thread};
+pub use send::{
+    force, is_unwanted, queue, send_process, send_process_in_sink, send_process_in_table, send_thread,
+};
 pub use set::*;
 pub use stop::Notice;
 pub use threads::{

@@ -98,6 +98,16 @@ fn tell(effect: Effect, table: &mut tree::Table, process: &Process) {
     }
 }
 
+/// Whether `process` would throw `signo` away at this moment, if it is sent by a child: then there is no need to send it.
+/// `prefer` is asked first.
+pub fn is_unwanted(process: &Process, prefer: Option<&Arc<Thread>>, signo: Signo) -> bool {
+    let group = process.signals.lock();
+    match prefer.filter(|thread| !thread.signals.is_exiting()).or_else(|| group.threads.first()) {
+        Some(thread) => group.drops(thread, signo, false),
+        None => true,
+    }
+}
+
 impl Group {
     fn send(&mut self, target: Target, info: SigInfo) -> Effect {
         self.try_send(target, info).unwrap_or(Effect::None)
@@ -126,6 +136,14 @@ impl Group {
             Target::Process(_) => self.threads[0].clone(),
         };
         if self.drops(&first, signo, info.is_forced_on_init()) {
+            return Ok(effect);
+        }
+        // One is enough, and the first one's information is kept (rules 5.5, 7.8).
+        let queue = match target {
+            Target::Process(_) => self.shared.set(),
+            Target::Thread(thread) => thread.signals.pending(),
+        };
+        if signo < SIGRTMIN && queue.contains(signo) {
             return Ok(effect);
         }
         let user = first.creds().user.clone();
