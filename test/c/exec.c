@@ -418,6 +418,96 @@ CASE(execveat)
 	}
 }
 
+HELPER(fd_script)
+{
+	/* the script's name as the interpreter sees it */
+	return argc > 1 && !strncmp(argv[1], getenv("WANT"), strlen(getenv("WANT"))) ? 0 : 10 + argc;
+}
+
+static int run_script_fd(int fd, const char *path, int flags, const char *want)
+{
+	sh->v[10] = 0;
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		char w[64];
+		char *const argv[] = { "x", NULL }, *const env[] = { w, NULL };
+		snprintf(w, sizeof w, "WANT=%s", want);
+		syscall(SYS_execveat, (long)fd, path, argv, env, (long)flags);
+		sh->v[10] = -errno;
+		_exit(111);
+	}
+	int st = reap(pid);
+	return sh->v[10] ? (int)sh->v[10] : st;
+}
+
+CASE(script_by_fd)
+{
+	script("fds", "#!%s %s\n", self_path, "@fd_script");
+	int fd = MUST(open(tmp_path("fds"), O_RDONLY)), ce = MUST(open(tmp_path("fds"), O_RDONLY | O_CLOEXEC)),
+	    d = MUST(open(tmp_path(""), O_RDONLY | O_DIRECTORY));
+	char want[32];
+	snprintf(want, sizeof want, "/dev/fd/%d", fd);
+	CHECK_EQ(run_script_fd(fd, "", AT_EMPTY_PATH, want), 0, "[10.5] a script by descriptor: its name is /dev/fd/N");
+	snprintf(want, sizeof want, "/dev/fd/%d/fds", d);
+	CHECK_EQ(run_script_fd(d, "fds", 0, want), 0, "[10.5] relative to a directory: /dev/fd/N/path");
+	CHECK_EQ(run_script_fd(ce, "", AT_EMPTY_PATH, "x"), -ENOENT, "[10.5] ENOENT if the descriptor is close-on-exec");
+}
+
+/* ---- limits and flags ---- */
+
+HELPER(fork_and_move)
+{
+	/* has exec'ed: its own child has not, so it may be moved to another group */
+	pid_t pid = fork();
+	if (pid == 0)
+		for (;;)
+			pause();
+	int r = setpgid(pid, pid) ? errno : 0;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return r;
+}
+
+CASE(exec_flag)
+{
+	char *argv[] = { self_path, "@fork_and_move", NULL };
+	CHECK_EQ(run(self_path, argv, no_env), 0, "[10.19] the mark of exec is cleared by fork: setpgid of a child works");
+}
+
+static long limit_nproc(long n)
+{
+	struct rlimit rl = { n, n };
+	return setrlimit(RLIMIT_NPROC, &rl);
+}
+
+CASE(nproc)
+{
+	NEED_ROOT("[6.15] RLIMIT_NPROC and exec");
+	REQUIRE(chmod(tmp_path(""), 0755) == 0);
+	struct agent *a = spawn(NULL), *b = spawn(NULL);
+	REQUIRE(call(a, ag_drop, 61239) == 0 && call(b, ag_drop, 61239) == 0);
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		char *argv[] = { self_path, "@status", "7", NULL };
+		limit_nproc(1);
+		if (ag_drop(61239))		/* the user is over its limit now */
+			_exit(90);
+		errno = 0;
+		execv(self_path, argv);
+		if (errno != EAGAIN)
+			_exit(91);
+		set_word(&sh->w[0], 1);		/* the others leave */
+		wait_word(&sh->w[1], 1);
+		execv(self_path, argv);
+		_exit(errno);
+	}
+	wait_word(&sh->w[0], 1);
+	retire(a, NULL);
+	retire(b, NULL);
+	set_word(&sh->w[1], 1);
+	CHECK_EQ(reap(pid), 7 << 8, "[6.15] setuid to a user over its limit works, exec is EAGAIN until it is under it again");
+}
+
 /* ---- kept and reset ---- */
 
 HELPER(state)

@@ -278,6 +278,18 @@ CASE(zombie_counts_for_nproc)
 	retire(p, NULL);
 }
 
+CASE(zombie_oom_score_adj)
+{
+	char path[64], b[32];
+	struct agent *c = spawn(NULL);
+	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", c->pid);
+	CHECK(read_file(path, b, sizeof b) > 0 && atoi(b) == 0, "[3.25] oom_score_adj of a live process");
+	quit(c, 0);
+	REQUIRE(await_zombie(c->pid));
+	CHECK(read_file(path, b, sizeof b) > 0 && atoi(b) == 0, "[3.25] and of a zombie");
+	reap(c->pid);
+}
+
 /* ---- 3.14, 3.15: vfork ---- */
 
 CASE(vfork_shares_and_blocks)
@@ -316,7 +328,7 @@ CASE(vfork_exec)
 		_exit(98);
 	}
 	CHECK_EQ(failed, 1, "[3.15] a failed exec has not released the vfork parent");
-	CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0, "[3.14] a successful exec releases the parent while the child runs");
+	CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0, "[3.14,10.15] a successful exec releases the parent while the child runs");
 	REQUIRE(write(go[1], "x", 1) == 1);
 	CHECK_EQ(reap(pid), 6 << 8, "[3.14] (and the child ran)");
 }

@@ -189,6 +189,47 @@ CASE(getfd)
 	reap(c->pid);
 }
 
+CASE(thread_pidfd)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	IF_SINCE(6, 15, "[11.3] PIDFD_THREAD") {
+		int tf = MUST(pidfd_open_(t->tid, PIDFD_THREAD)), lf = MUST(pidfd_open_(p->pid, PIDFD_THREAD));
+		siginfo_t si;
+		CHECK_EQ(events(tf), 0, "[11.3] a thread's pidfd: not ready while it lives");
+		CHECK_ERR(sys_waitid(P_PIDFD, tf, &si, WEXITED | WNOHANG, NULL), ECHILD, "[11.11] waitid of it: ECHILD");
+		quit_thread(t, 0);
+		struct pollfd f = { tf, POLLIN, 0 };
+		CHECK_EQ(poll(&f, 1, deadline_ms), 1, "[11.3] ready when the thread exits");
+		struct agent *t2 = spawn_thread(p);
+		quit_thread(p, 0);
+		REQUIRE(await_state(p->pid, 'Z'));
+		CHECK_EQ(events(lf), 0, "[11.3] on the leader: not ready until the whole group is dead");
+		quit_thread(t2, 0);
+		f.fd = lf;
+		CHECK_EQ(poll(&f, 1, deadline_ms), 1, "[11.3] then it is");
+		REQUIRE(reap(p->pid) == 0);
+	}
+}
+
+CASE(self_and_setns)
+{
+	IF_SINCE(6, 14, "[7.32] the self sentinels") {
+		siglog_catch(SIGUSR1, 0);
+		CHECK_OK(send_(-10000, SIGUSR1, NULL, 0), "[7.32] -10000: the own thread");
+		CHECK_OK(send_(-10001, SIGUSR1, NULL, 0), "[7.32] -10001: the own process");
+		CHECK_EQ(siglog_count(0, SIGUSR1), 2, "[7.32] both arrive");
+		CHECK_ERR(send_(-10002, SIGUSR1, NULL, 0), EBADF, "[7.32] another negative one: EBADF");
+	}
+	struct agent *c = spawn(NULL);
+	int fd = MUST(pidfd_open_(c->pid, 0));
+	CHECK_ERR(setns(fd, 0), EINVAL, "[11.12] setns with a pidfd and no flags: EINVAL");
+	quit(c, 0);
+	REQUIRE(await_zombie(c->pid));
+	CHECK_ERR(setns(fd, CLONE_NEWUTS), ESRCH, "[11.12,3.12] of a zombie: ESRCH");
+	reap(c->pid);
+	CHECK_ERR(setns(fd, CLONE_NEWUTS), ESRCH, "[11.12] of a dead one: ESRCH");
+}
+
 /* ---- 13.8 ---- */
 
 static volatile int go;

@@ -441,7 +441,70 @@ CASE(set_tid)
 	retire(i, NULL);
 }
 
+HELPER(hold)
+{
+	char c = 'x';
+	if (write(atoi(argv[1]), &c, 1) != 1)
+		return 1;
+	while (read(atoi(argv[2]), &c, 1) > 0)
+		;
+	return 7;
+}
+
+CASE(protection_survives_exec)
+{
+	int up[2], down[2];
+	char c;
+	MUST(pipe(up));
+	MUST(pipe(down));
+	long i = MUST(raw_clone(NS));
+	if (i == 0) {
+		char a[16], b[16];
+		close(down[1]);
+		snprintf(a, sizeof a, "%d", up[1]);
+		snprintf(b, sizeof b, "%d", down[0]);
+		exec_self("hold", a, b, NULL);
+		syscall(SYS_exit_group, 99);
+	}
+	REQUIRE(read(up[0], &c, 1) == 1);
+	kill(i, SIGTERM);
+	kill(i, SIGHUP);
+	close(down[1]);
+	CHECK_EQ(reap(i), 7 << 8, "[7.27] the protection of a namespace's init survives exec");
+	struct agent *j = new_ns(NULL), *t = spawn_thread(j), *a = spawn(t);
+	quit_thread(j, 0);
+	REQUIRE(await_state(j->pid, 'Z'));
+	CHECK_OK(call(a, kill_1, SIGKILL), "[7.27] (kill of an init whose leader has exited)");
+	CHECK_EQ(call(t, ag_getpid, 0), 1, "[7.27] and the exit of its leader");
+	quit(t, 0);
+	reap(j->pid);
+}
+
 /* ---- races ---- */
+
+CASE_T(injected_fork_against_death, 60)
+{
+	/* 13.18: the child of a process that has entered is killed, or its fork fails with ENOMEM; init's exit completes */
+	int n = iterations(300) / 3 + 1, wrong = 0;
+	for (int k = 0; k < n; k++) {
+		sh->nagents = 0;
+		memset(sh->agent, 0, 2 * sizeof *sh->agent);
+		struct agent *i = new_ns(NULL), *x = spawn(NULL);
+		REQUIRE(call(x, enter, i->pid) == 0);
+		if (k & 1) {
+			quit(i, 3);
+			post(x, try_clone, SIGCHLD);
+		} else {
+			post(x, try_clone, SIGCHLD);
+			quit(i, 3);
+		}
+		long r = finish(x);
+		wrong += r != 0 && r != -ENOMEM;
+		wrong += reap(i->pid) != 3 << 8;
+		retire(x, NULL);
+	}
+	CHECK_EQ(wrong, 0, "[13.18] fork into a namespace against its init's death: the child dies or ENOMEM, and init's exit completes");
+}
 
 CASE_T(init_exit_against_forks, 60)
 {

@@ -78,6 +78,24 @@ CASE(dumpable)
 	retire(p, NULL);
 }
 
+static long become(long uid) { return syscall(SYS_setresuid, uid, uid, uid); }
+
+CASE(dumpable_owner)
+{
+	NEED_ROOT("[1.37] owner of /proc/pid files");
+	struct agent *p = spawn(NULL);
+	struct stat st;
+	char path[64];
+	REQUIRE(call(p, become, 1000) == 0);
+	snprintf(path, sizeof path, "/proc/%d", p->pid);
+	CHECK(stat(path, &st) == 0 && st.st_uid == 1000, "[1.37] the directory of a process that is not dumpable keeps its euid");
+	snprintf(path, sizeof path, "/proc/%d/status", p->pid);
+	CHECK(stat(path, &st) == 0 && st.st_uid == 0, "[1.37] its files are root's");
+	REQUIRE(call(p, set_dumpable, 1) == 0);
+	CHECK(stat(path, &st) == 0 && st.st_uid == 1000, "[1.37] dumpable, they are its own");
+	retire(p, NULL);
+}
+
 CASE(no_new_privs)
 {
 	CHECK_EQ(pr(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 0, "[1.38] off at first");

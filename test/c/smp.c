@@ -64,7 +64,7 @@ static void pause_a_little(void)
 
 CASE_T(mprotect_reaches_all, 60)
 {
-	int n = iterations(300), late = 0;
+	int n = iterations(300) / 3 + 1, late = 0;
 	char *p = map_pages(1);
 	pthread_t t = start_writer(p);
 	for (int i = 0; i < n; i++) {
@@ -88,8 +88,10 @@ CASE_T(mprotect_reaches_all, 60)
 CASE_T(munmap_reaches_all, 60)
 {
 	/* the page is replaced: the writer must write to the new one or fault, never to the old frame, which another has by then */
-	int n = iterations(300), lost = 0;
-	char *p = map_pages(1);
+	int n = iterations(300) / 3 + 1, lost = 0;
+	/* far away, so that no other mapping is placed there while it is free */
+	char *p = mmap((void *)0x5f0000000000, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	REQUIRE(p != MAP_FAILED);
 	pthread_t t = start_writer(p);
 	for (int i = 0; i < n; i++) {
 		MUST(munmap(p, PAGE));
@@ -121,7 +123,7 @@ CASE_T(munmap_reaches_all, 60)
 CASE_T(fork_is_a_snapshot, 60)
 {
 	/* a thread writes while another forks: the child's copy must stand still */
-	int n = iterations(300) / 2 + 1, moved = 0, dead = 0;
+	int n = iterations(300) / 3 + 1, moved = 0, dead = 0;
 	char *p = map_pages(1);
 	pthread_t t = start_writer(p);
 	for (int i = 0; i < n; i++) {
@@ -260,7 +262,7 @@ CASE_T(fpu_state, 60)
 {
 	pthread_t t[6];
 	long bad = 0;
-	sh->v[5] = iterations(300) * 2000;
+	sh->v[5] = iterations(300) * 500;
 	for (long k = 0; k < 6; k++)
 		REQUIRE(pthread_create(&t[k], NULL, float_spinner, (void *)(k + 1)) == 0);
 	for (int k = 0; k < 6; k++) {
@@ -347,6 +349,22 @@ static long burn_until_told(long slot)
 	return 0;
 }
 
+static long mask_is(long cpu)
+{
+	unsigned long m[16] = { 0 };
+	unsigned now = 9999, other = 0;
+	long n = syscall(SYS_sched_getaffinity, 0, sizeof m, m);
+	for (int i = 0; i < 50; i++) {
+		syscall(SYS_getcpu, &now, NULL, NULL);
+		other += now != (unsigned)cpu;
+		sched_yield();
+	}
+	for (int i = 0; i < 16; i++)
+		if (m[i] != (i == cpu / 64 ? 1UL << cpu % 64 : 0))
+			return 0;
+	return n > 0 && !other;
+}
+
 CASE_T(fairness, 60)
 {
 	/* three spinning processes on one CPU for a while: each gets its share */
@@ -358,6 +376,7 @@ CASE_T(fairness, 60)
 	struct agent *a[3];
 	for (int i = 0; i < 3; i++)
 		a[i] = spawn(NULL);
+	CHECK(call(a[0], mask_is, cpu), "[sched] a child inherits the CPUs it may run on, and runs nowhere else");
 	for (int i = 0; i < 3; i++)
 		post(a[i], burn_until_told, 10 + i);
 	long long start = now_ms();
