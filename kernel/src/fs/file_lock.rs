@@ -145,7 +145,7 @@ impl FileLocks {
     /// flock(2): takes or converts the lock of `file`. EAGAIN if another file's lock is in the way and `wait` is false.
     pub fn lock_whole(&self, file: &File, kind: LockKind, wait: bool) -> Result<()> {
         let owner = Owner::of(file);
-        let mut take = || {
+        let take = || {
             let (taken, converted) = self.held.lock().take_whole(owner, kind);
             if converted {
                 // From exclusive to shared, or given up: this may let others in.

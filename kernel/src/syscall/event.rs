@@ -14,7 +14,7 @@ use crate::{
             epoll::{self, Change, Epoll, Event},
             eventfd,
             signalfd::{self, SignalFd},
-            timerfd::{self, Setting, TimerFile},
+            timerfd::{self, TimerFile},
         },
     },
     prelude::*,
@@ -22,7 +22,7 @@ use crate::{
         Cap,
         signal::{self, SigSet},
     },
-    time::{Timespec, read_timespec, timespec_to_ns, write_timespec},
+    time::{Timespec, itimer::Setting, read_timespec, timespec_to_ns, write_timespec},
 };
 
 /// The flags that all kinds have in common. EINVAL for others.

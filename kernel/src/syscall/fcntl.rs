@@ -192,16 +192,16 @@ pub fn sys_flock(ctx: &mut Context, [fd, operation, ..]: Args) -> Result<usize> 
     const LOCK_EX: usize = 2;
     const LOCK_NB: usize = 4;
     const LOCK_UN: usize = 8;
-    let file = file(ctx, fd)?;
     let kind = match operation & !LOCK_NB {
-        LOCK_SH => LockKind::Shared,
-        LOCK_EX => LockKind::Exclusive,
-        LOCK_UN => {
-            FileLocks::of(&file).unlock_whole(&file);
-            return Ok(0);
-        }
+        LOCK_SH => Some(LockKind::Shared),
+        LOCK_EX => Some(LockKind::Exclusive),
+        LOCK_UN => None,
         _ => return Err(EINVAL),
     };
-    FileLocks::of(&file).lock_whole(&file, kind, operation & LOCK_NB == 0)?;
+    let file = file(ctx, fd)?;
+    match kind {
+        Some(kind) => FileLocks::of(&file).lock_whole(&file, kind, operation & LOCK_NB == 0)?,
+        None => FileLocks::of(&file).unlock_whole(&file),
+    }
     Ok(0)
 }

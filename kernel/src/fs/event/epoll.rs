@@ -114,7 +114,8 @@ struct Charge(Arc<User>);
 impl Charge {
     /// ENOSPC beyond the limit.
     fn new() -> Result<Charge> {
-        let user = Thread::current().creds().user.clone();
+        // A kernel task has no user of its own.
+        let user = Thread::try_current().map_or_else(|| User::find(0), |thread| thread.creds().user.clone());
         let count = user.epoll_watches.fetch_add(1, Relaxed);
         let charge = Charge(user);
         if count < max_user_watches() { Ok(charge) } else { Err(ENOSPC) }
@@ -319,14 +320,14 @@ pub fn control(owner: &Arc<File>, file: &Arc<File>, fd: Fd, change: Option<Chang
     }
     let epoll = owner.downcast::<Epoll>().filter(|_| !Arc::ptr_eq(owner, file)).ok_or(EINVAL)?;
     let target = file.downcast::<Epoll>();
-    match change {
-        Some(Change::Modify(event)) if event.events & EPOLLEXCLUSIVE != 0 => return Err(EINVAL),
-        Some(Change::Add(event)) if event.events & EPOLLEXCLUSIVE != 0 => {
-            if target.is_some() || event.events & !EXCLUSIVE_OK != 0 {
-                return Err(EINVAL);
-            }
-        }
-        _ => {}
+    let exclusive = |event: Event| event.events & EPOLLEXCLUSIVE != 0;
+    let allowed = match change {
+        Some(Change::Modify(event)) => !exclusive(event),
+        Some(Change::Add(event)) if exclusive(event) => target.is_none() && event.events & !EXCLUSIVE_OK == 0,
+        _ => true,
+    };
+    if !allowed {
+        return Err(EINVAL);
     }
     let key = (Arc::as_ptr(file) as usize, fd);
     match change {
@@ -558,5 +559,104 @@ impl Drop for Epoll {
         // Items hold the core and its list holds items: the circle ends here.
         let ready = core::mem::take(&mut *self.core.ready.lock());
         drop(ready);
+    }
+}
+
+#[cfg(feature = "ktest")]
+mod test {
+    use super::*;
+    use crate::{
+        fs::{
+            event::{eventfd, timerfd},
+            io::{ReadBuf, WriteBuf},
+        },
+        time::itimer::Setting,
+    };
+
+    fn event(events: u32) -> Option<Change> {
+        Some(Change::Add(Event { events, data: 0 }))
+    }
+
+    fn ready(epoll: &Arc<File>, max: usize) -> usize {
+        epoll.downcast::<Epoll>().unwrap().wait(max, Some(0), |_, _| Ok(())).unwrap()
+    }
+
+    fn signal(file: &File) {
+        file.write(&mut WriteBuf::kernel(&1u64.to_ne_bytes())).unwrap();
+    }
+
+    /// A chain of epolls of the greatest length, the one that watches `file` first.
+    fn chain(file: &Arc<File>) -> Vec<Arc<File>> {
+        let mut list = vec![file.clone()];
+        for _ in 0..5 {
+            let epoll = new_file().unwrap();
+            control(&epoll, list.last().unwrap(), 0, event(1)).unwrap();
+            list.push(epoll);
+        }
+        list.split_off(1)
+    }
+
+    /// The checks of the lock order are on here: wake-ups and polls through a chain, from a task.
+    #[ktest::ktest]
+    fn wake_ups_pass_through_a_chain() {
+        let file = eventfd::new_file(0, false, OpenFlags::NONBLOCK).unwrap();
+        let epolls = chain(&file);
+        assert!(epolls.iter().all(|epoll| ready(epoll, 1) == 0));
+        signal(&file);
+        assert!(epolls.iter().rev().all(|epoll| ready(epoll, 1) == 1));
+        file.read(&mut ReadBuf::kernel(&mut [0; 8])).unwrap();
+        assert!(epolls.iter().rev().all(|epoll| ready(epoll, 1) == 0));
+        let one_more = new_file().unwrap();
+        assert_eq!(control(&one_more, epolls.last().unwrap(), 0, event(1)), Err(ELOOP));
+        assert_eq!(control(&epolls[0], epolls.last().unwrap(), 0, event(1)), Err(ELOOP));
+    }
+
+    /// The same from an interrupt handler.
+    #[ktest::ktest]
+    fn an_interrupt_wakes_through_a_chain() {
+        let file = timerfd::new_file(1, OpenFlags::NONBLOCK).unwrap();
+        let epolls = chain(&file);
+        let timer = file.downcast::<timerfd::TimerFile>().unwrap();
+        timer.set(Setting { value_ns: 100_000, interval_ns: 0 }, false, false);
+        let deadline = ostd::time::now_ns() + 5_000_000_000;
+        while ready(epolls.last().unwrap(), 1) == 0 {
+            assert!(ostd::time::now_ns() < deadline);
+            ostd::task::yield_now();
+        }
+    }
+
+    #[ktest::ktest]
+    fn closed_files_leave_nothing() {
+        let owner = new_file().unwrap();
+        let epoll = owner.downcast::<Epoll>().unwrap();
+        let before = User::find(0).epoll_watches.load(Relaxed);
+        for _ in 0..10 {
+            let file = eventfd::new_file(1, false, OpenFlags::empty()).unwrap();
+            control(&owner, &file, 0, event(1)).unwrap();
+        }
+        assert_eq!(ready(&owner, 10), 0);
+        let last = eventfd::new_file(1, false, OpenFlags::empty()).unwrap();
+        control(&owner, &last, 0, event(1)).unwrap();
+        assert_eq!((epoll.items.lock().len(), epoll.core.ready.lock().len()), (1, 1));
+        drop(owner);
+        assert!(last.watchers.list().is_empty());
+        assert_eq!(User::find(0).epoll_watches.load(Relaxed), before);
+        signal(&last);
+    }
+
+    /// A wake-up must not allocate: the list has room for all.
+    #[ktest::ktest]
+    fn ready_list_never_grows_in_a_wake_up() {
+        let owner = new_file().unwrap();
+        let epoll = owner.downcast::<Epoll>().unwrap();
+        let files: Vec<_> =
+            (0..100).map(|_| eventfd::new_file(0, false, OpenFlags::empty()).unwrap()).collect();
+        for file in &files {
+            control(&owner, file, 0, event(1 | EPOLLET)).unwrap();
+        }
+        let capacity = epoll.core.ready.lock().capacity();
+        files.iter().for_each(|file| signal(file));
+        assert_eq!((ready(&owner, 200), epoll.core.ready.lock().capacity()), (100, capacity));
+        assert_eq!(ready(&owner, 200), 0);
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     lock_order,
     prelude::*,
     process::wait_event::wait_interruptible,
-    time::realtime_ns,
+    time::{itimer::Setting, realtime_ns},
 };
 
 /// Which clock the timer goes by. The machine never sleeps, so CLOCK_BOOTTIME is CLOCK_MONOTONIC.
@@ -43,13 +43,6 @@ impl Base {
             Base::Realtime => realtime_ns(),
         }
     }
-}
-
-/// Time to the next expiry (or of it) and the interval after it, in ns; 0 is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Setting {
-    pub value_ns: u64,
-    pub interval_ns: u64,
 }
 
 struct State {
@@ -70,13 +63,17 @@ impl State {
         let Some(next) = self.next.filter(|&next| next <= now) else {
             return;
         };
-        if self.interval == 0 {
-            self.ticks += 1;
-            self.next = None;
-        } else {
-            let expired = (now - next) / self.interval + 1;
-            self.ticks = self.ticks.saturating_add(expired);
-            self.next = Some(next.saturating_add(self.interval.saturating_mul(expired)));
+        match (now - next).checked_div(self.interval) {
+            // No interval: it expires once.
+            None => {
+                self.ticks += 1;
+                self.next = None;
+            }
+            Some(missed) => {
+                let expired = missed + 1;
+                self.ticks = self.ticks.saturating_add(expired);
+                self.next = Some(next.saturating_add(self.interval.saturating_mul(expired)));
+            }
         }
     }
 
@@ -327,7 +324,7 @@ mod test {
         state.advance(100);
         assert_eq!((state.ticks, state.next), (1, Some(110)));
         state.advance(139);
-        assert_eq!((state.ticks, state.next), (3, Some(140)));
+        assert_eq!((state.ticks, state.next), (4, Some(140)));
         assert_eq!(state.setting(139), Setting { value_ns: 1, interval_ns: 10 });
     }
 
