@@ -325,6 +325,58 @@ CASE(epoll_pwait_mask)
 	retire(a, NULL);
 }
 
+/* One thread opens, watches, unwatches and closes; one makes ready what it finds; the case waits. */
+static int race_fd[16];
+
+static long race_churn(long n)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+	for (long i = 0; i < n; i++) {
+		int fd = eventfd(0, EFD_NONBLOCK), at = i % 16;
+		if (fd < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) < 0)
+			return -errno;
+		int old = __atomic_exchange_n(&race_fd[at], fd, __ATOMIC_SEQ_CST);
+		if (old > 0 && i % 3 == 0 && del(ep, old) < 0)
+			return -errno;
+		if (old > 0)
+			close(old);
+	}
+	return 0;
+}
+
+static long race_wake(long x)
+{
+	uint64_t one = 1;
+	long n = 0;
+	(void)x;
+	while (!sh->v[0])
+		for (int i = 0; i < 16; i++)
+			n += write(race_fd[i], &one, 8) == 8;	/* may be closed already: EBADF */
+	return n;
+}
+
+CASE(epoll_races)
+{
+	ep = MUST(epoll_create1(0));
+	for (int i = 0; i < 16; i++)
+		race_fd[i] = -1;
+	struct agent *a = spawn(NULL), *churn = spawn_thread(a), *wake = spawn_thread(a);
+	post(wake, race_wake, 0);
+	post(churn, race_churn, iterations(300) * 10);
+	long got = 0;
+	struct epoll_event e[4];
+	while (!answered(churn))
+		got += epoll_wait(ep, e, 4, 1) > 0;
+	CHECK_EQ(finish(churn), 0, "[event] files come and go while they become ready");
+	sh->v[0] = 1;
+	CHECK(finish(wake) > 0, "[event] (some became ready)");
+	CHECK(got > 0, "[event] and a waiter is told of some");
+	retire(a, NULL);
+	while (epoll_wait(ep, e, 4, 0) > 0)
+		;
+	CHECK_EQ(epoll_wait(ep, e, 4, 0), 0, "[event] in the end nothing is ready");
+}
+
 /* ---- eventfd ---- */
 
 static long read_u64(long fd)
