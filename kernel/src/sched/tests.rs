@@ -48,20 +48,21 @@ fn shares(tasks: &[Arc<Task>], total_ns: u64) -> Vec<u64> {
     }
 }
 
-/// Whether one of a few attempts goes well: a host that takes the CPUs away for a while makes shares uneven.
-fn sometimes(attempt: impl Fn() -> bool) -> bool {
-    (0..8).any(|_| {
+/// Whether one of a few attempts goes well, each with more time (in ns) than the one before: a host that takes the CPUs
+/// away for a while makes shares uneven.
+fn sometimes(attempt: impl Fn(u64) -> bool) -> bool {
+    (1..=8).any(|n| {
         settle();
-        attempt()
+        attempt(n * 120_000_000)
     })
 }
 
 #[ktest]
 fn equal_tasks_share_a_cpu() {
-    assert!(sometimes(|| {
+    assert!(sometimes(|ns| {
         let stop = Arc::new(AtomicBool::new(false));
         let tasks: Vec<_> = (0..3).map(|_| spinner(&stop, WEIGHT_NORMAL, 1)).collect();
-        let shares = shares(&tasks, 150_000_000);
+        let shares = shares(&tasks, ns);
         stop.store(true, Ordering::Relaxed);
         let (least, most) =
             shares.iter().fold((u64::MAX, 0), |(least, most), ns| (least.min(*ns), most.max(*ns)));
@@ -72,11 +73,11 @@ fn equal_tasks_share_a_cpu() {
 
 #[ktest]
 fn weight_divides_the_cpu() {
-    assert!(sometimes(|| {
+    assert!(sometimes(|ns| {
         let stop = Arc::new(AtomicBool::new(false));
         let heavy = spinner(&stop, 3 * WEIGHT_NORMAL, 1);
         let light = spinner(&stop, WEIGHT_NORMAL, 1);
-        let shares = shares(&[heavy, light], 200_000_000);
+        let shares = shares(&[heavy, light], ns);
         stop.store(true, Ordering::Relaxed);
         (22..42).contains(&(shares[0] * 10 / shares[1].max(1)))
     }));

@@ -276,13 +276,21 @@ impl Task {
         self.state.load(Ordering::Relaxed) == PARKED && !self.is_running()
     }
 
-    /// CPU time used so far in user and kernel mode, in ns, including the part that is running.
+    /// CPU time used so far in user and kernel mode, in ns, including the part that is running. Never goes back.
     pub fn cpu_time_ns(&self) -> u64 {
-        let sum = self.sched.sum_exec.load(Ordering::Relaxed);
-        if self.is_running() {
-            sum + time::now_ns().saturating_sub(self.sched.exec_start.load(Ordering::Relaxed))
-        } else {
-            sum
+        loop {
+            // The order and the fences pair with those in `switch::account`, which makes the start 0 while it moves the
+            // part that runs into the sum.
+            let start = self.sched.exec_start.load(Ordering::Acquire);
+            let sum = self.sched.sum_exec.load(Ordering::Acquire);
+            if self.sched.exec_start.load(Ordering::Relaxed) != start {
+                continue;
+            }
+            match start {
+                0 => return sum,
+                switch::ACCOUNTING => core::hint::spin_loop(),
+                start => return sum + time::now_ns().saturating_sub(start),
+            }
         }
     }
 

@@ -56,7 +56,7 @@ pub struct SchedEntity {
     pub affinity: AtomicU64,
     /// CPU time used, in ns (written by ostd at each switch and tick).
     pub sum_exec: AtomicU64,
-    /// When the part that is not in `sum_exec` yet began.
+    /// When the part that is not in `sum_exec` yet began; 0 while the task does not run.
     pub exec_start: AtomicU64,
     /// Ticks that met the task in user mode.
     pub user_ticks: AtomicU64,

@@ -126,6 +126,7 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
     };
     // SAFETY: `next` owns itself while it is not finished; the idle task is never freed.
     let next = unsafe { &*next };
+    prev.sched.exec_start.store(0, Ordering::Release);
     match outgoing {
         Outgoing::Parked => count(&prev.sched.voluntary_switches),
         Outgoing::Requeue(_) => count(&prev.sched.involuntary_switches),
@@ -209,12 +210,18 @@ pub(crate) fn notify(cpu: CpuId) {
     }
 }
 
+/// The start of the running part while it is being added to the sum.
+pub(super) const ACCOUNTING: u64 = u64::MAX;
+
 /// Charges the running task for the time since the last call.
 fn account(task: &Task, cpu: CpuId, now: u64) {
     let entity = &task.sched;
     let ran = now.saturating_sub(entity.exec_start.load(Ordering::Relaxed));
-    entity.exec_start.store(now, Ordering::Relaxed);
-    entity.sum_exec.store(entity.sum_exec.load(Ordering::Relaxed) + ran, Ordering::Relaxed);
+    // Release, here and below: who sees the new sum does not see the old start, and the other way round; see
+    // `Task::cpu_time_ns`.
+    entity.exec_start.store(ACCOUNTING, Ordering::Release);
+    entity.sum_exec.store(entity.sum_exec.load(Ordering::Relaxed) + ran, Ordering::Release);
+    entity.exec_start.store(now, Ordering::Release);
     scheduler::policy().account(cpu, task, ran);
 }
 

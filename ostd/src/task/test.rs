@@ -179,6 +179,14 @@ fn cpu_time_grows_while_running_only() {
     assert!(used >= 1_000_000, "{used}");
     let (user, system) = task.cpu_times_ns();
     assert!(user + system >= used);
+    // Ticks come in between all the time; it must never go back.
+    let mut last = 0;
+    let start = time::now_ns();
+    while time::now_ns() < start + 20_000_000 {
+        let now = task.cpu_time_ns();
+        assert!(now >= last);
+        last = now;
+    }
     let queue = WaitQueue::new();
     let (before, start) = (task.cpu_time_ns(), time::now_ns());
     queue.wait_until_deadline(start + 5_000_000, || None::<()>);
