@@ -87,6 +87,18 @@ CASE(epoll_errors)
 	CHECK_ERR(read(ep, e, 8), EINVAL, "[event] read: EINVAL");
 }
 
+CASE(epoll_proc)
+{
+	set_up();
+	char path[64], text[512], want[64];
+	REQUIRE(add(ep, pfd[0], EPOLLIN) == 0);
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", ep);
+	snprintf(want, sizeof want, "tfd: %8d events: %8x data: %16llx", pfd[0], EPOLLIN | EPOLLERR | EPOLLHUP,
+		 0xabcd000000000000ULL + pfd[0]);
+	CHECK(read_file(path, text, sizeof text) > 0 && strstr(text, want), "[12,event] fdinfo tells what an epoll watches");
+	CHECK(read_file("/proc/sys/fs/epoll/max_user_watches", text, sizeof text) > 0 && atol(text) > 1000, "[12,event] and /proc/sys how much it may");
+}
+
 CASE(epoll_level)
 {
 	set_up();

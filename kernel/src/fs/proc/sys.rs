@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::node::{Entry, Kind};
 use crate::{
-    fs::pipe,
+    fs::{event::epoll, pipe},
     prelude::*,
     process::{credentials::LAST_CAP, rlimit, tree},
     syscall::system,
@@ -56,13 +56,18 @@ static PIPE_MAX_SIZE: Sysctl = read_only(|| pipe::MAX_CAPACITY.to_string());
 static SUID_DUMPABLE: Sysctl = read_only(|| String::from("0"));
 static MOUNT_MAX: Sysctl = read_only(|| String::from("100000"));
 
+static EPOLL_WATCHES: Sysctl = read_only(|| epoll::max_user_watches().to_string());
+
 const FS: &[Entry] = &[
+    Entry { name: "epoll", kind: Kind::Dir(EPOLL) },
     file("file-max", &FILE_MAX),
     file("mount-max", &MOUNT_MAX),
     file("nr_open", &NR_OPEN),
     file("pipe-max-size", &PIPE_MAX_SIZE),
     file("suid_dumpable", &SUID_DUMPABLE),
 ];
+
+const EPOLL: &[Entry] = &[file("max_user_watches", &EPOLL_WATCHES)];
 
 static OSTYPE: Sysctl = read_only(|| String::from("Linux"));
 static OSRELEASE: Sysctl = read_only(|| String::from(system::RELEASE));
