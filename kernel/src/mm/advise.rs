@@ -84,7 +84,7 @@ impl Vm {
 
     fn change_flags(&self, addr: Vaddr, end: Vaddr, flags: VmFlags, set: bool) -> Result<()> {
         let mut layout = self.layout.write();
-        if layout.vmas.len() + 2 > MAX_MAP_COUNT {
+        if layout.vmas.len() + 2 > MAX_MAP_COUNT || !ostd::mm::kernel_reserve_ok(1) {
             return Err(ENOMEM);
         }
         // Only private anonymous memory can be wiped.
@@ -158,7 +158,7 @@ impl Vm {
         if lock && layout.locked + len - already.min(len) > limits.locked {
             return Err(ENOMEM);
         }
-        if layout.vmas.len() + 2 > MAX_MAP_COUNT {
+        if layout.vmas.len() + 2 > MAX_MAP_COUNT || !ostd::mm::kernel_reserve_ok(1) {
             return Err(ENOMEM);
         }
         let covered = layout.vmas.covers(start, end);

@@ -11,7 +11,10 @@ use ostd::{
 };
 
 use super::{Backing, Layout, MemoryObject, OWNED, STACK_GUARD, Vm, VmFlags, Vma, page_floor};
-use crate::{prelude::*, process::Thread};
+use crate::{
+    prelude::*,
+    process::{Thread, oom, signal},
+};
 
 /// What the program tried to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +87,27 @@ const FAULT_AROUND: usize = 16;
 /// or a bss is nearly always written soon, and a second fault costs more than clearing a page.
 const SMALL_VMA: usize = 4 << 20;
 
+/// How often a copy in the kernel asks for memory before it gives up. The caller may hold a lock that the victim of the
+/// OOM policy needs for its end, so it must not wait forever.
+const OOM_TRIES: usize = 64;
+
 /// A fault on a user address by a copy in the kernel. Set as ostd's handler at boot.
+///
+/// Without memory the OOM policy makes some, as for an access by the program itself: a reader should not see EFAULT because
+/// somebody else was greedy.
 pub fn handle_kernel_access(fault: &PageFault) -> Result<(), ()> {
     let thread = Thread::try_current().ok_or(())?;
-    thread.vm().handle_fault(fault.addr, Access::from(fault)).map_err(drop)
+    let mut tries = 0;
+    loop {
+        match thread.vm().handle_fault(fault.addr, Access::from(fault)) {
+            Ok(()) => return Ok(()),
+            Err(FaultError::OutOfMemory) if tries < OOM_TRIES && !signal::fatal_signal_pending(&thread) => {
+                oom::out_of_memory(&thread);
+                tries += 1;
+            }
+            Err(_) => return Err(()),
+        }
+    }
 }
 
 impl Vm {

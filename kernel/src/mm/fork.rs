@@ -34,6 +34,10 @@ impl Vm {
     /// ENOMEM; the child's part is given back, the parent has lost nothing but write permissions that come back by faults.
     pub fn fork(&self, hints: ForkHints) -> Result<Arc<Vm>> {
         let parent = self.layout.write();
+        // The map's copy lives in the kernel's memory, 48 bytes for each vma.
+        if !ostd::mm::kernel_reserve_ok(2 + parent.vmas.len() / 64) {
+            return Err(ENOMEM);
+        }
         let mut layout = parent.clone();
         layout.drop_unforked();
         let space = AddrSpace::new()?;

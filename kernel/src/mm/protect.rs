@@ -61,7 +61,7 @@ impl Layout {
         limits: &MemoryLimits,
     ) -> (Vaddr, Result<()>) {
         // Both ends may split a vma.
-        if self.vmas.len() + 2 > MAX_MAP_COUNT {
+        if self.vmas.len() + 2 > MAX_MAP_COUNT || !ostd::mm::kernel_reserve_ok(1) {
             return (start, Err(ENOMEM));
         }
         let may_needed = VmFlags::from_bits_truncate(access.bits() << 4);

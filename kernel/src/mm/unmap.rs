@@ -17,7 +17,7 @@ impl Vm {
         let mut layout = self.layout.write();
         let splits =
             layout.vmas.find(range.start).is_some_and(|vma| vma.start < range.start && range.end < vma.end);
-        if splits && layout.vmas.len() >= MAX_MAP_COUNT {
+        if splits && (layout.vmas.len() >= MAX_MAP_COUNT || !ostd::mm::kernel_reserve_ok(1)) {
             return Err(ENOMEM);
         }
         layout.forget(range.start, range.end);
