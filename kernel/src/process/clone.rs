@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use bitflags::bitflags;
 use ostd::{
     mm::USER_END,
-    task::TaskBuilder,
+    task::{self, TaskBuilder},
     user::{UserContext, mem},
 };
 use proctree::{NewProcess, Numbers, PidId, Supply};
@@ -332,7 +332,10 @@ fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'stat
     if let Some(vm) = child.try_vm() {
         task = task.addr_space(vm.space().clone()).inherit_fpu();
     }
-    child.set_task(task.build().map_err(|_| ENOMEM)?);
+    let task = task.build().map_err(|_| ENOMEM)?;
+    // The CPUs that it may run on are its creator's (sched_setaffinity(2)).
+    task.sched.affinity.store(task::current().sched.affinity.load(Relaxed), Relaxed);
+    child.set_task(task);
     child.update_weight();
     Ok(())
 }
