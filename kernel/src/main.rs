@@ -56,7 +56,7 @@ fn services() -> Result<()> {
     fill_root();
     device::console::init()?;
     cpu::start_aps();
-    Ok(())
+    sched::reserve(process::rlimit::max_tasks())
 }
 
 /// Unpacks the initramfs, which gives its own memory back while and after it is read.

@@ -382,7 +382,10 @@ pub fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Box<dyn FileOps>>
     if flags.writable() && !flags.readable() && nonblocking && !pipe.has_readers() {
         return Err(ENXIO);
     }
+    // Who is there already is enough, even if it leaves as soon as it sees this end: so look before there is one. The
+    // counts come first, for those who come between the two looks.
     let (readers_before, writers_before) = (pipe.reader_opens.load(SeqCst), pipe.writer_opens.load(SeqCst));
+    let (had_readers, had_writers) = (pipe.has_readers(), pipe.has_writers());
     let end = PipeEnd::new(pipe, flags, 0);
     if end.reads {
         pipe.writable.wake_all();
@@ -391,11 +394,11 @@ pub fn open_fifo(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Box<dyn FileOps>>
         pipe.readable.wake_all();
     }
     if !nonblocking && end.reads && !end.writes {
-        let came = || pipe.has_writers() || pipe.writer_opens.load(SeqCst) != writers_before;
+        let came = || had_writers || pipe.writer_opens.load(SeqCst) != writers_before;
         wait_interruptible(&pipe.readable, || came().then_some(()))?;
     }
     if end.writes && !end.reads {
-        let came = || pipe.has_readers() || pipe.reader_opens.load(SeqCst) != readers_before;
+        let came = || had_readers || pipe.reader_opens.load(SeqCst) != readers_before;
         wait_interruptible(&pipe.writable, || came().then_some(()))?;
     }
     Ok(Box::new(end))

@@ -1,6 +1,6 @@
 //! Resource limits (getrlimit(2)): one immutable table, shared until somebody changes a limit.
 
-use super::{Credentials, credentials::Cap};
+use super::{Credentials, credentials::Cap, tree};
 use crate::prelude::*;
 
 pub const RLIM_INFINITY: u64 = u64::MAX;
@@ -94,6 +94,13 @@ impl Rlimits {
         new.set(resource, limit);
         Ok(new)
     }
+}
+
+/// How many tasks there can be at most: threads, with room for forks that look at the limit at the same moment, and the
+/// kernel's own.
+pub fn max_tasks() -> usize {
+    const SPARE: usize = 256;
+    max_threads().min(tree::PID_MAX as u64) as usize + SPARE
 }
 
 /// What memory allows in threads: one eighth of it for their kernel stacks.

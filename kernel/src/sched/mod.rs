@@ -59,6 +59,14 @@ pub fn init() {
     task::register_scheduler(&FAIR);
 }
 
+/// Makes room in the queues for as many tasks as there can be: `tasks` on each CPU that runs. After the other CPUs started.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn reserve(tasks: usize) -> Result<()> {
+    cpu::all().try_for_each(|cpu| FAIR.queues.on(cpu).reserve(tasks))
+}
+
 /// How many tasks wait for a CPU or run.
 #[cfg(feature = "ktest")]
 pub fn runnable() -> usize {

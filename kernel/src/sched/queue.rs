@@ -7,6 +7,7 @@ use core::{
 };
 
 use ostd::{
+    irq,
     sync::{IrqsOff, SpinLock},
     task::Task,
 };
@@ -77,6 +78,20 @@ impl CpuQueue {
             floor: AtomicU64::new(0),
             running: AtomicU64::new(0),
         }
+    }
+
+    /// Makes room for `tasks` tasks, so that enqueueing never has to ask for memory: it happens in interrupt handlers,
+    /// and when memory has run out. With nothing in the queue that must not wait: the heap is exchanged.
+    pub(super) fn reserve(&self, tasks: usize) -> Result<()> {
+        let mut roomy = Vec::new();
+        roomy.try_reserve_exact(tasks).map_err(|_| ENOMEM)?;
+        let mut heap = BinaryHeap::from(roomy);
+        irq::without(|| {
+            let mut tasks = self.tasks.lock();
+            heap.extend(tasks.heap.drain());
+            core::mem::swap(&mut heap, &mut tasks.heap);
+        });
+        Ok(())
     }
 
     /// How many tasks wait. Without the lock: a hint.

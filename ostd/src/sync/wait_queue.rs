@@ -182,8 +182,12 @@ impl WaitQueue {
             // SAFETY: the waiter is protected by the lock that is held.
             match unsafe { &*node.waiter.get() } {
                 Waiter::Task(task) => {
-                    // SAFETY: the task unlinks its entries before it ends.
-                    let task = unsafe { task.as_ref() };
+                    // Once its entry is off the list, the task may leave without the lock, and end: hold on to it.
+                    // SAFETY: every task was made by `Arc::new`, and it is alive as long as its entry is linked.
+                    let task = unsafe {
+                        Arc::increment_strong_count(task.as_ptr());
+                        Arc::from_raw(task.as_ptr())
+                    };
                     self.unlink_locked(&mut list, node);
                     task.unpark();
                     woken += 1;
