@@ -260,7 +260,11 @@ pub fn in_orphaned_pgrp(process: &Process) -> bool {
 }
 
 pub fn same_session(one: &Process, other: &Process) -> bool {
-    let table = lock();
+    same_session_in(&lock(), one, other)
+}
+
+/// As [`same_session`], with the table locked by the caller.
+pub fn same_session_in(table: &Table, one: &Process, other: &Process) -> bool {
     let session = table.session(one.id());
     session.is_some() && session == table.session(other.id())
 }
@@ -273,8 +277,8 @@ pub enum Group {
     Number(u32),
 }
 
-/// The live members of a group, and how many zombies there are beside them.
-pub fn group_members(caller: &Process, group: Group) -> (Vec<Arc<Process>>, usize) {
+/// The live members of a group, and how many zombies there are beside them. Drop them with the table unlocked.
+pub fn group_members(table: &Table, caller: &Process, group: Group) -> (Vec<Arc<Process>>, usize) {
     let number = match group {
         Group::Own => None,
         Group::Number(nr) => match pid::lookup(caller.ns(), nr) {
@@ -282,9 +286,8 @@ pub fn group_members(caller: &Process, group: Group) -> (Vec<Arc<Process>>, usiz
             None => return (Vec::new(), 0),
         },
     };
-    let table = lock();
     match number.or_else(|| table.pgrp(caller.id())) {
-        Some(pgrp) => members(&table, table.pgrp_members(pgrp)),
+        Some(pgrp) => members(table, table.pgrp_members(pgrp)),
         None => (Vec::new(), 0),
     }
 }
@@ -301,10 +304,14 @@ pub fn signal_pgrp(pgrp: PidId, info: &SigInfo) -> bool {
     !members.is_empty()
 }
 
-/// Every live process, in order of creation.
+/// Every live process, in order of creation. Drop them with the table unlocked.
+pub fn all_processes_in(table: &Table) -> Vec<Arc<Process>> {
+    members(table, table.processes()).0
+}
+
+/// As [`all_processes_in`], for those who need no more than a list that was right a moment ago.
 pub fn all_processes() -> Vec<Arc<Process>> {
-    let table = lock();
-    members(&table, table.processes()).0
+    all_processes_in(&lock())
 }
 
 fn members(table: &Table, ids: impl Iterator<Item = ProcId>) -> (Vec<Arc<Process>>, usize) {

@@ -83,36 +83,70 @@ fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
     }
 }
 
-/// Success if one member could be signalled, else the last error (rule 7.3).
-fn kill_group(ctx: &Context, group: tree::Group, raw: usize) -> Result<()> {
-    let (members, zombies) = tree::group_members(ctx.process(), group);
-    let mut result = if zombies > 0 { Ok(()) } else { Err(ESRCH) };
-    if zombies > 0 {
-        sendable(raw)?;
+/// Signals one of many, with the table locked: no member can fork a child that escapes, since a fork enters the
+/// table too and looks for a fatal signal there (rules 6.16, 13.13).
+fn signal_member(
+    ctx: &Context,
+    table: &mut tree::Table,
+    target: &Arc<Process>,
+    signo: Option<Signo>,
+) -> Result<()> {
+    let own = Arc::ptr_eq(target, ctx.process());
+    let allowed = own
+        || ctx.thread.creds().may_signal(&target.creds())
+        || signo == Some(SIGCONT) && tree::same_session_in(table, ctx.process(), target);
+    if !allowed {
+        return Err(EPERM);
     }
-    let mut delivered = zombies > 0;
-    for member in members {
-        let sent = signal_process(ctx, &member, None, raw);
-        delivered |= sent.is_ok();
-        result = sent;
+    if let Some(signo) = signo {
+        let (pid, uid) = sender(ctx);
+        signal::send_process_in_table(table, target, None, SigInfo::kill(signo, pid, uid));
     }
-    if delivered { Ok(()) } else { result }
+    Ok(())
 }
 
-/// Everybody but init and the caller's own process (rule 7.4).
-fn kill_all(ctx: &Context, raw: usize) -> Result<()> {
-    let mut found = false;
-    for target in tree::all_processes() {
-        if target.is_init() || Arc::ptr_eq(&target, ctx.process()) {
-            continue;
+/// Success if one member could be signalled, else the last error (rule 7.3).
+fn kill_group(ctx: &Context, group: tree::Group, raw: usize) -> Result<()> {
+    let mut table = tree::lock();
+    let (members, zombies) = tree::group_members(&table, ctx.process(), group);
+    if members.is_empty() && zombies == 0 {
+        return Err(ESRCH);
+    }
+    // A number out of range is found only where there is somebody (rule 7.2).
+    let mut result = sendable(raw).map(|_| ());
+    if let Ok(signo) = sendable(raw) {
+        let mut delivered = zombies > 0;
+        for member in &members {
+            let sent = signal_member(ctx, &mut table, member, signo);
+            delivered |= sent.is_ok();
+            result = sent;
         }
-        found = true;
-        match signal_process(ctx, &target, None, raw) {
-            Err(EPERM) | Ok(()) => {}
-            Err(other) => return Err(other),
+        if delivered {
+            result = Ok(());
         }
     }
-    if found { Ok(()) } else { Err(ESRCH) }
+    drop(table);
+    result
+}
+
+/// Everybody but init and the caller's own process; that some may not be signalled is no error (rule 7.4).
+fn kill_all(ctx: &Context, raw: usize) -> Result<()> {
+    let mut table = tree::lock();
+    let targets = tree::all_processes_in(&table);
+    let spared = |target: &Arc<Process>| target.is_init() || Arc::ptr_eq(target, ctx.process());
+    let found = targets.iter().any(|target| !spared(target));
+    let signo = sendable(raw);
+    if let Ok(signo) = signo {
+        for target in targets.iter().filter(|target| !spared(target)) {
+            // EPERM, and there is no other.
+            let _ = signal_member(ctx, &mut table, target, signo);
+        }
+    }
+    drop(table);
+    match signo {
+        _ if !found => Err(ESRCH),
+        result => result.map(|_| ()),
+    }
 }
 
 pub fn sys_tkill(ctx: &mut Context, args: Args) -> Result<usize> {
