@@ -39,7 +39,13 @@ pub const CLOCK_FILES: LockRank = LockRank::new(275, "timerfds by the wall clock
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
+/// The pseudo-terminals of an instance of devpts.
+pub const DEVPTS: LockRank = LockRank::new(340, "devpts");
+/// The terminals that belong to a session.
+pub const CONTROLLING: LockRank = LockRank::new(345, "controlling terminals");
 pub const TTY: LockRank = LockRank::new(350, "tty");
+/// Output of a pseudo-terminal.
+pub const PTY: LockRank = LockRank::new(355, "pty output");
 pub const TABLE: LockRank = LockRank::new(400, "process table");
 pub const PID_SHARD: LockRank = LockRank::new(450, "pid hash shard");
 pub const SIGNAL: LockRank = LockRank::new(500, "signal state");

@@ -5,6 +5,7 @@
 
 use crate::{
     fs::{
+        devpts::DEV_PTMX,
         file::{FileOps, OpenFlags},
         inode::DevId,
     },
@@ -24,6 +25,7 @@ pub const NODES: &[(&str, DevId, u32)] = &[
     ("urandom", mem::URANDOM, 0o666),
     ("kmsg", mem::KMSG, 0o644),
     ("tty", tty::DEV_TTY, 0o666),
+    ("ptmx", DEV_PTMX, 0o666),
     ("console", console::DEV_CONSOLE, 0o600),
     ("ttyS0", console::DEV_TTYS0, 0o660),
 ];

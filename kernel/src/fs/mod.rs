@@ -23,6 +23,7 @@ pub mod at;
 pub mod caller;
 pub mod context;
 pub mod dentry;
+pub mod devpts;
 pub mod event;
 pub mod fd_table;
 pub mod file;
@@ -123,7 +124,7 @@ fn fill_devtmpfs() {
 }
 
 /// The file systems that can be mounted, as in /proc/filesystems; none needs a device.
-pub const FILE_SYSTEMS: &[&str] = &["tmpfs", "ramfs", "devtmpfs", "proc"];
+pub const FILE_SYSTEMS: &[&str] = &["tmpfs", "ramfs", "devtmpfs", "devpts", "proc"];
 
 /// A file system of type `name` for mount(2). ENODEV if there is no such type.
 pub fn new_file_system(name: &[u8], options: &[u8]) -> Result<Arc<SuperBlock>> {
@@ -136,6 +137,7 @@ pub fn new_file_system(name: &[u8], options: &[u8]) -> Result<Arc<SuperBlock>> {
             Ok(ramfs::new("ramfs", RamFsOptions { mode, ..unlimited }))
         }
         b"devtmpfs" => Ok(get().devtmpfs.clone()),
+        b"devpts" => devpts::new(options),
         b"proc" => proc::new(options),
         _ => Err(ENODEV),
     }

@@ -5,7 +5,7 @@ use core::ops::Deref;
 
 use super::{
     access::{self, Access},
-    dentry,
+    dentry, devpts,
     file::{File, FileOps, OpenFlags, PathOnly},
     inode::{DevId, FileType, Inode, LinkTarget, NewNode},
     mount::MountFlags,
@@ -141,7 +141,7 @@ fn find_or_create(creds: &Credentials, dir: &Path, name: &[u8], how: OpenHow) ->
 /// Opens a file that was just made: the mode asked for binds others, not the maker.
 fn open_new(place: Path, flags: OpenFlags) -> Result<Arc<File>> {
     let inode = place.inode()?.clone();
-    let ops = file_ops(&inode, flags)?;
+    let ops = file_ops(&inode, &place, flags)?;
     File::new(ops, inode, Some(place), flags)
 }
 
@@ -174,7 +174,7 @@ pub fn open_place(creds: &Credentials, place: Path, how: OpenHow) -> Result<Arc<
         return File::new(Box::new(PathOnly), inode, Some(place), flags);
     }
     check_may_open(creds, &place, how)?;
-    let ops = file_ops(&inode, flags)?;
+    let ops = file_ops(&inode, &place, flags)?;
     let file = File::new(ops, inode, Some(place), flags)?;
     if flags.contains(OpenFlags::TRUNC) && file.inode().base().is_regular() {
         truncate(creds, &file)?;
@@ -213,11 +213,14 @@ fn truncate(creds: &Credentials, file: &File) -> Result<()> {
 }
 
 /// What an open file of this inode does.
-fn file_ops(inode: &Arc<dyn Inode>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
+fn file_ops(inode: &Arc<dyn Inode>, place: &Path, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
     match inode.base().file_type() {
         FileType::Dir => Ok(Box::new(Directory)),
         FileType::Fifo => pipe::open_fifo(&inode.fifo().ok_or(ENXIO)?, flags),
-        FileType::Char => device::open_char(inode.base().rdev, flags),
+        FileType::Char => match devpts::open_node(inode, place, flags) {
+            Some(result) => result,
+            None => device::open_char(inode.base().rdev, flags),
+        },
         FileType::Block | FileType::Socket => Err(ENXIO),
         FileType::Regular if inode.has_pages() => Ok(Box::new(RegularFile)),
         FileType::Regular | FileType::Symlink => inode.clone().open(flags),
@@ -238,7 +241,7 @@ impl ExecFile {
             return Err(EACCES);
         }
         access::check(inode.base(), creds, Access::EXEC)?;
-        let ops = file_ops(&inode, OpenFlags::empty())?;
+        let ops = file_ops(&inode, &place, OpenFlags::empty())?;
         let file = File::new(ops, inode, Some(place), OpenFlags::LARGEFILE)?;
         file.inode().base().deny_write_access()?;
         Ok(ExecFile(file))

@@ -118,6 +118,11 @@ impl Ldisc {
         self.buffer.iter().take(self.committed).filter(|&&c| c != Cell::Eof).count()
     }
 
+    /// How many bytes more the buffer takes.
+    pub fn room(&self) -> usize {
+        CAPACITY.saturating_sub(self.buffer.len())
+    }
+
     /// Takes input for a program: at most one line in canonical mode, else whatever there is.
     ///
     /// `None`: nothing to read yet. `Some(0)` with a buffer that is not empty is the end of file.

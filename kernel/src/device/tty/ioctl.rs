@@ -43,46 +43,51 @@ impl TtyFile {
         if self.is_dead() {
             return Err(if request == TIOCSPGRP { ENOTTY } else { EIO });
         }
-        let tty = &*self.tty;
+        let tty = &self.tty;
         let thread = Thread::current();
         match request {
-            TCGETS => mem::write(arg, &tty.termios().to_bytes())?,
-            TCGETS2 => mem::write(arg, &termios2(&tty.termios()))?,
-            TCSETS | TCSETSW | TCSETSF => tty.set_termios(|| read_termios(arg), request == TCSETSF)?,
-            TCSETS2 | TCSETSW2 | TCSETSF2 => tty.set_termios(|| read_termios2(arg), request == TCSETSF2)?,
-            TCFLSH => tty.flush(arg)?,
-            // Output is sent before a write returns, so there is nothing to drain; and there is no break to send.
-            TCSBRK | TCSBRKP | TCXONC => tty.check_change()?,
-            TIOCGWINSZ => {
-                let size = tty.state.lock().size;
-                mem::write(arg, &size)?;
-            }
-            TIOCSWINSZ => tty.set_size(mem::read(arg)?),
-            // Nothing waits to be sent; the line discipline is number 0.
-            TIOCOUTQ | TIOCGETD => mem::write(arg, &0i32)?,
-            TIOCSCTTY => return tty.set_controlling(arg),
-            TIOCNOTTY => return tty.give_up(&thread.process),
+            TIOCSCTTY => tty.set_controlling(arg),
+            TIOCNOTTY => tty.give_up(&thread.process),
             TIOCGPGRP | TIOCGSID => {
                 if !tty.is_controlling(&thread.process) {
                     return Err(ENOTTY);
                 }
-                let id = {
-                    let state = tty.state.lock();
-                    if request == TIOCGSID { state.session } else { state.foreground }
-                };
+                let id = if request == TIOCGSID { tty.session() } else { tty.foreground() };
                 mem::write(arg, &id.map_or(0, tree::pid_nr))?;
+                Ok(0)
             }
             TIOCSPGRP => {
                 tty.check_change().map_err(|e| if e == EIO { ENOTTY } else { e })?;
-                return tty.set_foreground(mem::read(arg)?);
+                tty.set_foreground(mem::read(arg)?)
             }
-            _ => return Err(ENOTTY),
+            _ => tty.settings(request, arg),
         }
-        Ok(0)
     }
 }
 
 impl Tty {
+    /// Requests about the settings, which both sides of a pseudo-terminal may make.
+    pub(super) fn settings(&self, request: u32, arg: usize) -> Result<usize> {
+        match request {
+            TCGETS => mem::write(arg, &self.termios().to_bytes())?,
+            TCGETS2 => mem::write(arg, &termios2(&self.termios()))?,
+            TCSETS | TCSETSW | TCSETSF => self.set_termios(|| read_termios(arg), request == TCSETSF)?,
+            TCSETS2 | TCSETSW2 | TCSETSF2 => self.set_termios(|| read_termios2(arg), request == TCSETSF2)?,
+            TCFLSH => self.flush(arg)?,
+            // Output is sent before a write returns, so there is nothing to drain; and there is no break to send.
+            TCSBRK | TCSBRKP | TCXONC => self.check_change()?,
+            TIOCGWINSZ => {
+                let size = self.state.lock().size;
+                mem::write(arg, &size)?;
+            }
+            TIOCSWINSZ => self.set_size(mem::read(arg)?),
+            // Nothing waits to be sent; the line discipline is number 0.
+            TIOCOUTQ | TIOCGETD => mem::write(arg, &0i32)?,
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    }
+
     fn set_termios(&self, new: impl FnOnce() -> Result<Termios>, flush: bool) -> Result<()> {
         self.check_change()?;
         let new = new()?;

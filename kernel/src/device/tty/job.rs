@@ -2,17 +2,19 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use ostd::sync::SpinLock;
 use proctree::PidId;
 
 use super::{Tty, TtyFile};
 use crate::{
     fs::file::FileOps,
+    lock_order,
     prelude::*,
     process::{
         Process, Thread,
         credentials::Cap,
         pid,
-        signal::{SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, SigInfo, Signo},
+        signal::{self, SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, SigInfo, Signo},
         tree,
     },
 };
@@ -35,7 +37,7 @@ impl Tty {
     }
 
     /// What an open of a terminal does for a session leader that has none (rule 8.9).
-    pub fn acquire_on_open(&self) {
+    pub fn acquire_on_open(self: &Arc<Self>) {
         let thread = Thread::current();
         if tree::is_session_leader(&thread.process) && controlling_tty(&thread.process).is_none() {
             // Owned by another session: then it is just open.
@@ -45,19 +47,32 @@ impl Tty {
 
     /// Makes this the controlling terminal of a session leader without one. EPERM if another session owns it, unless
     /// `steal`.
-    fn acquire(&self, process: &Process, steal: bool) -> Result<()> {
+    fn acquire(self: &Arc<Self>, process: &Process, steal: bool) -> Result<()> {
         let (session, pgrp) = (tree::session_of(process), tree::pgrp_of(process));
+        let mut list = CONTROLLING.lock();
         let mut state = self.state.lock();
         if state.session.is_some() && state.session != session && !steal {
             return Err(EPERM);
         }
         state.session = session;
         state.foreground = pgrp;
+        if !list.iter().any(|tty| Arc::ptr_eq(tty, self)) {
+            list.push(self.clone());
+        }
         Ok(())
     }
 
+    /// The session that this is the controlling terminal of.
+    pub(super) fn session(&self) -> Option<PidId> {
+        self.state.lock().session
+    }
+
+    pub(super) fn foreground(&self) -> Option<PidId> {
+        self.state.lock().foreground
+    }
+
     /// TIOCSCTTY.
-    pub(super) fn set_controlling(&self, arg: usize) -> Result<usize> {
+    pub(super) fn set_controlling(self: &Arc<Self>, arg: usize) -> Result<usize> {
         let thread = Thread::current();
         let process = &thread.process;
         let leader = tree::is_session_leader(process);
@@ -85,23 +100,54 @@ impl Tty {
         Ok(0)
     }
 
+    /// Takes the terminal from its session; returns that and the foreground group.
+    fn take_from_session(&self) -> (Option<PidId>, Option<PidId>) {
+        let mut list = CONTROLLING.lock();
+        let at = list.iter().position(|tty| core::ptr::eq(&**tty, self));
+        let listed = at.map(|at| list.swap_remove(at));
+        let taken = {
+            let mut state = self.state.lock();
+            (state.session.take(), state.foreground.take())
+        };
+        drop(list);
+        drop(listed);
+        taken
+    }
+
     /// Takes the terminal from its session; its foreground group gets `signals`.
     fn disown(&self, signals: &[Signo]) {
-        let foreground = {
-            let mut state = self.state.lock();
-            state.session = None;
-            state.foreground.take()
-        };
-        if let Some(pgrp) = foreground {
+        if let (_, Some(pgrp)) = self.take_from_session() {
             for &signo in signals {
                 tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
             }
         }
     }
 
-    /// The leader of `session` exits: if the terminal is that session's, it is hung up (rule 8.19).
-    fn leader_exits(&self, session: PidId) {
-        if self.state.lock().session != Some(session) {
+    /// The master of a pseudo-terminal was closed: its files are dead, and the session's leader is told (rules 8.20, 8.22).
+    /// The foreground group hears of it when the leader exits (8.21).
+    pub(super) fn master_closed(&self) {
+        self.hangups.fetch_add(1, Relaxed);
+        if let (Some(session), foreground) = self.take_from_session() {
+            if let Some(pgrp) = foreground {
+                LOST.lock().push((session, pgrp));
+            }
+            let leader = {
+                let table = tree::lock();
+                table.pid_process(session).and_then(|leader| table.payload(leader).cloned())
+            };
+            for signo in [SIGHUP, SIGCONT] {
+                if let Some(leader) = &leader {
+                    signal::send_process(leader, None, SigInfo::kernel(signo));
+                }
+            }
+        }
+        self.wake_all();
+    }
+
+    /// The leader of its session exits: the session loses the terminal. Only a pseudo-terminal's files live on (rule 8.19).
+    fn leader_exits(&self) {
+        if self.driver.is_pty() {
+            self.disown(&[SIGHUP]);
             return;
         }
         self.hangups.fetch_add(1, Relaxed);
@@ -176,15 +222,29 @@ impl Tty {
 
 /// The controlling terminal of a process.
 pub fn controlling_tty(process: &Process) -> Option<Arc<Tty>> {
-    let console = crate::device::console::tty();
-    console.is_controlling(process).then(|| console.clone())
+    tty_of_session(tree::session_of(process)?)
+}
+
+/// The terminals that belong to a session. Few: a terminal has one session, a session one terminal.
+static CONTROLLING: SpinLock<Vec<Arc<Tty>>> = SpinLock::new(lock_order::CONTROLLING, Vec::new());
+
+/// Sessions whose terminal was hung up while their leader lives on, and the group that was in its foreground.
+static LOST: SpinLock<Vec<(PidId, PidId)>> = SpinLock::new(lock_order::CONTROLLING, Vec::new());
+
+fn tty_of_session(session: PidId) -> Option<Arc<Tty>> {
+    CONTROLLING.lock().iter().find(|tty| tty.session() == Some(session)).cloned()
+}
+
+/// TIOCSPGRP on a master, which is nobody's controlling terminal.
+pub(super) fn set_foreground_by_master() -> Result<usize> {
+    Err(ENOTTY)
 }
 
 /// The controlling terminal as /proc/pid/stat shows it: its device number, and the foreground group.
 pub fn stat_numbers(process: &Process) -> (u64, i64) {
     match controlling_tty(process) {
         Some(tty) => {
-            let foreground = tty.state.lock().foreground;
+            let foreground = tty.foreground();
             (tty.dev.encode(), foreground.map_or(-1, |pgrp| i64::from(tree::pid_nr(pgrp))))
         }
         None => (0, -1),
@@ -193,7 +253,18 @@ pub fn stat_numbers(process: &Process) -> (u64, i64) {
 
 /// The leader of a session exits: its terminal is hung up.
 pub fn session_leader_exits(session: PidId) {
-    crate::device::console::tty().leader_exits(session);
+    if let Some(tty) = tty_of_session(session) {
+        tty.leader_exits();
+        return;
+    }
+    let mut lost = LOST.lock();
+    let found = lost.iter().position(|&(of, _)| of == session).map(|at| lost.swap_remove(at).1);
+    drop(lost);
+    if let Some(pgrp) = found {
+        for signo in [SIGHUP, SIGCONT] {
+            tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
+        }
+    }
 }
 
 /// Opens /dev/tty. ENXIO without a controlling terminal.

@@ -7,7 +7,7 @@
 //! Locks: [`TTY`](lock_order::TTY), a spin lock around all of that. The process table may be asked while it is held;
 //! signals are sent after it is released.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use ldisc::{Cc, Ldisc, Lflag, Signal, Termios};
 use ostd::sync::{SpinLock, WaitQueue};
@@ -31,6 +31,7 @@ use crate::{
 
 mod ioctl;
 mod job;
+pub mod pty;
 
 pub use job::{open_controlling, session_leader_exits, stat_numbers};
 
@@ -41,6 +42,19 @@ pub const DEV_TTY: DevId = DevId::new(5, 0);
 pub trait TtyDriver: Send + Sync {
     /// Sends bytes; called with the terminal locked.
     fn write(&self, bytes: &[u8]);
+
+    /// Whether programs may write more now.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Whether it is a pseudo-terminal: nothing is hung up when its session leader exits (rule 8.19).
+    fn is_pty(&self) -> bool {
+        false
+    }
+
+    /// The last open file of the terminal was closed.
+    fn last_close(&self) {}
 }
 
 ostd::pod_struct! {
@@ -74,6 +88,9 @@ pub struct Tty {
     writable: Arc<WaitQueue>,
     /// How often it was hung up: files opened before are dead.
     hangups: AtomicU32,
+    /// Open files, and whether there ever was one.
+    opens: AtomicU32,
+    was_opened: AtomicBool,
 }
 
 /// Collects what the line discipline wants done.
@@ -107,6 +124,8 @@ impl Tty {
             readable: Arc::new(WaitQueue::new()),
             writable: Arc::new(WaitQueue::new()),
             hangups: AtomicU32::new(0),
+            opens: AtomicU32::new(0),
+            was_opened: AtomicBool::new(false),
         })
     }
 
@@ -198,7 +217,7 @@ impl Tty {
                 return Some(Err(EIO));
             }
             let mut state = self.state.lock();
-            if state.ldisc.output_stopped() {
+            if state.ldisc.output_stopped() || !self.driver.has_room() {
                 return None;
             }
             let mut effects = Effects { driver: &*self.driver, signals: Vec::new() };
@@ -206,6 +225,24 @@ impl Tty {
             Some(Ok(()))
         };
         if nonblocking { look().unwrap_or(Err(EAGAIN)) } else { wait_interruptible(&self.writable, look)? }
+    }
+
+    /// Every file of it was closed.
+    fn all_closed(&self) -> bool {
+        self.was_opened.load(Relaxed) && self.opens.load(Relaxed) == 0
+    }
+
+    /// How many bytes can be typed before some would be lost. In canonical mode that is nobody's concern: a line that is too
+    /// long is cut.
+    fn input_room(&self) -> usize {
+        let state = self.state.lock();
+        let canonical = state.ldisc.termios().has(Lflag::ICANON);
+        if canonical && !state.ldisc.readable(false) { ldisc::CAPACITY } else { state.ldisc.room() }
+    }
+
+    /// Woken when there is room again.
+    fn drained(&self) -> &Arc<WaitQueue> {
+        &self.writable
     }
 
     fn termios(&self) -> Termios {
@@ -239,12 +276,22 @@ pub struct TtyFile {
 impl TtyFile {
     pub fn new(tty: Arc<Tty>, is_console: bool) -> Self {
         let opened_at = tty.hangups.load(Relaxed);
+        tty.opens.fetch_add(1, Relaxed);
+        tty.was_opened.store(true, Relaxed);
         TtyFile { tty, is_console, opened_at }
     }
 
     /// Hung up since it was opened (rule 8.22).
     fn is_dead(&self) -> bool {
         !self.is_console && self.tty.hangups.load(Relaxed) != self.opened_at
+    }
+}
+
+impl Drop for TtyFile {
+    fn drop(&mut self) {
+        if self.tty.opens.fetch_sub(1, Relaxed) == 1 {
+            self.tty.driver.last_close();
+        }
     }
 }
 
@@ -261,7 +308,12 @@ impl FileOps for TtyFile {
         } else {
             self.tty.read_raw(&mut bytes, self, nonblocking)?
         };
-        if n == 0 { Ok(0) } else { buf.put(&bytes[..n]) }
+        if n == 0 {
+            return Ok(0);
+        }
+        // There is room for more input.
+        self.tty.writable.wake_all();
+        buf.put(&bytes[..n])
     }
 
     fn write_at(&self, file: &File, buf: &mut WriteBuf, _: u64) -> Result<(usize, u64)> {
@@ -298,7 +350,7 @@ impl FileOps for TtyFile {
         if state.ldisc.readable(true) {
             events |= PollEvents::READABLE;
         }
-        if !state.ldisc.output_stopped() {
+        if !state.ldisc.output_stopped() && self.tty.driver.has_room() {
             events |= PollEvents::WRITABLE;
         }
         events

@@ -1,0 +1,245 @@
+//! Pseudo-terminals (pty(7)): a terminal whose line is another open file, the master.
+//!
+//! What a program writes to the slave, processed by the line discipline, waits in the [`Link`] until the master reads it;
+//! what is written to the master is typed into the slave. A [`Pty`] lives as long as its master is open; closing the master
+//! hangs the slave up (rules 8.20, 8.22). The nodes are those of [`devpts`](crate::fs::devpts).
+//!
+//! Locks: the slave's terminal lock, then the link's ([`PTY`](lock_order::PTY)).
+
+use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use ostd::{
+    sync::{SpinLock, WaitQueue},
+    user::mem,
+};
+
+use super::{Tty, TtyDriver, TtyFile, job};
+use crate::{
+    fs::{
+        File, OpenFlags,
+        devpts::DevPts,
+        file::FileOps,
+        inode::DevId,
+        io::{ReadBuf, WriteBuf, moved_or},
+        poll::{PollEvents, PollTable},
+    },
+    lock_order,
+    prelude::*,
+    process::{
+        Thread,
+        signal::{NSIG, SigInfo, Signo},
+        tree,
+        wait_event::wait_interruptible,
+    },
+};
+
+/// Major number of the slaves; the minor is their index.
+pub const SLAVE_MAJOR: u32 = 136;
+
+/// Output that waits for the master before writers to the slave have to wait.
+const OUTPUT_LIMIT: usize = 4096;
+
+/// Output beyond this is lost.
+const MAX_OUTPUT: usize = 16 * OUTPUT_LIMIT;
+
+/// What goes from the slave to the master.
+struct Link {
+    output: SpinLock<VecDeque<u8>>,
+    /// Woken when there is output, and when the last slave is closed.
+    readable: Arc<WaitQueue>,
+}
+
+struct SlaveDriver(Arc<Link>);
+
+impl TtyDriver for SlaveDriver {
+    fn write(&self, bytes: &[u8]) {
+        let mut output = self.0.output.lock();
+        // Writers wait for room; an echo does not, and is lost if nobody reads for long.
+        if output.len() < MAX_OUTPUT {
+            output.extend(bytes);
+        }
+        drop(output);
+        self.0.readable.wake_all();
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.output.lock().len() < OUTPUT_LIMIT
+    }
+
+    fn is_pty(&self) -> bool {
+        true
+    }
+
+    fn last_close(&self) {
+        self.0.readable.wake_all();
+    }
+}
+
+/// A pseudo-terminal.
+pub struct Pty {
+    pub index: u32,
+    link: Arc<Link>,
+    slave: Arc<Tty>,
+    /// The slave can't be opened (TIOCSPTLCK): so it starts.
+    locked: AtomicBool,
+}
+
+impl Pty {
+    pub fn new(index: u32) -> Arc<Pty> {
+        let output = SpinLock::new(lock_order::PTY, VecDeque::new());
+        let link = Arc::new(Link { output, readable: Arc::new(WaitQueue::new()) });
+        let slave = Tty::new(DevId::new(SLAVE_MAJOR, index), Box::new(SlaveDriver(link.clone())));
+        Arc::new(Pty { index, link, slave, locked: AtomicBool::new(true) })
+    }
+
+    /// Opens the slave. EIO while it is locked.
+    pub fn open_slave(&self, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
+        if self.locked.load(Relaxed) {
+            return Err(EIO);
+        }
+        if !flags.contains(OpenFlags::NOCTTY) && flags.readable() {
+            self.slave.acquire_on_open();
+        }
+        Ok(Box::new(TtyFile::new(self.slave.clone(), false)))
+    }
+}
+
+/// The open master.
+pub struct Master {
+    pty: Arc<Pty>,
+    /// Where the slave has its node, until this is closed.
+    home: Arc<DevPts>,
+}
+
+impl Master {
+    pub fn new(pty: Arc<Pty>, home: Arc<DevPts>) -> Master {
+        Master { pty, home }
+    }
+
+    /// Opens the slave by the master (TIOCGPTPEER), whatever its node is called.
+    fn open_peer(&self, arg: usize) -> Result<usize> {
+        let flags = OpenFlags::from_bits_truncate(arg as u32);
+        let ops = self.pty.open_slave(flags)?;
+        let (place, inode) = self.home.place(self.pty.index).ok_or(EIO)?;
+        let file = File::new(ops, inode, Some(place), flags)?;
+        let cloexec = flags.contains(OpenFlags::CLOEXEC);
+        Ok(Thread::current().files().install(file, cloexec, 0)? as usize)
+    }
+
+    /// TIOCSIG: a signal to the slave's foreground group.
+    fn signal(&self, arg: usize) -> Result<usize> {
+        let signo = Signo::try_from(arg).ok().filter(|signo| (1..=NSIG).contains(signo)).ok_or(EINVAL)?;
+        if let Some(pgrp) = self.pty.slave.foreground() {
+            tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
+        }
+        Ok(0)
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.home.remove(self.pty.index);
+        self.pty.slave.master_closed();
+    }
+}
+
+impl FileOps for Master {
+    /// EIO once every slave is closed and all output is read.
+    fn read_at(&self, file: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        if buf.left() == 0 {
+            return Ok(0);
+        }
+        let mut bytes = vec![0; buf.left().min(OUTPUT_LIMIT)];
+        let mut look = || {
+            let mut output = self.pty.link.output.lock();
+            let n = bytes.len().min(output.len());
+            for (to, from) in bytes.iter_mut().zip(output.drain(..n)) {
+                *to = from;
+            }
+            drop(output);
+            match n {
+                0 if self.pty.slave.all_closed() => Some(Err(EIO)),
+                0 => None,
+                n => Some(Ok(n)),
+            }
+        };
+        let n = if file.is_nonblocking() {
+            look().unwrap_or(Err(EAGAIN))?
+        } else {
+            wait_interruptible(&self.pty.link.readable, look)??
+        };
+        // There is room for what waits to be written.
+        self.pty.slave.wake_all();
+        buf.put(&bytes[..n])
+    }
+
+    fn write_at(&self, file: &File, buf: &mut WriteBuf, _: u64) -> Result<(usize, u64)> {
+        let slave = &self.pty.slave;
+        let nonblocking = file.is_nonblocking();
+        let mut bytes = [0; 256];
+        let mut written = 0;
+        while buf.left() > 0 {
+            // Only as much is taken from the program as the slave's buffer holds.
+            let look = || Some(slave.input_room()).filter(|&room| room > 0);
+            let room =
+                if nonblocking { look().ok_or(EAGAIN) } else { wait_interruptible(slave.drained(), look) };
+            let step = room.and_then(|room| {
+                let want = bytes.len().min(room);
+                let n = buf.take(&mut bytes[..want])?;
+                slave.input(&bytes[..n]);
+                written += n;
+                Ok(())
+            });
+            if step.is_err() {
+                return Ok((moved_or(written, step)?, 0));
+            }
+        }
+        Ok((written, 0))
+    }
+
+    fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {
+        table.add(&self.pty.link.readable);
+        table.add(self.pty.slave.drained());
+        let mut events = PollEvents::empty();
+        events.set(PollEvents::READABLE, !self.pty.link.output.lock().is_empty());
+        events.set(PollEvents::WRITABLE, self.pty.slave.input_room() > 0);
+        events.set(PollEvents::HUP, self.pty.slave.all_closed());
+        events
+    }
+
+    fn can_poll(&self) -> bool {
+        true
+    }
+
+    fn available(&self, _: &File) -> Result<usize> {
+        Ok(self.pty.link.output.lock().len())
+    }
+
+    fn ioctl(&self, _: &File, request: u32, arg: usize) -> Result<usize> {
+        const TIOCGPGRP: u32 = 0x540f;
+        const TIOCSPGRP: u32 = 0x5410;
+        const TIOCGSID: u32 = 0x5429;
+        const TIOCSCTTY: u32 = 0x540e;
+        const TIOCNOTTY: u32 = 0x5422;
+        const TIOCGPTPEER: u32 = 0x5441;
+        const TIOCGPTN: u32 = 0x8004_5430;
+        const TIOCSPTLCK: u32 = 0x4004_5431;
+        const TIOCGPTLCK: u32 = 0x8004_5439;
+        const TIOCSIG: u32 = 0x4004_5436;
+        match request {
+            TIOCGPTN => mem::write(arg, &self.pty.index)?,
+            TIOCSPTLCK => self.pty.locked.store(mem::read::<i32>(arg)? != 0, Relaxed),
+            TIOCGPTLCK => mem::write(arg, &i32::from(self.pty.locked.load(Relaxed)))?,
+            TIOCGPTPEER => return self.open_peer(arg),
+            TIOCSIG => return self.signal(arg),
+            // Allowed on a master, which is nobody's controlling terminal (rule 8.11).
+            TIOCGPGRP => mem::write(arg, &self.pty.slave.foreground().map_or(0, tree::pid_nr))?,
+            TIOCGSID => mem::write(arg, &self.pty.slave.session().map_or(0, tree::pid_nr))?,
+            TIOCSPGRP => return job::set_foreground_by_master(),
+            TIOCSCTTY | TIOCNOTTY => return Err(ENOTTY),
+            _ => return self.pty.slave.settings(request, arg),
+        }
+        Ok(0)
+    }
+}
