@@ -32,8 +32,7 @@ use ostd::power;
 use proctree::Fate;
 
 use super::{
-    ExitRecord, Process, Thread, Usage, pid, record,
-    signal::{self, Signo},
+    ExitRecord, Process, Thread, Usage, pid, record, signal,
     thread::WORK_EXITED,
     tree::{self, Effects},
     usage,
@@ -86,14 +85,10 @@ fn leave_group(thread: &Thread) -> bool {
     tree::lock().mark_exiting(thread.id());
     let left = signal::detach_thread(thread);
     if let Some(signo) = left.completed_stop {
-        report_stop_of_others(&thread.process, signo);
+        // All others had stopped already: the stop that waited for this thread is complete.
+        tree::report_stopped(&thread.process, signo);
     }
     left.remaining == 0
-}
-
-/// All others had stopped already: the stop that waited for this thread is complete.
-fn report_stop_of_others(process: &Process, signo: Signo) {
-    tree::report_stopped(process, signo);
 }
 
 /// Step 4.

@@ -37,11 +37,21 @@ fn sender(ctx: &Context) -> (u32, u32) {
 
 /// Whether the caller may send `signo` to `target` (rule 7.5).
 fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<()> {
-    if core::ptr::eq(target, &**ctx.process()) {
-        return Ok(());
-    }
-    let same_session = || signo == Some(SIGCONT) && tree::same_session(ctx.process(), target);
-    if ctx.thread.creds().may_signal(&target.creds()) || same_session() { Ok(()) } else { Err(EPERM) }
+    may_signal_or(ctx, target, signo, || tree::same_session(ctx.process(), target))
+}
+
+/// As [`may_signal`], with the caller's way to learn whether the two are in one session, which is asked for SIGCONT
+/// only.
+fn may_signal_or(
+    ctx: &Context,
+    target: &Process,
+    signo: Option<Signo>,
+    same_session: impl FnOnce() -> bool,
+) -> Result<()> {
+    let allowed = core::ptr::eq(target, &**ctx.process())
+        || ctx.thread.creds().may_signal(&target.creds())
+        || signo == Some(SIGCONT) && same_session();
+    if allowed { Ok(()) } else { Err(EPERM) }
 }
 
 fn signal_process(
@@ -91,13 +101,7 @@ fn signal_member(
     target: &Arc<Process>,
     signo: Option<Signo>,
 ) -> Result<()> {
-    let own = Arc::ptr_eq(target, ctx.process());
-    let allowed = own
-        || ctx.thread.creds().may_signal(&target.creds())
-        || signo == Some(SIGCONT) && tree::same_session_in(table, ctx.process(), target);
-    if !allowed {
-        return Err(EPERM);
-    }
+    may_signal_or(ctx, target, signo, || tree::same_session_in(table, ctx.process(), target))?;
     if let Some(signo) = signo {
         let (pid, uid) = sender(ctx);
         signal::send_process_in_table(table, target, None, SigInfo::kill(signo, pid, uid));
