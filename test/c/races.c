@@ -1,6 +1,6 @@
 /* races.c - section 13: what must hold however the events interleave.  Other races are with their subject:
    13.4 and 13.17 in exec.c, 13.6 in wait_events.c, 13.10 in pdeath.c, 13.11 in signal_stop.c, 13.13 in groups.c,
-   13.16 in fork.c and exhaust.c. */
+   13.16 in fork.c and exhaust.c.  6.16 is here. */
 #include "lib/tap.h"
 
 #include <pthread.h>
@@ -150,6 +150,54 @@ CASE_T(reaper_by_signal, 60)
 		wrong += reap(r) != 0;
 	}
 	CHECK_EQ(wrong, 0, "[13.5] a reaper driven by sigwait and WNOHANG reaps all, adoptions included");
+}
+
+/* ---- 6.16 ---- */
+
+static volatile sig_atomic_t told;
+static void tell(int sig) { told = sig; }
+
+CASE_T(group_signal_against_fork, 60)
+{
+	/* a group is signalled while its member forks: the child inherits the parent's memory from after the handler, or
+	   gets the signal itself */
+	enum { CHILDREN = 6 };
+	int n = iterations(300), wrong = 0, during = 0;
+	for (int i = 0; i < n; i++) {
+		sh->w[0] = sh->w[1] = sh->w[2] = 0;
+		told = 0;
+		pid_t p = MUST(fork());
+		if (p == 0) {
+			int missed = 0, st, before = 0;
+			setpgid(0, 0);
+			signal(SIGUSR1, tell);
+			set_word(&sh->w[0], 1);
+			for (int k = 0; k < CHILDREN; k++) {
+				before += !told;
+				__atomic_store_n(&sh->w[2], k, __ATOMIC_SEQ_CST);
+				if (fork() == 0) {
+					while (!__atomic_load_n(&sh->w[1], __ATOMIC_SEQ_CST))
+						sched_yield();
+					quiet_exit(told ? 0 : 1);
+				}
+			}
+			while (waitpid(-1, &st, 0) > 0)
+				missed += st != 0;
+			quiet_exit(missed ? 99 : before);
+		}
+		wait_word(&sh->w[0], 1);
+		while (__atomic_load_n(&sh->w[2], __ATOMIC_SEQ_CST) < i % CHILDREN)
+			;
+		for (volatile int k = 0; k < i % 29 * 900; k++)
+			;
+		kill(-p, SIGUSR1);
+		__atomic_store_n(&sh->w[1], 1, __ATOMIC_SEQ_CST);
+		int st = reap(p);
+		wrong += !WIFEXITED(st) || WEXITSTATUS(st) > CHILDREN;
+		during += WIFEXITED(st) && WEXITSTATUS(st) > 0 && WEXITSTATUS(st) < CHILDREN;
+	}
+	CHECK_EQ(wrong, 0, "[6.16] a signal to a group during a fork reaches the child as well");
+	tap_note("the signal came between the forks in %d of %d", during, n);
 }
 
 /* ---- 13.7 ---- */

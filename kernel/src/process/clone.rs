@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use bitflags::bitflags;
 use ostd::{
     mm::USER_END,
-    task::{self, TaskBuilder},
+    task::{self, Task, TaskBuilder},
     user::{UserContext, mem},
 };
 use proctree::{NewProcess, Numbers, PidId, Supply};
@@ -28,7 +28,7 @@ use proctree::{NewProcess, Numbers, PidId, Supply};
 use super::{
     Cap, Credentials, Process, Thread, pid, record,
     rlimit::{self, RLIM_INFINITY, Resource},
-    signal::{self, AltStack, SIGCHLD, ThreadSignals},
+    signal::{self, AltStack, Forking, SIGCHLD, ThreadSignals},
     thread::{NewThread, TaskThread, VforkDone},
     tree, user_loop,
 };
@@ -240,6 +240,8 @@ pub(super) fn make(
     vfork: Option<Arc<VforkDone>>,
     body: impl FnOnce(Arc<Thread>) + Send + 'static,
 ) -> Result<Arc<Thread>> {
+    let is_thread = args.flags.contains(CloneFlags::THREAD);
+    let forking = if is_thread { None } else { Some(Forking::begin(parent)?) };
     let vm = match parent.try_vm() {
         Some(vm) => Some(share_or(args, CloneFlags::VM, vm, |vm| vm.fork(hints))?),
         // Processes that the kernel makes for itself have no memory.
@@ -250,7 +252,7 @@ pub(super) fn make(
 
     let creds = parent.creds();
     let reserved = ReservedPid::take(parent)?;
-    let process = match args.flags.contains(CloneFlags::THREAD) {
+    let process = match is_thread {
         true => parent.process.clone(),
         false => new_process(&parent.process, args, reserved.nr, &creds),
     };
@@ -268,14 +270,17 @@ pub(super) fn make(
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Relaxed);
     }
-    build_task(&child, body)?;
+    let task = build_task(&child, body)?;
     signal::attach_thread(&child)?;
     if let Err(error) = charge(&parent.process, &creds) {
         signal::detach_thread(&child);
         return Err(error);
     }
-    match link(parent, &child, args, reserved) {
-        Ok(()) => Ok(child),
+    match link(parent, &child, args, reserved, task, forking) {
+        Ok(()) => {
+            child.update_weight();
+            Ok(child)
+        }
         Err(error) => {
             signal::detach_thread(&child);
             record::uncharge(&creds);
@@ -325,8 +330,9 @@ fn new_process(parent: &Process, args: &CloneArgs, nr: u32, creds: &Arc<Credenti
     process
 }
 
-/// The task that will run the child.
-fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'static) -> Result<()> {
+/// The task that will run the child. The two own each other from the moment at which the thread is told of its task: that
+/// is when nothing can fail any more.
+fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'static) -> Result<Arc<Task>> {
     let thread = child.clone();
     let mut task = TaskBuilder::new(move || body(thread)).data(Arc::new(TaskThread(child.clone())));
     if let Some(vm) = child.try_vm() {
@@ -335,9 +341,7 @@ fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'stat
     let task = task.build().map_err(|_| ENOMEM)?;
     // The CPUs that it may run on are its creator's (sched_setaffinity(2)).
     task.sched.affinity.store(task::current().sched.affinity.load(Relaxed), Relaxed);
-    child.set_task(task);
-    child.update_weight();
-    Ok(())
+    Ok(task)
 }
 
 /// A number that is taken but not used yet: given back when dropped.
@@ -372,7 +376,14 @@ impl Drop for ReservedPid {
 }
 
 /// The last step: the child is in the tree, findable by its number, and nothing can fail any more.
-fn link(parent: &Thread, child: &Arc<Thread>, args: &CloneArgs, mut reserved: ReservedPid) -> Result<()> {
+fn link(
+    parent: &Thread,
+    child: &Arc<Thread>,
+    args: &CloneArgs,
+    mut reserved: ReservedPid,
+    task: Arc<Task>,
+    forking: Option<Forking>,
+) -> Result<()> {
     let Some(pid) = reserved.pid else {
         return Err(EAGAIN);
     };
@@ -404,9 +415,13 @@ fn link(parent: &Thread, child: &Arc<Thread>, args: &CloneArgs, mut reserved: Re
         }
     };
     reserved.pid = None;
+    child.set_task(task);
     child.set_id(ids.thread);
     process.set_id(ids.process);
     pid::insert(process.ns(), child.tid(), ids.pid, child.clone());
+    if let Some(forking) = forking {
+        forking.hand_over(&mut table, process);
+    }
     Ok(())
 }
 
@@ -421,7 +436,9 @@ pub(super) fn make_init(
 ) -> Result<Arc<Thread>> {
     let creds = new.creds.clone();
     let child = Thread::new(new, None);
-    build_task(&child, body)?;
+    let task = build_task(&child, body)?;
+    child.set_task(task);
+    child.update_weight();
     signal::attach_thread(&child)?;
     record::charge(&creds);
     let mut table = tree::lock();

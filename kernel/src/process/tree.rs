@@ -19,7 +19,7 @@ use super::{
     Credentials, ExitRecord, Process, Thread, pid,
     signal::{
         self, CLD_CONTINUED, CLD_STOPPED, Notice, SIGCHLD, SIGCONT, SaFlags, SigInfo, SigchldDisposition,
-        Signo, send_process_in_sink,
+        Signo, send_member_in_sink, send_process_in_sink,
     },
     usage,
 };
@@ -154,7 +154,7 @@ impl Sink<Foster> for Effects {
     }
 
     fn orphaned_pgrp(&mut self, to: &Arc<Process>, signal: u8) -> Effect {
-        send_process_in_sink(to, None, SigInfo::kernel(signal))
+        send_member_in_sink(to, SigInfo::kernel(signal))
     }
 
     fn autoreaped(&mut self, gone: Reaped<Foster>) {
@@ -298,7 +298,7 @@ pub fn signal_pgrp(pgrp: PidId, info: &SigInfo) -> bool {
     let mut table = lock();
     let (members, _) = members(&table, table.pgrp_members(pgrp));
     for member in &members {
-        signal::send_process_in_table(&mut table, member, None, info.clone());
+        signal::send_member_in_table(&mut table, member, info.clone());
     }
     drop(table);
     !members.is_empty()

@@ -94,7 +94,7 @@ fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
 }
 
 /// Signals one of many, with the table locked: no member can fork a child that escapes, since a fork enters the
-/// table too and looks for a fatal signal there (rules 6.16, 13.13).
+/// table too and looks there for what was sent to its group meanwhile (rules 6.16, 13.13).
 fn signal_member(
     ctx: &Context,
     table: &mut tree::Table,
@@ -104,7 +104,7 @@ fn signal_member(
     may_signal_or(ctx, target, signo, || tree::same_session_in(table, ctx.process(), target))?;
     if let Some(signo) = signo {
         let (pid, uid) = sender(ctx);
-        signal::send_process_in_table(table, target, None, SigInfo::kill(signo, pid, uid));
+        signal::send_member_in_table(table, target, SigInfo::kill(signo, pid, uid));
     }
     Ok(())
 }

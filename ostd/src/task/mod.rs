@@ -62,6 +62,8 @@ pub struct Task {
     /// [`RUNNING`], [`PARKED`] or [`TOKEN`].
     state: AtomicU8,
     started: AtomicBool,
+    /// Drops the body of a task that was never started.
+    drop_body: unsafe fn(&KStack),
     /// What the scheduling policy keeps for each task.
     pub sched: SchedEntity,
     user: UserState,
@@ -148,7 +150,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
         }
         let fpu = if self.inherit_fpu { Some(copy_current_fpu()?) } else { None };
         let stack = KStack::new()?;
-        let body_at = (stack.top() - size_of::<F>()) & !15;
+        let body_at = body_address::<F>(&stack);
         // SAFETY: the stack is new and nobody else's, and the body fits on it.
         let rsp = unsafe {
             (body_at as *mut F).write(self.body);
@@ -159,6 +161,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
             on_cpu: AtomicBool::new(false),
             state: AtomicU8::new(RUNNING),
             started: AtomicBool::new(NOT_STARTED),
+            drop_body: drop_body::<F>,
             sched: SchedEntity::new(),
             user: UserState::new(fpu),
             addr_space: UnsafeCell::new(self.addr_space),
@@ -177,6 +180,31 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
         let task = self.build()?;
         task.start();
         Ok(task)
+    }
+}
+
+/// Where the body of a task lies on its stack until it runs.
+fn body_address<F>(stack: &KStack) -> usize {
+    (stack.top() - size_of::<F>()) & !15
+}
+
+/// Drops the body of a task that will not run.
+///
+/// # Safety
+/// `build` put an `F` on this stack, and neither [`run`] nor this function was called for it.
+unsafe fn drop_body<F>(stack: &KStack) {
+    // SAFETY: as the caller says.
+    unsafe { (body_address::<F>(stack) as *mut F).drop_in_place() }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if *self.started.get_mut() == NOT_STARTED
+            && let Some(stack) = self.stack.get_mut()
+        {
+            // SAFETY: `build` made the stack together with the function, and a task that was not started has not run.
+            unsafe { (self.drop_body)(stack) }
+        }
     }
 }
 
@@ -327,6 +355,7 @@ impl Task {
             on_cpu: AtomicBool::new(true),
             state: AtomicU8::new(RUNNING),
             started: AtomicBool::new(true),
+            drop_body: drop_body::<()>,
             sched: SchedEntity::new(),
             user: UserState::new(None),
             addr_space: UnsafeCell::new(None),

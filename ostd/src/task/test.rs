@@ -35,6 +35,27 @@ fn body_keeps_what_it_captured() {
 }
 
 #[ktest]
+fn body_of_a_task_that_never_starts_is_dropped() {
+    let captured = Arc::new(());
+    let witness = captured.clone();
+    let task = TaskBuilder::new(move || drop(captured)).build().unwrap();
+    assert_eq!(Arc::strong_count(&witness), 2);
+    drop(task);
+    assert_eq!(Arc::strong_count(&witness), 1);
+    // And of one that has run: by itself, once.
+    let (captured, done) = (witness.clone(), Arc::new(AtomicBool::new(false)));
+    let flag = done.clone();
+    let body = move || {
+        drop(captured);
+        flag.store(true, Ordering::Release);
+    };
+    let task = TaskBuilder::new(body).spawn().unwrap();
+    wait_for(&done);
+    drop(task);
+    assert_eq!(Arc::strong_count(&witness), 1);
+}
+
+#[ktest]
 fn data_is_found_by_type_and_dropped_at_the_end() {
     struct Probe(Arc<AtomicBool>);
     impl Drop for Probe {

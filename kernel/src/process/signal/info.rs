@@ -58,6 +58,11 @@ impl SigInfo {
         SigInfo { signo, code: SI_USER, fields }
     }
 
+    /// By somebody of whom nothing was kept (rule 7.8).
+    pub fn anonymous(signo: Signo) -> SigInfo {
+        SigInfo::kill(signo, 0, 0)
+    }
+
     /// By tkill(2) or tgkill(2).
     pub fn tkill(signo: Signo, pid: u32, uid: u32) -> SigInfo {
         let fields = Fields::Sender { pid, uid };

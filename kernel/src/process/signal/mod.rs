@@ -19,7 +19,7 @@
 //! wake it; a signal that must kill starts the group's exit at once. `deliver`: on the way to user mode the
 //! thread takes the next signal and ignores it, stops, dies, or enters its handler through a `frame`.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ostd::sync::{LockRank, SpinLock, SpinLockGuard, WaitQueue};
 
@@ -33,6 +33,7 @@ use crate::{
 mod action;
 mod altstack;
 mod deliver;
+mod forking;
 mod frame;
 mod info;
 mod queue;
@@ -46,11 +47,13 @@ mod xsave;
 pub use action::{SaFlags, SigAction, SigHand, SigchldDisposition};
 pub use altstack::AltStack;
 pub use deliver::handle_work;
+pub use forking::Forking;
 pub use frame::sigreturn;
 pub use info::*;
 pub use queue::{Pending, valid_signo};
 pub use send::{
-    force, is_unwanted, queue, send_process, send_process_in_sink, send_process_in_table, send_thread,
+    force, is_unwanted, queue, send_member_in_sink, send_member_in_table, send_process, send_process_in_sink,
+    send_process_in_table, send_thread,
 };
 pub use set::*;
 pub use stop::Notice;
@@ -152,6 +155,9 @@ pub struct ThreadSignals {
     stop: AtomicU32,
     altstack: SpinLock<AltStack>,
     restart: SpinLock<Option<RestartBlock>>,
+    /// The thread makes a process at this moment; what is sent to many processes meanwhile, the child is to get as well.
+    forking: AtomicBool,
+    fork_signals: AtomicU64,
 }
 
 /// How restart_syscall(2) goes on with an interrupted sleep.
@@ -168,6 +174,8 @@ impl ThreadSignals {
             stop: AtomicU32::new(0),
             restart: SpinLock::new(THREAD_QUEUE, None),
             altstack: SpinLock::new(THREAD_QUEUE, altstack),
+            forking: AtomicBool::new(false),
+            fork_signals: AtomicU64::new(0),
         }
     }
 

@@ -45,6 +45,26 @@ pub fn send_process_in_table(
     tell(effect, table, process);
 }
 
+/// As [`send_process_in_table`], to one of many processes that are signalled together: a child that the process is
+/// making at this moment gets it as well (rule 6.16).
+pub fn send_member_in_table(table: &mut tree::Table, process: &Arc<Process>, info: SigInfo) {
+    let effect = send_member(process, info);
+    tell(effect, table, process);
+}
+
+/// As [`send_member_in_table`], from within an operation of the process table.
+pub fn send_member_in_sink(process: &Arc<Process>, info: SigInfo) -> Effect {
+    send_member(process, info)
+}
+
+fn send_member(process: &Arc<Process>, info: SigInfo) -> Effect {
+    let mut group = process.signals.lock();
+    let signo = info.signo;
+    let effect = group.send(Target::Process(None), info);
+    group.note_for_forks(signo);
+    effect
+}
+
 /// A signal that the calling thread's own instruction raised: it can't be ignored or blocked. If it is, the
 /// disposition falls back to the default and the process dies (rule 3.21), the init of a namespace too.
 pub fn force(thread: &Arc<Thread>, info: SigInfo) {
