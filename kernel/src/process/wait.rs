@@ -6,7 +6,7 @@
 //! reportable does so under the table lock and wakes the queue after: no wake-up is lost (rule 4.33).
 
 use ostd::user::mem;
-use proctree::{Body, Class, Found, PidId, ProcId, WaitFor, Who};
+use proctree::{Body, Class, Found, Origin, PidId, ProcId, WaitFor, Who};
 
 use super::{
     ExitRecord, Process, Thread, Usage, pid,
@@ -22,6 +22,10 @@ pub const WSTOPPED: u32 = WUNTRACED;
 pub const WEXITED: u32 = 4;
 pub const WCONTINUED: u32 = 8;
 pub const WNOWAIT: u32 = 0x0100_0000;
+/// Not of Linux, which refuses it: only children that the caller's process made (docs/reaper.md).
+pub const __WOWN: u32 = 0x0400_0000;
+/// Not of Linux, which refuses it: only children that the caller's process adopted.
+pub const __WADOPTED: u32 = 0x0800_0000;
 pub const __WNOTHREAD: u32 = 0x2000_0000;
 pub const __WALL: u32 = 0x4000_0000;
 pub const __WCLONE: u32 = 0x8000_0000;
@@ -88,6 +92,11 @@ pub fn wait(thread: &Thread, target: Target, options: u32) -> Result<Option<Repo
             _ if options & __WALL != 0 => Class::All,
             _ if options & __WCLONE != 0 => Class::Clone,
             _ => Class::Normal,
+        },
+        origin: match options {
+            _ if options & __WOWN != 0 => Origin::Own,
+            _ if options & __WADOPTED != 0 => Origin::Adopted,
+            _ => Origin::Any,
         },
         own_only: options & __WNOTHREAD != 0,
     };

@@ -11,12 +11,15 @@ use crate::{
     },
 };
 
-const CLASS: u32 = __WNOTHREAD | __WCLONE | __WALL;
+/// Which of the children count.
+const CLASS: u32 = __WNOTHREAD | __WCLONE | __WALL | ORIGIN;
+/// One of these at most: both are all.
+const ORIGIN: u32 = __WOWN | __WADOPTED;
 
 pub fn sys_wait4(ctx: &mut Context, args: Args) -> Result<usize> {
     let [pid, status, options, rusage, ..] = args;
     let (pid, options) = (pid as i32, options as u32);
-    if options & !(WNOHANG | WUNTRACED | WCONTINUED | CLASS) != 0 {
+    if options & !(WNOHANG | WUNTRACED | WCONTINUED | CLASS) != 0 || options & ORIGIN == ORIGIN {
         return Err(EINVAL);
     }
     let target = match pid {
@@ -62,7 +65,8 @@ pub fn sys_waitid(ctx: &mut Context, args: Args) -> Result<usize> {
 
 fn waitid(ctx: &Context, idtype: i32, id: i32, options: u32) -> Result<Option<Report>> {
     let wanted = options & (WEXITED | WSTOPPED | WCONTINUED);
-    if wanted == 0 || options & !(wanted | WNOHANG | WNOWAIT | CLASS) != 0 {
+    let unknown = options & !(wanted | WNOHANG | WNOWAIT | CLASS) != 0;
+    if wanted == 0 || unknown || options & ORIGIN == ORIGIN {
         return Err(EINVAL);
     }
     let target = match idtype {

@@ -6,7 +6,7 @@ use crate::{
     kernel::{Body, Error, Ids, Kernel, ProcessPayload, Sink},
     node::{
         Children, EventNode, Neighbours, NsLink, PidLink, ProcFlags, ProcLink, Process, SIGCHLD, Thread,
-        ThreadLink, ThreadState, class,
+        ThreadLink, ThreadState, is_clone,
     },
     table::{Refused, Table},
 };
@@ -153,7 +153,7 @@ impl<K: Kernel> Table<K> {
             self.processes[owner.process].flags.set(ProcFlags::PARENT);
         }
         let node = &mut self.processes[child];
-        children.count[class(node.exit_signal)] += 1;
+        children.count[node.flags.class()] += 1;
         node.seq = seq;
         node.siblings.prev = last;
         let (pid, ns) = (node.pid, node.ns);
@@ -272,16 +272,17 @@ impl<K: Kernel> Table<K> {
         if node.exit_signal == signal {
             return;
         }
-        let (old, new) = (class(node.exit_signal), class(signal));
+        let old = node.flags.class();
         node.exit_signal = signal;
-        node.flags.set_to(ProcFlags::CLONE, new == 1);
+        node.flags.set_to(ProcFlags::CLONE, is_clone(signal));
+        let new = node.flags.class();
         let Some(parent) = node.parent.some() else {
             return;
         };
         if old == new {
             return;
         }
-        let (zombie, own) = (node.is_zombie() as u32, events::bits(events::report(node.event.own), signal));
+        let (zombie, own) = (node.is_zombie() as u32, events::bits(events::report(node.event.own), new));
         let children = &mut self.threads[parent].children;
         children.count[old] -= 1;
         children.count[new] += 1;
@@ -294,7 +295,7 @@ impl<K: Kernel> Table<K> {
 impl<K: Kernel> Process<K> {
     fn new(payload: K::Process, from: &Inheritance, pid: PidLink, ns: NsLink, level: u8) -> Self {
         let mut flags = ProcFlags::EMPTY;
-        flags.set_to(ProcFlags::CLONE, class(from.exit_signal) == 1);
+        flags.set_to(ProcFlags::CLONE, is_clone(from.exit_signal));
         Process {
             body: Body::Live(payload),
             parent: from.parent,

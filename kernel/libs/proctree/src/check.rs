@@ -9,7 +9,10 @@ use crate::{
     arena::Link,
     events,
     kernel::{Body, Kernel, ProcessPayload},
-    node::{NsLink, PidLink, ProcFlags, ProcLink, ThreadLink, ThreadState, class},
+    node::{
+        ADOPTED, CLASSES, CLONED, NsLink, OWN, PidLink, ProcFlags, ProcLink, ThreadLink, ThreadState,
+        is_clone,
+    },
     table::Table,
 };
 use alloc::{format, string::String};
@@ -66,8 +69,12 @@ impl<K: Kernel> Table<K> {
         ensure!(self.pids[node.pid].process == process, "pid of {process:?}");
         ensure!(self.pids[node.pid].ns == node.ns, "namespace of {process:?}");
         ensure!(self.namespaces[node.ns].level == node.level, "level of {process:?}");
-        let clone = node.flags.has(ProcFlags::CLONE);
-        ensure!(clone == (class(node.exit_signal) == 1), "class of {process:?}");
+        let class_fits = match node.flags.class() {
+            OWN | ADOPTED => !is_clone(node.exit_signal),
+            CLONED => is_clone(node.exit_signal),
+            _ => false,
+        };
+        ensure!(class_fits, "class of {process:?}");
         let parent_ns = node.parent.some().map(|parent| self.processes[self.threads[parent].process].ns);
         let foreign = node.flags.has(ProcFlags::FOREIGN);
         ensure!(
@@ -97,7 +104,7 @@ impl<K: Kernel> Table<K> {
     fn check_event(&self, process: ProcLink) -> Check {
         let node = &self.processes[process];
         let report = events::report(node.event.own);
-        let class_fits = events::bits(report, node.exit_signal) == node.event.own;
+        let class_fits = events::bits(report, node.flags.class()) == node.event.own;
         ensure!(class_fits, "event bits {:#x} of {process:?} are of the other class", node.event.own);
         let stopped = node.flags.has(ProcFlags::STOPPED);
         match node.body {
@@ -108,6 +115,9 @@ impl<K: Kernel> Table<K> {
             }
             Body::Live(_) => match report {
                 0 => {}
+                _ if !node.flags.has(ProcFlags::REPORTED) => {
+                    return Err(format!("{process:?} reports {report}, unmarked"));
+                }
                 events::STOPPED => {
                     ensure!(stopped, "{process:?} reports a stop but is not stopped")
                 }
@@ -174,7 +184,7 @@ impl<K: Kernel> Table<K> {
     /// I1: child lists and parents agree; counters and event tree agree with the list.
     fn check_children(&self, thread: ThreadLink) -> Check {
         let children = &self.threads[thread].children;
-        let (mut count, mut zombies, mut reportable) = ([0; 2], [0; 2], 0);
+        let (mut count, mut zombies, mut reportable) = ([0; CLASSES], [0; CLASSES], 0);
         let mut last = Link::NONE;
         for child in self.siblings_from(children.first) {
             let node = &self.processes[child];
@@ -182,7 +192,7 @@ impl<K: Kernel> Table<K> {
             ensure!(node.siblings.prev == last, "child list of {thread:?} at {child:?}");
             ensure!(last.is_none() || self.processes[last].seq < node.seq, "order of children at {child:?}");
             ensure!(node.seq < self.next_seq, "{child:?} is younger than the table");
-            let class = class(node.exit_signal);
+            let class = node.flags.class();
             count[class] += 1;
             zombies[class] += node.is_zombie() as u32;
             reportable += (node.event.own != 0) as usize;
@@ -202,7 +212,7 @@ impl<K: Kernel> Table<K> {
     fn check_event_tree(&self, root: ProcLink, thread: ThreadLink) -> Result<usize, String> {
         ensure!(root.is_none() || self.processes[root].event.up.is_none(), "event root of {thread:?}");
         let (mut count, mut last) = (0, None);
-        let mut next = events::first(&self.processes, root, u8::MAX);
+        let mut next = events::first(&self.processes, root, u16::MAX);
         while let Some(child) = next {
             let node = &self.processes[child];
             let mut all = node.event.own;
@@ -217,7 +227,7 @@ impl<K: Kernel> Table<K> {
             ensure!(last.is_none_or(|last| last < node.seq), "order of events at {child:?}");
             last = Some(node.seq);
             count += 1;
-            next = events::next(&self.processes, child, u8::MAX);
+            next = events::next(&self.processes, child, u16::MAX);
         }
         Ok(count)
     }

@@ -16,30 +16,39 @@
 use crate::{
     arena::{Arena, Link, marker},
     kernel::Kernel,
-    node::{EventNode, ProcLink, Process, class},
+    node::{CLASSES, EventNode, ProcLink, Process},
 };
 
 type Processes<K> = Arena<marker::Process, Process<K>>;
 
-/// Reports of a child of class 0; class 1 has them [`CLASS_SHIFT`] higher.
-pub(crate) const ZOMBIE: u8 = 1;
-pub(crate) const STOPPED: u8 = 2;
-pub(crate) const CONTINUED: u8 = 4;
-pub(crate) const ANY: u8 = ZOMBIE | STOPPED | CONTINUED;
-pub(crate) const CLASS_SHIFT: u32 = 3;
+/// Reports of a child of class 0; each other class has them [`CLASS_SHIFT`] higher.
+pub(crate) const ZOMBIE: u16 = 1;
+pub(crate) const STOPPED: u16 = 2;
+pub(crate) const CONTINUED: u16 = 4;
+const ANY: u16 = ZOMBIE | STOPPED | CONTINUED;
+const CLASS_SHIFT: u32 = 3;
 
-/// The bits of `report` for a child with this exit signal.
-pub(crate) fn bits(report: u8, exit_signal: u8) -> u8 {
-    report << (CLASS_SHIFT * class(exit_signal) as u32)
+/// The bits of `report` for a child of this class.
+pub(crate) fn bits(report: u16, class: usize) -> u16 {
+    report << (CLASS_SHIFT * class as u32)
 }
 
-/// The report in bits of either class.
-pub(crate) fn report(bits: u8) -> u8 {
-    (bits | bits >> CLASS_SHIFT) & ANY
+/// The bits of the reports in `report` for children of all these classes.
+pub(crate) fn mask(report: u16, classes: [bool; CLASSES]) -> u16 {
+    let mut mask = 0;
+    for (class, wanted) in classes.into_iter().enumerate() {
+        mask |= if wanted { bits(report, class) } else { 0 };
+    }
+    mask
+}
+
+/// The report in bits of any class.
+pub(crate) fn report(bits: u16) -> u16 {
+    (bits | bits >> CLASS_SHIFT | bits >> (2 * CLASS_SHIFT)) & ANY
 }
 
 /// Gives `node` these report bits: puts it into the tree, changes it, or takes it out (0).
-pub(crate) fn set<K: Kernel>(tree: &mut Processes<K>, root: &mut ProcLink, node: ProcLink, own: u8) {
+pub(crate) fn set<K: Kernel>(tree: &mut Processes<K>, root: &mut ProcLink, node: ProcLink, own: u16) {
     let event = &mut tree[node].event;
     if event.own == own {
         return;
@@ -94,7 +103,7 @@ pub(crate) fn join<K: Kernel>(tree: &mut Processes<K>, left: ProcLink, right: Pr
 }
 
 /// The first node in order that has one of the bits of `mask`.
-pub(crate) fn first<K: Kernel>(tree: &Processes<K>, root: ProcLink, mask: u8) -> Option<ProcLink> {
+pub(crate) fn first<K: Kernel>(tree: &Processes<K>, root: ProcLink, mask: u16) -> Option<ProcLink> {
     let mut node = root.some()?;
     if tree[node].event.all & mask == 0 {
         return None;
@@ -112,7 +121,7 @@ pub(crate) fn first<K: Kernel>(tree: &Processes<K>, root: ProcLink, mask: u8) ->
 }
 
 /// The next node behind `node` that has one of the bits of `mask`.
-pub(crate) fn next<K: Kernel>(tree: &Processes<K>, node: ProcLink, mask: u8) -> Option<ProcLink> {
+pub(crate) fn next<K: Kernel>(tree: &Processes<K>, node: ProcLink, mask: u16) -> Option<ProcLink> {
     if let Some(found) = first(tree, tree[node].event.right, mask) {
         return Some(found);
     }
@@ -140,7 +149,7 @@ fn priority(node: ProcLink) -> u32 {
     x ^ x >> 16
 }
 
-fn below<K: Kernel>(tree: &Processes<K>, node: ProcLink) -> u8 {
+fn below<K: Kernel>(tree: &Processes<K>, node: ProcLink) -> u16 {
     if node.is_some() { tree[node].event.all } else { 0 }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     arena::{Link, ProcId, ThreadId, marker},
     events,
     kernel::{Body, Child, ChildChange, ChildPolicy, Effect, Kernel, Parent, ProcessPayload, Reaped, Sink},
-    node::{Neighbours, ProcLink, SIGCHLD, ThreadLink, ThreadState, class},
+    node::{Neighbours, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState},
     table::Table,
 };
 
@@ -158,7 +158,7 @@ impl<K: Kernel> Table<K> {
         let leader = core::mem::replace(&mut node.first_thread, Link::NONE);
         node.last_thread = Link::NONE;
         node.threads = 0;
-        let (pid, parent, class) = (node.pid, node.parent, class(node.exit_signal));
+        let (pid, parent, class) = (node.pid, node.parent, node.flags.class());
         let body = core::mem::replace(&mut node.body, Body::Zombie(record));
         self.threads.remove(leader);
         self.pids[pid].thread = Link::NONE;
@@ -174,12 +174,16 @@ impl<K: Kernel> Table<K> {
     /// The signal is the exit signal, but SIGCHLD if the parent did an exec since the child was made (5.8):
     /// the parent's new program may not expect the other one. Only SIGCHLD can be ignored (4.25); SIG_IGN
     /// also drops the signal, SA_NOCLDWAIT does not (5.7). Waiters are woken in any case (5.12): one that
-    /// waits for the last child is to fail.
+    /// waits for the last child is to fail. An adopted child goes the same way if its adopter asked for that
+    /// ([`Table::set_autoreap`]).
     pub(crate) fn announce_death(&mut self, zombie: ProcLink, sink: &mut impl Sink<K>) -> bool {
         let node = &self.processes[zombie];
         let parent = self.threads[node.parent].process;
         let parent = &self.processes[parent];
-        let policy = parent.payload().map_or(ChildPolicy::Ignore, |payload| payload.child_policy());
+        let mut policy = parent.payload().map_or(ChildPolicy::Ignore, |payload| payload.child_policy());
+        if node.flags.has(ProcFlags::ADOPTED) && parent.flags.has(ProcFlags::AUTOREAP) {
+            policy = parent.flags.policy_for_adopted(policy);
+        }
         let signal = if node.parent_exec_id != parent.self_exec_id { SIGCHLD } else { node.exit_signal };
         let ignorable = signal == SIGCHLD;
         let signal = if ignorable && policy == ChildPolicy::Ignore { 0 } else { signal };
@@ -241,7 +245,7 @@ impl<K: Kernel> Table<K> {
         self.set_event(zombie, 0);
         let id = self.processes.id(zombie);
         let node = self.processes.remove(zombie);
-        self.unlink_child(node.parent, node.siblings, class(node.exit_signal));
+        self.unlink_child(node.parent, node.siblings, node.flags.class());
         self.unlink_from_all(node.all);
         self.unlink_member(node.pgrp, node.pgrp_members);
         let group = &self.pids[node.pgrp];
@@ -269,6 +273,16 @@ impl<K: Kernel> Table<K> {
     }
 
     fn unlink_child(&mut self, parent: ThreadLink, siblings: Neighbours<marker::Process>, class: usize) {
+        let Some(parent) = parent.some() else { return };
+        self.unlink_sibling(parent, siblings);
+        let children = &mut self.threads[parent].children;
+        children.count[class] -= 1;
+        children.zombies[class] -= 1;
+    }
+
+    /// Takes a child out of its parent's list.
+    #[inline]
+    pub(crate) fn unlink_sibling(&mut self, parent: ThreadLink, siblings: Neighbours<marker::Process>) {
         let Neighbours { prev, next } = siblings;
         if prev.is_some() {
             self.processes[prev].siblings.next = next;
@@ -276,7 +290,6 @@ impl<K: Kernel> Table<K> {
         if next.is_some() {
             self.processes[next].siblings.prev = prev;
         }
-        let Some(parent) = parent.some() else { return };
         let children = &mut self.threads[parent].children;
         if prev.is_none() {
             children.first = next;
@@ -284,8 +297,6 @@ impl<K: Kernel> Table<K> {
         if next.is_none() {
             children.last = prev;
         }
-        children.count[class] -= 1;
-        children.zombies[class] -= 1;
     }
 
     fn unlink_from_all(&mut self, all: Neighbours<marker::Process>) {
@@ -300,9 +311,9 @@ impl<K: Kernel> Table<K> {
     }
 
     /// What this child has to report to its parent from now on.
-    pub(crate) fn set_event(&mut self, child: ProcLink, report: u8) {
+    pub(crate) fn set_event(&mut self, child: ProcLink, report: u16) {
         let node = &self.processes[child];
-        let own = events::bits(report, node.exit_signal);
+        let own = events::bits(report, node.flags.class());
         if own == node.event.own {
             return;
         }

@@ -23,6 +23,7 @@
 //! | `exit` | **what happens when a process dies**: start here |
 //! | `reparent` | who adopts the orphans, and what they go through |
 //! | `subreaper` | PR_SET_CHILD_SUBREAPER |
+//! | `reaper` | what a reaper can ask and do beyond Linux |
 //! | `birth` | fork, threads, exec |
 //! | `wait`, `events` | which child a wait gets, and the tree that finds it |
 //! | `stop` | group stops and their reports |
@@ -59,6 +60,7 @@ mod node;
 mod ns;
 mod pgrp;
 mod pid;
+mod reaper;
 mod reparent;
 #[cfg(test)]
 mod sizes;
@@ -78,5 +80,6 @@ pub use kernel::{
 pub use node::{SIGCHLD, SIGCONT, SIGHUP};
 pub use pgrp::NewPgrp;
 pub use pid::{NumberSpace, Numbers, TooSmall};
+pub use reaper::{Autoreap, Descendant, ReaperStatus};
 pub use table::{Refused, Supply, Table};
-pub use wait::{Class, Found, WaitFor, Who};
+pub use wait::{Class, Found, Origin, WaitFor, Who};

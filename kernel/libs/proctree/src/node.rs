@@ -86,7 +86,7 @@ pub(crate) struct Process<K: Kernel> {
 
 /// Packed booleans of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ProcFlags(u8);
+pub(crate) struct ProcFlags(u16);
 
 impl ProcFlags {
     pub(crate) const EMPTY: Self = Self::ONE;
@@ -98,17 +98,29 @@ impl ProcFlags {
     /// Some thread may have a parent-death signal set.
     pub(crate) const PDEATH: Self = ProcFlags(8);
     /// The exit signal is not SIGCHLD: a "clone" child (rule 4.8).
-    pub(crate) const CLONE: Self = ProcFlags(16);
+    pub(crate) const CLONE: Self = ProcFlags(1 << Self::CLASS_SHIFT);
+    /// Its parent did not make it but adopted it: cases b and c of rule 2.1. Its exit signal is SIGCHLD from then on, so it
+    /// is never a clone child as well.
+    pub(crate) const ADOPTED: Self = ProcFlags(2 << Self::CLASS_SHIFT);
     /// The parent is in another namespace.
-    pub(crate) const FOREIGN: Self = ProcFlags(32);
+    pub(crate) const FOREIGN: Self = ProcFlags(64);
     /// Has or had children: one without is passed by quickly on a walk over descendants.
-    pub(crate) const PARENT: Self = ProcFlags(64);
+    pub(crate) const PARENT: Self = ProcFlags(128);
     /// Always set.
-    const ONE: Self = ProcFlags(128);
+    const ONE: Self = ProcFlags(256);
+    /// Was stopped or continued once, so that a report of it may be due.
+    pub(crate) const REPORTED: Self = ProcFlags(512);
+    /// Adopted children of it that die are reaped at once (see `reaper`) ...
+    pub(crate) const AUTOREAP: Self = ProcFlags(1024);
+    /// ... and it gets SIGCHLD for them all the same.
+    pub(crate) const AUTOREAP_SIGNAL: Self = ProcFlags(2048);
     /// What makes a child need more than a new parent, if father and adopter are in the same namespace ...
-    pub(crate) const SPECIAL: Self = ProcFlags(Self::PDEATH.0 | Self::CLONE.0 | Self::FOREIGN.0);
+    pub(crate) const SPECIAL: Self =
+        ProcFlags(Self::PDEATH.0 | Self::CLONE.0 | Self::FOREIGN.0 | Self::REPORTED.0);
     /// ... and if they are not.
     pub(crate) const ALL: Self = Self::ONE;
+
+    const CLASS_SHIFT: u32 = 4;
 
     pub(crate) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -121,6 +133,11 @@ impl ProcFlags {
     }
     pub(crate) fn set_to(&mut self, flag: Self, on: bool) {
         if on { self.set(flag) } else { self.clear(flag) }
+    }
+
+    /// The child's class in its parent's books: [`OWN`], [`CLONED`] or [`ADOPTED`].
+    pub(crate) fn class(self) -> usize {
+        usize::from(self.0 >> Self::CLASS_SHIFT & 3)
     }
 }
 
@@ -143,9 +160,9 @@ pub(crate) struct EventNode {
     pub(crate) left: ProcLink,
     pub(crate) right: ProcLink,
     /// What this child has to report: 0 if it is in no tree.
-    pub(crate) own: u8,
+    pub(crate) own: u16,
     /// The same, of the whole subtree.
-    pub(crate) all: u8,
+    pub(crate) all: u16,
 }
 
 impl EventNode {
@@ -184,18 +201,31 @@ pub(crate) struct Children {
     /// Root of the tree of those with something to report.
     pub(crate) events: ProcLink,
     /// How many, by class.
-    pub(crate) count: [u32; 2],
+    pub(crate) count: [u32; CLASSES],
     /// How many of them are zombies, by class.
-    pub(crate) zombies: [u32; 2],
+    pub(crate) zombies: [u32; CLASSES],
 }
 
 impl Children {
-    pub(crate) const NONE: Self =
-        Children { first: Link::NONE, last: Link::NONE, events: Link::NONE, count: [0; 2], zombies: [0; 2] };
+    pub(crate) const NONE: Self = Children {
+        first: Link::NONE,
+        last: Link::NONE,
+        events: Link::NONE,
+        count: [0; CLASSES],
+        zombies: [0; CLASSES],
+    };
 }
 
-/// Index of a child's class in [`Children::count`]: 0 normal, 1 "clone" (exit signal other than SIGCHLD; rule
-/// 4.8).
-pub(crate) fn class(exit_signal: u8) -> usize {
-    (exit_signal != SIGCHLD) as usize
+/// A child that its parent made, with exit signal SIGCHLD.
+pub(crate) const OWN: usize = 0;
+/// A child that its parent made, with another exit signal: a "clone" child (rule 4.8).
+pub(crate) const CLONED: usize = 1;
+/// A child that its parent adopted.
+pub(crate) const ADOPTED: usize = 2;
+/// How many classes of children there are.
+pub(crate) const CLASSES: usize = 3;
+
+/// Whether a child with this exit signal is a "clone" child.
+pub(crate) fn is_clone(exit_signal: u8) -> bool {
+    exit_signal != SIGCHLD
 }

@@ -10,7 +10,7 @@
 //!   zombie is announced to the adopter, who may not want it (2.11), and a process group that the dying
 //!   process kept from being orphaned is told so, if it is now and has stopped members (2.22).
 //!
-//! A live child that needs none of these, the usual one, takes the short path: two stores into its node and
+//! A live child that needs none of these, the usual one, takes the short path: three stores into its node and
 //! one into its payload. (An indirection, shared by all children of a thread, would make even that O(1), but
 //! every getppid, and every walk up the ancestors, would then have to chase a chain of dead owners: not worth
 //! it at this price.)
@@ -23,22 +23,24 @@ use crate::{
     arena::{Link, ThreadId},
     events,
     kernel::{Body, Dying, Kernel, ProcessPayload, Sink},
-    node::{Children, NsLink, PidLink, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState},
+    node::{
+        ADOPTED, CLASSES, Children, NsLink, PidLink, ProcFlags, ProcLink, SIGCHLD, ThreadLink, ThreadState,
+    },
     table::Table,
 };
 
-/// What stays the same for all children of a dying thread.
+/// What stays the same for all children of a dying thread, or of a reaper that hands over what it adopted.
 struct Adoption {
-    /// The dying thread's process.
+    /// The process they come from.
     father: ProcLink,
+    /// Its thread, or it as a whole, is dying: parent-death signals are due.
+    death: bool,
     father_pgrp: PidLink,
     reaper: ThreadLink,
     /// Flags of a child that needs more than a new parent.
     special: ProcFlags,
     /// The adopter's number in its own namespace.
     ppid: u32,
-    /// The adopter is a sibling thread.
-    silent: bool,
 }
 
 impl<K: Kernel> Table<K> {
@@ -70,9 +72,23 @@ impl<K: Kernel> Table<K> {
             return;
         };
         let father = self.threads[dying].process;
+        let orphans = core::mem::replace(&mut self.threads[dying].children, Children::NONE);
+        self.give_children(orphans, father, true, reaper, sink);
+    }
+
+    /// Gives children, which are in no thread's books any more, to `reaper`.
+    pub(crate) fn give_children(
+        &mut self,
+        orphans: Children,
+        father: ProcLink,
+        death: bool,
+        reaper: ThreadLink,
+        sink: &mut impl Sink<K>,
+    ) {
         let adopter = &self.processes[self.threads[reaper].process];
         let adoption = Adoption {
             father,
+            death,
             father_pgrp: self.processes[father].pgrp,
             reaper,
             special: if adopter.ns == self.processes[father].ns {
@@ -81,10 +97,15 @@ impl<K: Kernel> Table<K> {
                 ProcFlags::ALL
             },
             ppid: self.pids[adopter.pid].numbers.innermost(),
-            silent: self.threads[reaper].process == father,
         };
-        self.splice_children(dying, reaper);
-        self.visit_orphans(first, &adoption, sink);
+        let first = orphans.first;
+        if self.threads[reaper].process == father {
+            self.splice_children(&orphans, reaper, |class| class);
+            self.visit_orphans::<true>(first, &adoption, sink);
+        } else {
+            self.splice_children(&orphans, reaper, |_| ADOPTED);
+            self.visit_orphans::<false>(first, &adoption, sink);
+        }
     }
 
     /// Rule 2.1: (a) the first live thread of the dying one's process, (b) the nearest ancestor that is a
@@ -106,9 +127,9 @@ impl<K: Kernel> Table<K> {
 
     /// Rules 2.3, 2.4: up the real parents, as long as they are on the dying process's namespace level, and
     /// only if a subreaper has ever been above it.
-    fn find_subreaper(&self, father: ProcLink) -> Option<ThreadLink> {
+    pub(crate) fn find_subreaper(&self, father: ProcLink) -> Option<ThreadLink> {
         let dying = &self.processes[father];
-        if !dying.payload()?.has_child_subreaper() {
+        if dying.payload().is_some_and(|payload| !payload.has_child_subreaper()) {
             return None;
         }
         let level = dying.level;
@@ -132,7 +153,7 @@ impl<K: Kernel> Table<K> {
     /// A live thread of the namespace's init, or one that is dying but not gone: an init that waits for its
     /// namespace to empty still takes its orphans (9.6). The inits above are for a namespace whose init is
     /// dead, which has no members.
-    fn find_init_thread(&self, ns: NsLink, dying: ThreadLink) -> Option<ThreadLink> {
+    pub(crate) fn find_init_thread(&self, ns: NsLink, dying: ThreadLink) -> Option<ThreadLink> {
         let mut ns = ns;
         while ns.is_some() {
             if let Some(init) = self.namespaces[ns].init.some() {
@@ -149,10 +170,9 @@ impl<K: Kernel> Table<K> {
         None
     }
 
-    /// Hooks the list and the event tree of `from` behind those of `to`. The `seq`s follow in
-    /// [`visit_orphans`](Self::visit_orphans).
-    fn splice_children(&mut self, from: ThreadLink, to: ThreadLink) {
-        let orphans = core::mem::replace(&mut self.threads[from].children, Children::NONE);
+    /// Hooks the list and the event tree of the orphans behind those of `to`, where a class becomes that which
+    /// `class` says. The `seq`s, the flags and the event bits follow in [`visit_orphans`](Self::visit_orphans).
+    fn splice_children(&mut self, orphans: &Children, to: ThreadLink, new_class: impl Fn(usize) -> usize) {
         let to = &mut self.threads[to];
         self.processes[to.process].flags.set(ProcFlags::PARENT);
         let children = &mut to.children;
@@ -163,16 +183,21 @@ impl<K: Kernel> Table<K> {
             children.first = orphans.first;
         }
         children.last = orphans.last;
-        for class in 0..2 {
-            children.count[class] += orphans.count[class];
-            children.zombies[class] += orphans.zombies[class];
+        for class in 0..CLASSES {
+            children.count[new_class(class)] += orphans.count[class];
+            children.zombies[new_class(class)] += orphans.zombies[class];
         }
         children.events = events::join(&mut self.processes, children.events, orphans.events);
     }
 
     /// Visits each orphan from `first` to the end of the adopter's list. Only the current one may leave the
-    /// list meanwhile.
-    fn visit_orphans(&mut self, first: ProcLink, adoption: &Adoption, sink: &mut impl Sink<K>) {
+    /// list meanwhile. SILENT: the adopter is a sibling thread (rule 2.9).
+    fn visit_orphans<const SILENT: bool>(
+        &mut self,
+        first: ProcLink,
+        adoption: &Adoption,
+        sink: &mut impl Sink<K>,
+    ) {
         let mut seq = self.next_seq;
         let mut child = first;
         while child.is_some() {
@@ -183,8 +208,13 @@ impl<K: Kernel> Table<K> {
             let next = node.siblings.next;
             let plain = !node.flags.has(adoption.special) && node.pgrp == adoption.father_pgrp;
             match &node.body {
-                Body::Live(payload) if plain => payload.set_ppid(adoption.ppid),
-                _ => self.visit_orphan(child, (next, seq), adoption, sink),
+                Body::Live(payload) if plain => {
+                    payload.set_ppid(adoption.ppid);
+                    if !SILENT {
+                        node.flags.set(ProcFlags::ADOPTED);
+                    }
+                }
+                _ => self.visit_orphan::<SILENT>(child, (next, seq), adoption, sink),
             }
             child = next;
         }
@@ -193,7 +223,7 @@ impl<K: Kernel> Table<K> {
 
     /// The long path: an orphan for which something may be due. `rest` is the next one and its new key.
     #[inline(never)]
-    fn visit_orphan(
+    fn visit_orphan<const SILENT: bool>(
         &mut self,
         child: ProcLink,
         rest: (ProcLink, u64),
@@ -204,10 +234,10 @@ impl<K: Kernel> Table<K> {
         if !zombie {
             self.visit_live_orphan(child, rest, adoption, sink);
         }
-        if adoption.silent {
+        if SILENT {
             return;
         }
-        self.set_exit_signal(child, SIGCHLD);
+        self.mark_adopted(child);
         let unwanted = zombie && self.announce_death(child, sink);
         let pgrp = self.processes[child].pgrp;
         if pgrp != adoption.father_pgrp && self.pids[pgrp].stopped != 0 {
@@ -217,6 +247,20 @@ impl<K: Kernel> Table<K> {
         if unwanted && let Some(gone) = self.release(child, sink) {
             sink.autoreaped(gone);
         }
+    }
+
+    /// An adopted child's exit signal is SIGCHLD (2.10). The adopter's books count it as adopted since it was
+    /// spliced in; its own flags and event bits follow here.
+    fn mark_adopted(&mut self, child: ProcLink) {
+        let node = &mut self.processes[child];
+        node.exit_signal = SIGCHLD;
+        node.flags.clear(ProcFlags::CLONE);
+        node.flags.set(ProcFlags::ADOPTED);
+        let report = events::report(node.event.own);
+        if report == 0 {
+            node.flags.clear(ProcFlags::REPORTED);
+        }
+        self.set_event(child, report);
     }
 
     fn visit_live_orphan(
@@ -232,7 +276,7 @@ impl<K: Kernel> Table<K> {
         if let Some(payload) = node.payload() {
             payload.set_ppid(ppid);
         }
-        if node.flags.has(ProcFlags::PDEATH) {
+        if adoption.death && node.flags.has(ProcFlags::PDEATH) {
             self.renumber(rest);
             self.send_pdeath(child, adoption, sink);
         }

@@ -20,7 +20,7 @@ use crate::{
     arena::{PidId, ProcId, ThreadId},
     events,
     kernel::Kernel,
-    node::{Children, PidLink, ProcLink, ThreadLink, class},
+    node::{ADOPTED, CLASSES, CLONED, Children, OWN, PidLink, ProcLink, ThreadLink},
     table::Table,
 };
 
@@ -37,6 +37,8 @@ pub struct WaitFor {
     pub continued: bool,
     /// None, __WCLONE or __WALL.
     pub class: Class,
+    /// Not of Linux: only those that the caller's process made, or only those that it adopted.
+    pub origin: Origin,
     /// __WNOTHREAD: only the calling thread's own.
     pub own_only: bool,
 }
@@ -63,6 +65,17 @@ pub enum Class {
     All,
 }
 
+/// Children by how they came to their parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Either way.
+    Any,
+    /// Made by it.
+    Own,
+    /// Adopted by it (cases b and c of rule 2.1; a sibling thread's children stay what they were).
+    Adopted,
+}
+
 /// What a wait found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -86,28 +99,30 @@ impl WaitFor {
         stopped: false,
         continued: false,
         class: Class::Normal,
+        origin: Origin::Any,
         own_only: false,
     };
 
+    /// The classes of children that count.
+    fn classes(&self) -> [bool; CLASSES] {
+        let mut classes = [false; CLASSES];
+        let normal = self.class != Class::Clone;
+        classes[OWN] = normal && self.origin != Origin::Adopted;
+        classes[CLONED] = self.class != Class::Normal && self.origin != Origin::Adopted;
+        classes[ADOPTED] = normal && self.origin != Origin::Own;
+        classes
+    }
+
     fn wants_class(&self, class: usize) -> bool {
-        match self.class {
-            Class::Normal => class == 0,
-            Class::Clone => class == 1,
-            Class::All => true,
-        }
+        self.classes()[class]
     }
 
     /// The event bits that end the wait.
-    fn mask(&self) -> u8 {
-        let reports = self.exited as u8 * events::ZOMBIE
-            + self.stopped as u8 * events::STOPPED
-            + self.continued as u8 * events::CONTINUED;
-        let classes = match self.class {
-            Class::Normal => 1,
-            Class::Clone => 1 << events::CLASS_SHIFT,
-            Class::All => 1 | 1 << events::CLASS_SHIFT,
-        };
-        reports * classes
+    fn mask(&self) -> u16 {
+        let reports = self.exited as u16 * events::ZOMBIE
+            + self.stopped as u16 * events::STOPPED
+            + self.continued as u16 * events::CONTINUED;
+        events::mask(reports, self.classes())
     }
 }
 
@@ -189,7 +204,7 @@ impl<K: Kernel> Table<K> {
     /// The first reportable child of a thread in a group. Walks the reportable children in order until one is
     /// a member, and the members (in no useful order) to their end, in step: the cost is that of the shorter
     /// walk.
-    fn first_in_pgrp(&self, thread: ThreadLink, pgrp: PidLink, mask: u8) -> Option<ProcLink> {
+    fn first_in_pgrp(&self, thread: ThreadLink, pgrp: PidLink, mask: u16) -> Option<ProcLink> {
         let mut reportable = events::first(&self.processes, self.threads[thread].children.events, mask);
         let mut members = self.members_from(self.pids[pgrp].first_member);
         let mut best: Option<ProcLink> = None;
@@ -218,7 +233,7 @@ impl<K: Kernel> Table<K> {
         };
         let own = parent == caller;
         let ours = own || (!what.own_only && self.threads[parent].process == self.threads[caller].process);
-        ours && what.wants_class(class(node.exit_signal)) && (what.exited || !node.is_zombie())
+        ours && what.wants_class(node.flags.class()) && (what.exited || !node.is_zombie())
     }
 
     /// The thread whose children are looked at after those of `thread`: the one behind it, cyclically, until
@@ -236,7 +251,7 @@ impl<K: Kernel> Table<K> {
 impl Children {
     /// There is a child that counts for this wait. A zombie is nothing to one that is not for zombies (4.14).
     fn any_for(&self, what: &WaitFor) -> bool {
-        (0..2).any(|class| {
+        (0..CLASSES).any(|class| {
             let hidden = if what.exited { 0 } else { self.zombies[class] };
             what.wants_class(class) && self.count[class] > hidden
         })

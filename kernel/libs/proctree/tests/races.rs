@@ -42,6 +42,8 @@ struct Proc {
     signalled: Condvar,
     /// Parent-death signals received.
     pdeath: AtomicU32,
+    /// Signals sent to it as one of many: counted with the table locked, read without.
+    mass: AtomicU32,
 }
 
 impl ProcessPayload for ArcProc {
@@ -133,6 +135,34 @@ impl Machine {
         Task { ids, process }
     }
 
+    /// As the kernel forks: a signal to many that comes while it is at it makes it begin anew. Returns how many such
+    /// signals the parent had seen at the beginning; no child if it has to begin anew.
+    fn fork_slowly(&self, parent: &Task) -> (u32, Option<Task>) {
+        let seen = parent.process.0.mass.load(Relaxed);
+        // Here the copies are made.
+        thread::yield_now();
+        let mut table = self.lock();
+        if parent.process.0.mass.load(Relaxed) != seen {
+            return (seen, None);
+        }
+        let pid = table.0.alloc_pid(self.ns, Numbers::default()).unwrap();
+        let process = new_process();
+        let new =
+            NewProcess { pid, process: process.clone(), thread: (), exit_signal: SIGCHLD, sibling: false };
+        let ids = table.0.fork(parent.ids.thread, new).map_err(|refused| refused.error).unwrap();
+        (seen, Some(Task { ids, process }))
+    }
+
+    /// Signals all that is below, under one hold of the lock.
+    fn kill_below(&self, root: &Task) {
+        let table = self.lock();
+        for one in table.0.subtree(root.ids.process) {
+            if let Some(process) = table.0.payload(one.process) {
+                process.0.mass.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
     fn thread(&self, of: &Task) -> Task {
         let mut table = self.lock();
         let pid = table.0.alloc_pid(self.ns, Numbers::default()).unwrap();
@@ -209,6 +239,7 @@ fn new_process() -> ArcProc {
         sigchld: Mutex::new(false),
         signalled: Condvar::new(),
         pdeath: AtomicU32::new(0),
+        mass: AtomicU32::new(0),
     }))
 }
 
@@ -427,5 +458,90 @@ fn a_tree_is_reaped_to_the_last_while_everybody_dies() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(k.try_wait(&s, &ANY), Found::Nothing, "the fork of the second thread lives");
         assert_eq!(k.lock().0.children(s.ids.thread).count(), 1);
+    });
+}
+
+#[test]
+fn a_fork_is_signalled_with_its_subtree_or_begins_after_that() {
+    // A child of a signalled parent is signalled too, or its fork saw the signal first.
+    race(|| {
+        let (k, s, m, g) = family();
+        let fork = |parent: &Task| {
+            let parent = parent.clone();
+            go!([k, parent] {
+                let (began, child) = k.fork_slowly(&parent);
+                (began, child, parent)
+            })
+        };
+        let forks = [fork(&m), fork(&g)];
+        let dying = go!([k, m] { k.lock().0.mark_exiting(m.ids.thread); });
+        k.kill_below(&s);
+        for fork in forks {
+            let (began, child, parent) = fork.join().unwrap();
+            let hit = parent.process.0.mass.load(Relaxed);
+            assert_eq!(hit, 1);
+            if let Some(child) = child {
+                let child_hit = child.process.0.mass.load(Relaxed);
+                assert!(child_hit == 1 || began == 1, "the child of a fork that was under way escaped");
+            }
+        }
+        dying.join().unwrap();
+    });
+}
+
+#[test]
+fn a_release_against_deaths_and_adoptions_loses_nobody() {
+    race(|| {
+        let (k, init) = Machine::new();
+        let top = k.fork(&init);
+        let s = k.fork(&top);
+        k.subreaper(&top, true);
+        k.subreaper(&s, true);
+        let m = k.fork(&s);
+        let g = k.fork(&m);
+        let h = k.fork(&g);
+        let threads = [
+            go!([k, m] { k.exit(&m); }),
+            go!([k, g] { k.exit(&g); }),
+            go!([k, h] { k.exit(&h); }),
+            go!([k, s] {
+                let released = k.lock().0.release_reaper(s.ids.process, &mut Effects::default());
+                assert!(released.is_ok());
+                // As the kernel does: the last child may be gone.
+                *s.process.0.wakes.lock().unwrap() += 1;
+                s.process.0.woken.notify_all();
+            }),
+        ];
+        // s gets its own child and whatever it adopted before it gave that away, top gets the rest.
+        let mut reaped = 0;
+        while k.wait(&s, &ANY) {
+            reaped += 1;
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        while let Found::Zombie(_) = k.try_wait(&s, &ANY) {
+            reaped += 1;
+        }
+        while let Found::Zombie(_) = k.try_wait(&top, &ANY) {
+            reaped += 1;
+        }
+        assert_eq!(reaped, 3);
+    });
+}
+
+#[test]
+fn of_two_waiters_each_gets_what_it_asks_for() {
+    // One waits for its own children, one for adopted ones: no wake-up is lost, none takes the other's.
+    race(|| {
+        let (k, s, m, g) = family();
+        let s2 = k.thread(&s);
+        let own = WaitFor { origin: Origin::Own, ..ANY };
+        let adopted = WaitFor { origin: Origin::Adopted, ..ANY };
+        let threads = [go!([k, g] { k.exit(&g); }), go!([k, m] { k.exit(&m); })];
+        let own = go!([k, s] k.wait(&s, &own));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(own.join().unwrap());
+        // g was adopted, or died before m and was never waited for by it: adopted as a zombie.
+        assert!(k.wait(&s2, &adopted));
+        assert_eq!(k.try_wait(&s, &ANY), Found::NoChild);
     });
 }

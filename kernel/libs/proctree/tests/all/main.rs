@@ -4,6 +4,7 @@ mod model;
 mod pgrp;
 mod pids;
 mod random;
+mod reaper;
 mod reparent;
 mod wait;
 mod world;

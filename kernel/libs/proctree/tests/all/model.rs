@@ -4,7 +4,7 @@
 //! by `order`. The effects that an operation must have are collected as the lines that [`crate::world::Log`]
 //! writes.
 
-use proctree::{Class, Error, SIGCHLD, SIGCONT, SIGHUP};
+use proctree::{Autoreap, Class, Error, Origin, SIGCHLD, SIGCONT, SIGHUP};
 
 pub type Proc = usize;
 pub type Thread = usize;
@@ -46,6 +46,9 @@ pub struct MProc {
     pub session: Pid,
     pub ns: Ns,
     pub is: bool,
+    /// By the process that is its parent.
+    pub adopted: bool,
+    pub autoreap: Autoreap,
     pub ppid: u32,
     /// 0 wait, 1 ignore, 2 no wait
     pub policy: u8,
@@ -93,6 +96,7 @@ pub struct Wait {
     pub stopped: bool,
     pub continued: bool,
     pub class: Class,
+    pub origin: Origin,
     pub own_only: bool,
 }
 
@@ -256,6 +260,8 @@ impl Model {
             session,
             ns,
             is: false,
+            adopted: false,
+            autoreap: Autoreap::Off,
             ppid: u32::MAX,
             policy: 0,
             exit_signal,
@@ -332,6 +338,11 @@ impl Model {
         if let Some(sibling) = self.first_live(father) {
             return sibling;
         }
+        self.adopter_above(father, Some(dying)).expect("the initial init does not exit")
+    }
+
+    /// Cases b and c.
+    fn adopter_above(&self, father: Proc, dying: Option<Thread>) -> Option<Thread> {
         let level = |process: Proc| self.spaces[self.procs[process].ns].level;
         let mut above = self.parent_process(father);
         // Always walks, and knows of no has_child_subreaper: it must make no difference (1.13).
@@ -339,20 +350,20 @@ impl Model {
             if self.procs[ancestor].is
                 && let Some(thread) = self.first_live(ancestor)
             {
-                return thread;
+                return Some(thread);
             }
             above = self.parent_process(ancestor);
         }
         for ns in self.ns_path(self.procs[father].ns) {
             let Some(init) = self.spaces[ns].init else { continue };
-            let present = |&t: &Thread| t != dying && self.threads[t].life == Life::Exiting;
+            let present = |&t: &Thread| Some(t) != dying && self.threads[t].life == Life::Exiting;
             let found =
                 self.first_live(init).or_else(|| self.procs[init].threads.iter().copied().find(present));
-            if let Some(thread) = found {
-                return thread;
+            if found.is_some() {
+                return found;
             }
         }
-        unreachable!("the initial init does not exit")
+        None
     }
 
     pub fn is_last(&self, thread: Thread) -> bool {
@@ -372,7 +383,7 @@ impl Model {
         if !orphans.is_empty() {
             let adopter = self.adopter(thread);
             for orphan in orphans {
-                self.reparent(orphan, process, adopter);
+                self.reparent(orphan, process, adopter, true);
             }
         }
         if !last {
@@ -410,7 +421,7 @@ impl Model {
     }
 
     /// 2.15
-    fn reparent(&mut self, orphan: Proc, father: Proc, adopter: Thread) {
+    fn reparent(&mut self, orphan: Proc, father: Proc, adopter: Thread, death: bool) {
         let order = self.tick();
         let new_parent = self.threads[adopter].process;
         let silent = new_parent == father;
@@ -423,7 +434,7 @@ impl Model {
         }
         for thread in self.procs[orphan].threads.clone() {
             let signal = self.threads[thread].pdeath;
-            if signal != 0 {
+            if signal != 0 && death {
                 let pid = self.nr(self.procs[father].pid, self.procs[orphan].ns);
                 let (name, from, ppid) = (self.name(orphan), self.name(father), self.procs[orphan].ppid);
                 let asked =
@@ -436,12 +447,53 @@ impl Model {
             return;
         }
         self.procs[orphan].exit_signal = SIGCHLD;
+        self.procs[orphan].adopted = true;
         let unwanted = self.procs[orphan].life == Life::Dead && self.announce(orphan);
         self.cut(orphan, father, None);
         if unwanted {
             self.log.push(format!("autoreaped {}", self.name(orphan)));
             self.remove(orphan);
         }
+    }
+
+    // ---- reapers -------------------------------------------------------------------------------
+
+    fn is_init(&self, process: Proc) -> bool {
+        self.spaces[self.procs[process].ns].init == Some(process)
+    }
+
+    pub fn is_reaper(&self, process: Proc) -> bool {
+        self.procs[process].life == Life::Live && (self.procs[process].is || self.is_init(process))
+    }
+
+    pub fn reaper_above(&self, process: Proc) -> Option<Proc> {
+        if self.is_init(process) {
+            return None;
+        }
+        self.adopter_above(process, None).map(|thread| self.threads[thread].process)
+    }
+
+    /// The child of `root` that `process` comes from.
+    pub fn subtree_of(&self, process: Proc, root: Proc) -> Option<Proc> {
+        let parent = self.parent_process(process)?;
+        if parent == root { Some(process) } else { self.subtree_of(parent, root) }
+    }
+
+    pub fn release(&mut self, process: Proc) -> Result<u32, Error> {
+        let threads = self.procs[process].threads.clone();
+        let mut adopted: Vec<_> = threads.into_iter().flat_map(|thread| self.children(thread)).collect();
+        adopted.retain(|&child| self.procs[child].adopted);
+        let is_reaper = self.procs[process].is || !adopted.is_empty();
+        if self.is_init(process) || !is_reaper {
+            return Err(Error::Inval);
+        }
+        self.procs[process].is = false;
+        self.procs[process].autoreap = Autoreap::Off;
+        let adopter = self.adopter_above(process, None).unwrap();
+        for &child in &adopted {
+            self.reparent(child, process, adopter, false);
+        }
+        Ok(adopted.len() as u32)
     }
 
     /// Whether it is to be released at once.
@@ -451,7 +503,14 @@ impl Model {
         if self.procs[zombie].parent_exec != self.procs[parent].self_exec {
             signal = SIGCHLD;
         }
-        let policy = if signal == SIGCHLD { self.procs[parent].policy } else { 0 };
+        let mut policy = if signal == SIGCHLD { self.procs[parent].policy } else { 0 };
+        if self.procs[zombie].adopted {
+            policy = match (self.procs[parent].autoreap, policy) {
+                (Autoreap::Off, _) => policy,
+                (Autoreap::Quiet, _) | (Autoreap::Signal, 1) => 1,
+                (Autoreap::Signal, _) => 2,
+            };
+        }
         if policy == 1 {
             signal = 0;
         }
@@ -590,7 +649,12 @@ impl Model {
                     Class::Clone => node.exit_signal != SIGCHLD,
                     Class::All => true,
                 };
-                if !eligible || !class {
+                let origin = match wait.origin {
+                    Origin::Any => true,
+                    Origin::Own => !node.adopted,
+                    Origin::Adopted => node.adopted,
+                };
+                if !eligible || !class || !origin {
                     continue;
                 }
                 if node.life == Life::Dead {

@@ -60,8 +60,10 @@ impl Pair {
         let Op { kind, a, b, c } = op;
         let thread = pick(&self.m.live_threads(), a);
         let process = self.m.threads[thread].process;
-        match kind % 32 {
+        match kind % 36 {
             0..=7 => self.fork(thread, b, c),
+            32 => self.release(process),
+            33 => self.autoreap(process, pick(&[Autoreap::Off, Autoreap::Quiet, Autoreap::Signal], b)),
             8..=9 => self.clone_thread(thread),
             10 => self.mark_exiting(thread),
             11..=15 => self.exit(thread),
@@ -182,6 +184,56 @@ impl Pair {
         self.m.subreaper(process, on);
     }
 
+    fn release(&mut self, process: usize) {
+        let result = self.w.t.release_reaper(self.procs[process], &mut self.w.log);
+        assert_eq!(result, self.m.release(process));
+    }
+
+    fn autoreap(&mut self, process: usize, autoreap: Autoreap) {
+        self.w.t.set_autoreap(self.procs[process], autoreap);
+        self.m.procs[process].autoreap = autoreap;
+    }
+
+    /// What a reaper is told of a process and what is below it.
+    fn compare_reaper(&self, process: usize) {
+        let (t, m) = (&self.w.t, &self.m);
+        let status = t.reaper_status(self.procs[process]).unwrap();
+        let node = &m.procs[process];
+        let pid = |process: usize| self.pids[m.procs[process].pid];
+        assert_eq!(status.is_subreaper, node.is && node.life == Life::Live);
+        assert_eq!((status.is_adopted, status.autoreap), (node.adopted, node.autoreap));
+        assert_eq!(status.is_zombie, node.life == Life::Dead);
+        assert_eq!(status.above, m.reaper_above(process).map(pid));
+        let itself = m.is_reaper(process).then_some(process);
+        assert_eq!(status.reaper, itself.or(m.reaper_above(process)).map(pid));
+        let children: Vec<_> =
+            m.processes().into_iter().filter(|&p| m.parent_process(p) == Some(process)).collect();
+        assert_eq!(status.children as usize, children.len());
+        let count =
+            |of: &[usize], what: &dyn Fn(usize) -> bool| of.iter().filter(|&&p| what(p)).count() as u32;
+        assert_eq!(status.adopted, count(&children, &|p| m.procs[p].adopted));
+        assert_eq!(status.zombies, count(&children, &|p| m.procs[p].life == Life::Dead));
+        let below: Vec<_> =
+            m.processes().into_iter().filter(|&p| m.subtree_of(p, process).is_some()).collect();
+        assert_eq!(status.descendants as usize, below.len());
+        assert_eq!(status.dead, count(&below, &|p| m.procs[p].life == Life::Dead));
+        assert_eq!(status.reapers, count(&below, &|p| m.is_reaper(p)));
+        let mut listed: Vec<_> = t.subtree(self.procs[process]).collect();
+        listed.sort_by_key(|one| self.procs.iter().position(|&id| id == one.process));
+        assert_eq!(listed.len(), below.len());
+        for (one, p) in listed.into_iter().zip(below) {
+            let node = &m.procs[p];
+            let parent = m.parent_process(p).unwrap();
+            let subtree = m.subtree_of(p, process).unwrap();
+            assert_eq!((one.process, one.pid), (self.procs[p], pid(p)));
+            assert_eq!((one.parent, one.subtree), (self.procs[parent], self.procs[subtree]));
+            assert_eq!((one.is_child, one.is_adopted), (parent == process, node.adopted));
+            assert_eq!((one.is_reaper, one.is_zombie), (m.is_reaper(p), node.life == Life::Dead));
+            assert_eq!(one.is_stopped, node.stopped);
+            assert!(t.is_descendant(one.process, self.procs[process]));
+        }
+    }
+
     fn pdeath(&mut self, thread: usize, signal: u8) {
         self.w.t.set_pdeath(self.threads[thread], signal);
         self.m.threads[thread].pdeath = signal;
@@ -262,6 +314,7 @@ impl Pair {
             stopped: b & 4 != 0,
             continued: b & 8 != 0,
             class: pick(&[Class::Normal, Class::Clone, Class::All, Class::All], b >> 4),
+            origin: pick(&[Origin::Any, Origin::Any, Origin::Own, Origin::Adopted], b >> 8),
             own_only: b >> 6 & 3 == 0,
         };
         let what = WaitFor {
@@ -274,6 +327,7 @@ impl Pair {
             stopped: wait.stopped,
             continued: wait.continued,
             class: wait.class,
+            origin: wait.origin,
             own_only: wait.own_only,
         };
         let found = self.w.t.find_child(self.threads[thread], &what);
@@ -325,6 +379,7 @@ impl Pair {
             assert_eq!(t.parent(id).map(|ids| ids.thread), node.parent.map(|thread| self.threads[thread]));
             assert_eq!(t.exit_signal(id), Some(node.exit_signal));
             assert_eq!((t.is_stopped(id), t.has_execed(id)), (node.stopped, node.execed));
+            self.compare_reaper(p);
             assert_eq!(t.is_orphaned_pgrp(self.pids[node.pgrp]), m.is_orphaned(node.pgrp, None));
             let threads: Vec<_> = node.threads.iter().map(|&thread| self.threads[thread]).collect();
             assert_eq!(t.threads(id).collect::<Vec<_>>(), threads);
