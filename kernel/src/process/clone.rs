@@ -271,7 +271,7 @@ pub(super) fn make(
         child.clear_child_tid.store(args.child_tid, Relaxed);
     }
     let task = build_task(&child, body)?;
-    signal::attach_thread(&child)?;
+    signal::attach_thread(&child, Some(parent))?;
     if let Err(error) = charge(&parent.process, &creds) {
         signal::detach_thread(&child);
         return Err(error);
@@ -439,7 +439,7 @@ pub(super) fn make_init(
     let task = build_task(&child, body)?;
     child.set_task(task);
     child.update_weight();
-    signal::attach_thread(&child)?;
+    signal::attach_thread(&child, None)?;
     record::charge(&creds);
     let mut table = tree::lock();
     let init = NewProcess {

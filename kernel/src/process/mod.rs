@@ -37,6 +37,7 @@ pub mod process;
 pub mod record;
 pub mod replace;
 pub mod rlimit;
+pub mod seccomp;
 pub mod signal;
 pub mod thread;
 pub mod tree;

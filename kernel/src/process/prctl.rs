@@ -10,13 +10,14 @@ use ostd::user::mem;
 use super::{
     Cap, Credentials, Thread,
     credentials::{self, CapSet, LAST_CAP, SecureBits},
+    seccomp::{self, Mode},
     signal::NSIG,
     thread::COMM_LEN,
     tree,
 };
 use crate::{
     prelude::*,
-    syscall::{Args, Context},
+    syscall::{self, Args, Context},
 };
 
 pub mod option {
@@ -30,6 +31,8 @@ pub mod option {
     pub const SET_TIMING: i32 = 14;
     pub const SET_NAME: i32 = 15;
     pub const GET_NAME: i32 = 16;
+    pub const GET_SECCOMP: i32 = 21;
+    pub const SET_SECCOMP: i32 = 22;
     pub const CAPBSET_READ: i32 = 23;
     pub const CAPBSET_DROP: i32 = 24;
     pub const GET_TSC: i32 = 25;
@@ -88,6 +91,8 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
             Ok(thread.with_creds(|creds| creds.securebits.contains(SecureBits::KEEP_CAPS)) as usize)
         }
         SET_KEEPCAPS => set_keepcaps(thread, arg2),
+        GET_SECCOMP => Ok(thread.seccomp.mode() as usize),
+        SET_SECCOMP => set_seccomp(ctx, arg2, arg3),
         CAPBSET_READ => capbset_read(thread, arg2),
         CAPBSET_DROP => capbset_drop(thread, arg2),
         CAP_AMBIENT => zero(&[arg4, arg5]).and_then(|()| cap_ambient(thread, arg2, arg3)),
@@ -181,6 +186,19 @@ fn set_no_new_privs(thread: &Thread, value: usize) -> Result<usize> {
     }
     thread.no_new_privs.store(true, Relaxed);
     Ok(0)
+}
+
+// ---- seccomp (1.46) ---------------------------------------------------------------------------------------------
+
+/// The older way to [seccomp(2)](crate::syscall::seccomp), without flags.
+fn set_seccomp(ctx: &mut Context, mode: usize, filter: Vaddr) -> Result<usize> {
+    const STRICT: usize = Mode::Strict as usize;
+    const FILTER: usize = Mode::Filter as usize;
+    match mode {
+        STRICT => seccomp::set_strict(ctx.thread).map(|()| 0),
+        FILTER => syscall::seccomp::set_filter(ctx, 0, filter),
+        _ => Err(EINVAL),
+    }
 }
 
 // ---- capabilities (1.39-1.42) -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ use ostd::{
 use proctree::ThreadId;
 use spin::Once;
 
-use super::{Credentials, Process, signal::ThreadSignals};
+use super::{Credentials, Process, seccomp::Seccomp, signal::ThreadSignals};
 use crate::{
     fs::{FileTable, FsContext},
     lock_order,
@@ -55,6 +55,7 @@ pub struct Thread {
     /// A copy of what the table knows, to see without its lock whether there is anything to clear.
     pub pdeath_signal: AtomicU32,
     pub no_new_privs: AtomicBool,
+    pub seccomp: Seccomp,
     /// PR_SET_TIMERSLACK: the current and the default value, ns (rule 1.43).
     pub timer_slack_ns: [AtomicU64; 2],
     pub nice: AtomicI32,
@@ -143,7 +144,8 @@ impl Thread {
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             pdeath_signal: AtomicU32::new(0),
-            no_new_privs: AtomicBool::new(creator.is_some_and(|creator| creator.no_new_privs.load(Relaxed))),
+            no_new_privs: AtomicBool::new(false),
+            seccomp: Seccomp::new(),
             timer_slack_ns: [AtomicU64::new(slack), AtomicU64::new(slack)],
             nice: AtomicI32::new(creator.map_or(0, |creator| creator.nice.load(Relaxed))),
             policy: inherit(|thread| &thread.policy, 0),

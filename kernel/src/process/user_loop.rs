@@ -11,9 +11,10 @@ use ostd::{
 use super::{
     Process, Thread, oom,
     rlimit::{RLIM_INFINITY, Resource},
+    seccomp,
     signal::{
         self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
-        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SIGXCPU, SigInfo, TRAP_TRACE,
+        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SIGXCPU, SigInfo, TRAP_TRACE, work,
     },
 };
 use crate::{
@@ -31,6 +32,34 @@ pub fn run(thread: Arc<Thread>, mut user: UserContext) {
             UserExit::Syscall => syscall::dispatch(&mut ctx),
             UserExit::Exception(info) => exception(&mut ctx, &info),
             UserExit::Interrupt => {
+                between_stays(&mut ctx);
+                if thread.has_exited() {
+                    return;
+                }
+                if thread.work.load(Relaxed) & work::SECCOMP != 0 {
+                    return run_filtered(ctx);
+                }
+            }
+        }
+    }
+}
+
+/// The same for a thread whose system calls seccomp looks at. There is no way back, so those without it don't pay for the
+/// question.
+#[inline(never)]
+fn run_filtered(mut ctx: Context) {
+    let thread = ctx.thread;
+    thread.work.fetch_and(!work::SECCOMP, Relaxed);
+    loop {
+        match ctx.user.execute(|| thread.work.load(Relaxed) != 0) {
+            UserExit::Syscall => {
+                if seccomp::admits(&mut ctx) {
+                    syscall::dispatch(&mut ctx);
+                }
+            }
+            UserExit::Exception(info) => exception(&mut ctx, &info),
+            UserExit::Interrupt => {
+                thread.work.fetch_and(!work::SECCOMP, Relaxed);
                 between_stays(&mut ctx);
                 if thread.has_exited() {
                     return;

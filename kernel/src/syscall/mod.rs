@@ -27,6 +27,7 @@ pub mod poll;
 pub mod process;
 pub mod resource;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod stat;
 pub mod system;

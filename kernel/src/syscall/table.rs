@@ -2,11 +2,11 @@
 
 use super::{
     Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource,
-    sched, signal, stat, system, time, unknown, wait,
+    sched, seccomp, signal, stat, system, time, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
-const SIZE: usize = 470;
+pub const SIZE: usize = 470;
 
 macro_rules! table {
     ($($number:literal => $handler:path,)*) => {{
@@ -213,6 +213,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     306 => file::sys_syncfs,
     309 => system::sys_getcpu,
     316 => path::sys_renameat2,
+    317 => seccomp::sys_seccomp,
     318 => system::sys_getrandom,
     319 => fd::sys_memfd_create,
     322 => exec::sys_execveat,

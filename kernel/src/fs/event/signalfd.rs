@@ -123,6 +123,12 @@ fn encode(info: &SigInfo) -> [u8; RECORD] {
             put(64, &stime.to_ne_bytes());
         }
         Fields::Fault { addr } => put(72, &addr.to_ne_bytes()),
+        Fields::Syscall { errno, addr, number, arch } => {
+            put(4, &errno.to_ne_bytes());
+            put(84, &number.to_ne_bytes());
+            put(88, &addr.to_ne_bytes());
+            put(96, &arch.to_ne_bytes());
+        }
         // Pid, uid and value, as sigqueue(3) lays them out.
         Fields::Raw(rest) => {
             put(12, &rest[..4]);

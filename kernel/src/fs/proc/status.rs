@@ -44,7 +44,7 @@ pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
             let mut text = ids(task, &numbers, ('Z', "zombie"), &creds, None, 0);
             put!(text, "Threads:\t1\n");
             signals(&mut text, creds.user.sigpending.load(Relaxed), queue_limit(task), [SigSet::EMPTY; 5]);
-            rights(&mut text, &creds, false);
+            rights(&mut text, &creds, [0; 3]);
             text
         }
     };
@@ -76,7 +76,9 @@ fn live(task: &TaskRef, thread: &Thread, creds: &Credentials) -> String {
     let sets = [pending, process.signals.shared_pending(), blocked, ignored, caught];
     let queued = creds.user.sigpending.load(Relaxed);
     signals(&mut text, queued, process.rlimit(Resource::Sigpending), sets);
-    rights(&mut text, creds, thread.no_new_privs.load(Relaxed));
+    let seccomp = &thread.seccomp;
+    let no_new_privs = thread.no_new_privs.load(Relaxed).into();
+    rights(&mut text, creds, [no_new_privs, seccomp.mode() as u32, seccomp.filter_count()]);
     cpus(&mut text, thread);
     let usage = usage::of_thread(thread);
     put!(text, "voluntary_ctxt_switches:\t{}\n", usage.voluntary_switches);
@@ -151,7 +153,8 @@ fn signals(text: &mut String, queued: usize, limit: u64, sets: [SigSet; 5]) {
     }
 }
 
-fn rights(text: &mut String, creds: &Credentials, no_new_privs: bool) {
+/// `restrictions`: no_new_privs, the seccomp mode and how many filters it has.
+fn rights(text: &mut String, creds: &Credentials, restrictions: [u32; 3]) {
     let sets = [
         ("CapInh", creds.inheritable),
         ("CapPrm", creds.permitted),
@@ -162,7 +165,9 @@ fn rights(text: &mut String, creds: &Credentials, no_new_privs: bool) {
     for (name, set) in sets {
         put!(text, "{name}:\t{:016x}\n", set.0);
     }
-    put!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\n", u32::from(no_new_privs));
+    for (name, value) in ["NoNewPrivs", "Seccomp", "Seccomp_filters"].iter().zip(restrictions) {
+        put!(text, "{name}:\t{value}\n");
+    }
 }
 
 fn cpus(text: &mut String, thread: &Thread) {

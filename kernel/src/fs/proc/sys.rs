@@ -6,7 +6,7 @@ use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
     prelude::*,
-    process::{credentials::LAST_CAP, rlimit, tree},
+    process::{credentials::LAST_CAP, rlimit, seccomp, tree},
     syscall::system,
 };
 
@@ -118,9 +118,15 @@ const KERNEL: &[Entry] = &[
     file("pid_max", &PID_MAX),
     file("printk", &PRINTK),
     Entry { name: "random", kind: Kind::Dir(RANDOM) },
+    Entry { name: "seccomp", kind: Kind::Dir(SECCOMP) },
     file("threads-max", &THREADS_MAX),
     file("version", &VERSION),
 ];
+
+static ACTIONS_AVAIL: Sysctl = read_only(seccomp::log::available);
+static ACTIONS_LOGGED: Sysctl = writable(seccomp::log::logged, seccomp::log::set_logged);
+
+const SECCOMP: &[Entry] = &[file("actions_avail", &ACTIONS_AVAIL), file("actions_logged", &ACTIONS_LOGGED)];
 
 fn pid_max() -> String {
     let mut table = tree::lock();

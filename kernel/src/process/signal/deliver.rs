@@ -59,6 +59,12 @@ pub fn handle_work(ctx: &mut Context) {
     restore_temporary_mask(ctx.thread);
 }
 
+/// Ends the calling thread's process by `info`, whatever handlers there are for it.
+pub fn die(ctx: &mut Context, info: SigInfo) {
+    let status = ctx.thread.process.signals.lock().start_exit(i32::from(info.signo));
+    exit::exit_thread(ctx.thread, status);
+}
+
 fn next_step(thread: &Arc<Thread>) -> Step {
     let mut group = thread.process.signals.lock();
     if let Some(status) = group.exit_status {

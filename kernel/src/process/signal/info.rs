@@ -24,6 +24,7 @@ pub const ILL_ILLOPN: i32 = 2;
 pub const FPE_INTDIV: i32 = 1;
 pub const FPE_FLTINV: i32 = 7;
 pub const TRAP_TRACE: i32 = 2;
+pub const SYS_SECCOMP: i32 = 1;
 
 /// Bytes of a `siginfo_t`.
 pub const SIGINFO_SIZE: usize = 128;
@@ -45,6 +46,8 @@ pub enum Fields {
     Sender { pid: u32, uid: u32 },
     /// `si_addr`, `si_trapno` is not used on x86_64.
     Fault { addr: u64 },
+    /// SIGSYS of a seccomp filter: `si_errno`, `si_call_addr`, `si_syscall`, `si_arch`.
+    Syscall { errno: i32, addr: u64, number: i32, arch: u32 },
     /// SIGCHLD: times are in clock ticks (1/100 s).
     Child { pid: u32, uid: u32, status: i32, utime: i64, stime: i64 },
     /// As rt_sigqueueinfo(2) gave it: everything behind the three leading ints and their padding.
@@ -77,6 +80,11 @@ impl SigInfo {
     /// By the instruction at hand, about `addr`.
     pub fn fault(signo: Signo, code: i32, addr: u64) -> SigInfo {
         SigInfo { signo, code, fields: Fields::Fault { addr } }
+    }
+
+    /// By a seccomp filter, about the system call `number` that returns to `addr`.
+    pub fn seccomp(signo: Signo, errno: i32, addr: u64, number: i32, arch: u32) -> SigInfo {
+        SigInfo { signo, code: SYS_SECCOMP, fields: Fields::Syscall { errno, addr, number, arch } }
     }
 
     /// About a child: `signo` is its exit signal, `code` one of `CLD_*`, times in clock ticks (rule 5.1).
@@ -113,6 +121,12 @@ impl SigInfo {
                 put(20, &uid.to_ne_bytes());
             }
             Fields::Fault { addr } => put(16, &addr.to_ne_bytes()),
+            Fields::Syscall { errno, addr, number, arch } => {
+                put(4, &errno.to_ne_bytes());
+                put(16, &addr.to_ne_bytes());
+                put(24, &number.to_ne_bytes());
+                put(28, &arch.to_ne_bytes());
+            }
             Fields::Child { pid, uid, status, utime, stime } => {
                 put(16, &pid.to_ne_bytes());
                 put(20, &uid.to_ne_bytes());

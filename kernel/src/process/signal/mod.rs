@@ -46,7 +46,7 @@ mod xsave;
 
 pub use action::{SaFlags, SigAction, SigHand, SigchldDisposition};
 pub use altstack::AltStack;
-pub use deliver::handle_work;
+pub use deliver::{die, handle_work};
 pub use forking::Forking;
 pub use frame::sigreturn;
 pub use info::*;
@@ -71,6 +71,8 @@ pub mod work {
     pub const KILL: u32 = 2;
     /// A mask is to be put back once a handler has been set up or none was (sigsuspend, ppoll).
     pub const RESTORE_MASK: u32 = 4;
+    /// The thread's system calls are to be looked at from here on (seccomp).
+    pub const SECCOMP: u32 = 8;
 }
 
 /// Rank of a thread's own queue, inside its process's signal lock.
@@ -83,7 +85,7 @@ pub struct ProcessSignals {
 }
 
 /// Guarded by the signal lock.
-pub(super) struct Group {
+pub(in crate::process) struct Group {
     sighand: Arc<SigHand>,
     /// Pending for whichever thread takes it first.
     shared: Pending,
@@ -118,7 +120,7 @@ impl ProcessSignals {
         ProcessSignals { group: SpinLock::new(lock_order::SIGNAL, group), thread_count: AtomicU32::new(0) }
     }
 
-    pub(super) fn lock(&self) -> SpinLockGuard<'_, Group> {
+    pub(in crate::process) fn lock(&self) -> SpinLockGuard<'_, Group> {
         self.group.lock()
     }
 
@@ -307,6 +309,11 @@ pub fn set_action(process: &Process, signo: Signo, action: SigAction) -> Result<
 }
 
 impl Group {
+    /// The live threads, the leader first.
+    pub(in crate::process) fn threads(&self) -> &[Arc<Thread>] {
+        &self.threads
+    }
+
     /// Recomputes whether `thread` has anything to do before user mode.
     fn recalculate(&mut self, thread: &Thread) {
         let blocked = thread.signals.blocked();

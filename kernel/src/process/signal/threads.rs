@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{AltStack, SigHand, SigSet, Signo, stop::EXITING, work};
 use crate::{
     prelude::*,
-    process::{Process, Thread},
+    process::{Process, Thread, seccomp},
 };
 
 /// A thread that left, and what its leaving means.
@@ -16,16 +16,20 @@ pub struct Detached {
     pub completed_stop: Option<Signo>,
 }
 
-/// Makes a new thread a target of signals. The first one is the leader.
+/// Makes a new thread a target of signals. The first one is the leader. What siblings may change of each other, it takes over
+/// from its creator in the same step.
 ///
 /// # Errors
 /// `ERESTARTNOINTR` if the group has begun to die or one of its threads is in execve: the caller is among the
 /// dying and never sees it.
-pub fn attach_thread(thread: &Arc<Thread>) -> Result<()> {
+pub fn attach_thread(thread: &Arc<Thread>, creator: Option<&Thread>) -> Result<()> {
     let signals = &thread.process.signals;
     let mut group = signals.lock();
     if group.exit_status.is_some() || group.exec_survivor.is_some() {
         return Err(ERESTARTNOINTR);
+    }
+    if let Some(creator) = creator {
+        seccomp::inherit(thread, creator);
     }
     group.join_stop(thread);
     group.threads.push(thread.clone());
