@@ -95,8 +95,8 @@ CASE(epoll_proc)
 	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", ep);
 	snprintf(want, sizeof want, "tfd: %8d events: %8x data: %16llx", pfd[0], EPOLLIN | EPOLLERR | EPOLLHUP,
 		 0xabcd000000000000ULL + pfd[0]);
-	CHECK(read_file(path, text, sizeof text) > 0 && strstr(text, want), "[12,event] fdinfo tells what an epoll watches");
-	CHECK(read_file("/proc/sys/fs/epoll/max_user_watches", text, sizeof text) > 0 && atol(text) > 1000, "[12,event] and /proc/sys how much it may");
+	CHECK(read_file(path, text, sizeof text) > 0 && strstr(text, want), "[proc,event] fdinfo tells what an epoll watches");
+	CHECK(read_file("/proc/sys/fs/epoll/max_user_watches", text, sizeof text) > 0 && atol(text) > 1000, "[proc,event] and /proc/sys how much it may");
 }
 
 CASE(epoll_level)
@@ -441,7 +441,7 @@ CASE(eventfd_counter)
 	CHECK(fstat(fd, &st) == 0 && st.st_size == 0, "[event] fstat");
 	char path[64], name[64] = "";
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	CHECK(readlink(path, name, sizeof name - 1) > 0 && !strcmp(name, "anon_inode:[eventfd]"), "[12,event] its name in /proc/self/fd");
+	CHECK(readlink(path, name, sizeof name - 1) > 0 && !strcmp(name, "anon_inode:[eventfd]"), "[proc,event] its name in /proc/self/fd");
 }
 
 CASE(eventfd_blocks)
@@ -557,9 +557,9 @@ CASE(signalfd_sigchld)
 	if (pid == 0)
 		_exit(7);
 	struct pollfd p = { fd, POLLIN, 0 };
-	CHECK_EQ(poll(&p, 1, deadline_ms), 1, "[5,7.33] a child's death wakes a poller");
+	CHECK_EQ(poll(&p, 1, deadline_ms), 1, "[5.1,7.33] a child's death wakes a poller");
 	CHECK(read(fd, si, sizeof si) == 128 && si[0].ssi_signo == SIGCHLD && si[0].ssi_pid == (unsigned)pid && si[0].ssi_status == 7
-	      && si[0].ssi_code == CLD_EXITED && si[0].ssi_uid == getuid(), "[5,7.33] with its pid, status and uid");
+	      && si[0].ssi_code == CLD_EXITED && si[0].ssi_uid == getuid(), "[5.1,7.33] with its pid, status and uid");
 	reap(pid);
 	struct agent *a = spawn(NULL);
 	call(a, ag_block, SIGCHLD);

@@ -13,6 +13,7 @@ mod lint;
 mod listen;
 mod qemu;
 mod results;
+mod rules;
 mod run;
 mod session;
 mod suite;
@@ -35,6 +36,7 @@ const USAGE: &str = "usage: runner COMMAND
   suite [foster | linux | host] [PROGRAM]... the C suite in a guest, or here
   session [foster | linux] [NAME]...        the shell sessions in a guest
   bench [foster | linux]                    the figures; of one kernel alone
+  rules [check]                             docs/rules.md: which rule has which assertions; is it up to date?
   lint";
 
 fn main() -> ExitCode {
@@ -77,6 +79,8 @@ fn dispatch(arguments: &[&str]) -> Outcome<bool> {
         ["ktest", filter] => ktest::command(filter),
         ["test", layers @ ..] => test::command(layers),
         ["lint"] => lint::command(),
+        ["rules"] => rules::command(false),
+        ["rules", "check"] => rules::command(true),
         ["suite", arguments @ ..] => suite::command(arguments),
         ["session", arguments @ ..] => session::command(arguments),
         ["bench"] => bench::command(None),

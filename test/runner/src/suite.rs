@@ -43,6 +43,7 @@ pub fn on_host(programs: &[&str]) -> Outcome<Results> {
     let mut suite = Suite::default();
     let (why, _) = listen(&mut process, &mut suite);
     suite.abandon(&why);
+    suite.verdicts.save("linux")?;
     let mut results = suite.results;
     if !suite.complete {
         results.failures.push(Failure::new(format!("the suite did not come to its end: {why}")));
@@ -53,6 +54,11 @@ pub fn on_host(programs: &[&str]) -> Outcome<Results> {
 /// Boots `kernel` with the suite as its root file system, and judges what it prints.
 pub fn in_guest(kernel: &Path, cpus: u32, log: &str, programs: &[&str]) -> Outcome<Results> {
     let out = image::c_suite()?;
+    let place = match (log, cpus) {
+        ("suite-linux", _) => "linux-guest",
+        (_, 1) => "foster-1cpu",
+        _ => "foster-2cpu",
+    };
     let initrd = initrd(&out)?;
     let mut left = chosen(&out, programs)?;
     let mut results = Results::default();
@@ -79,6 +85,7 @@ pub fn in_guest(kernel: &Path, cpus: u32, log: &str, programs: &[&str]) -> Outco
             broken = Some(why.clone());
         }
         suite.abandon(&why);
+        suite.verdicts.save(place)?;
         results.add(suite.results);
         results
             .failures

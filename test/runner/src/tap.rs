@@ -15,6 +15,7 @@
 //! assertions has already told so.
 
 use crate::results::{Failure, Results};
+use crate::rules::verdicts::{Verdict, Verdicts};
 
 #[derive(Default)]
 pub struct Suite {
@@ -22,6 +23,8 @@ pub struct Suite {
     pub results: Results,
     /// Their number.
     pub programs: usize,
+    /// Of each rule that they name.
+    pub verdicts: Verdicts,
     running: Option<Program>,
     /// Did init say its last line?
     pub complete: bool,
@@ -54,7 +57,7 @@ impl Suite {
         } else if let Some(program) = &mut self.running {
             match end_of(line, &program.name) {
                 Some(verdict) => self.end(verdict),
-                None => program.take(line),
+                None => program.take(line, &mut self.verdicts),
             }
         }
     }
@@ -103,16 +106,19 @@ fn end_of(line: &str, name: &str) -> Option<Result<(), String>> {
 }
 
 impl Program {
-    fn take(&mut self, line: &str) {
+    fn take(&mut self, line: &str, verdicts: &mut Verdicts) {
         if let Some(test) = line.strip_prefix("ok ") {
             self.explaining = false;
             if test.contains("# SKIP") || test.contains("# skip") {
                 self.results.skipped += 1;
+                verdicts.add(&self.name, test, Verdict::Skipped);
             } else {
                 self.results.passed += 1;
+                verdicts.add(&self.name, test, Verdict::Passed);
             }
         } else if let Some(test) = line.strip_prefix("not ok ") {
             self.explaining = true;
+            verdicts.add(&self.name, test, Verdict::Failed);
             let text = test.split_once(" - ").map_or(test, |(_, text)| text);
             self.results.failures.push(Failure::new(format!("{}: {text}", self.name)));
         } else if let Some(plan) = line.strip_prefix("1..") {
