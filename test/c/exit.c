@@ -663,3 +663,162 @@ CASE(cpu_limit)
 	}
 	CHECK_EQ(reap(pid), SIGXCPU, "[3.24] RLIMIT_CPU: the soft limit kills by SIGXCPU");
 }
+
+/* ---- 3.11, 3.12: more of what a zombie keeps and what works on it ---- */
+
+static long be_batch(long uid)
+{
+	struct sched_param sp = { 0 };
+	if (sched_setscheduler(0, SCHED_BATCH, &sp))
+		return -1;
+	return uid ? syscall(SYS_setresuid, uid, uid, uid) : 0;
+}
+
+CASE(zombie_calls)
+{
+	char v[128];
+	unsigned id[4];
+	cpu_set_t cpus;
+	struct sched_param sp;
+	struct timespec ts;
+	unsigned uid = geteuid() ? 0 : 61236;
+	struct agent *c = spawn(NULL);
+	call(c, ag_block, SIGUSR1);
+	kill(c->pid, SIGUSR1);
+	REQUIRE(call(c, be_batch, uid) == 0);
+	quit(c, 1);
+	REQUIRE(await_zombie(c->pid));
+	CHECK(proc_status(c->pid, "Uid", v, sizeof v) && sscanf(v, "%u %u %u %u", &id[0], &id[1], &id[2], &id[3]) == 4 &&
+		      id[0] == (uid ? uid : getuid()) && id[1] == id[0],
+	      "[3.11] a zombie keeps its credentials");
+	CHECK_EQ(sched_getscheduler(c->pid), SCHED_BATCH, "[3.11,3.12] and its scheduling policy");
+	CHECK_OK(sched_getparam(c->pid, &sp), "[3.12] sched_getparam of a zombie");
+	CHECK(syscall(SYS_sched_getaffinity, c->pid, sizeof cpus, &cpus) > 0, "[3.12] sched_getaffinity of a zombie");
+	CHECK_OK(sched_rr_get_interval(c->pid, &ts), "[3.12] sched_rr_get_interval of a zombie");
+	CHECK_OK(sys_tgkill(c->pid, c->pid, SIGTERM), "[3.12] tgkill of a zombie is 0");
+	siginfo_t si = { .si_signo = SIGUSR2, .si_code = SI_QUEUE };
+	CHECK_OK(syscall(SYS_rt_sigqueueinfo, c->pid, SIGUSR2, &si), "[3.12] rt_sigqueueinfo to a zombie is 0");
+	reap(c->pid);
+	CHECK_ERR(sched_getscheduler(c->pid), ESRCH, "[3.12] reaped: sched_getscheduler is ESRCH");
+	CHECK_ERR(sched_getparam(c->pid, &sp), ESRCH, "[3.12] reaped: sched_getparam is ESRCH");
+	CHECK_ERR(syscall(SYS_sched_getaffinity, c->pid, sizeof cpus, &cpus), ESRCH, "[3.12] reaped: sched_getaffinity is ESRCH");
+	CHECK_ERR(syscall(SYS_getpriority, PRIO_PROCESS, c->pid), ESRCH, "[3.12] reaped: getpriority is ESRCH");
+	CHECK_ERR(setpriority(PRIO_PROCESS, c->pid, 0), ESRCH, "[3.12] reaped: setpriority is ESRCH");
+	CHECK_ERR(syscall(SYS_tkill, c->pid, 0), ESRCH, "[3.12] reaped: tkill is ESRCH");
+	CHECK_ERR(syscall(SYS_rt_sigqueueinfo, c->pid, SIGUSR2, &si), ESRCH, "[3.12] reaped: rt_sigqueueinfo is ESRCH");
+}
+
+static bool poke(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+CASE(zombie_score)
+{
+	char path[64], b[32];
+	struct agent *c = spawn(NULL);
+	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", c->pid);
+	REQUIRE(poke(path, "300"));
+	snprintf(path, sizeof path, "/proc/%d/oom_score", c->pid);
+	CHECK(read_file(path, b, sizeof b) > 0 && atoi(b) > 0, "[3.25] (oom_score of a live process)");
+	quit(c, 0);
+	REQUIRE(await_zombie(c->pid));
+	CHECK(read_file(path, b, sizeof b) > 0 && atoi(b) == 0, "[3.25] oom_score is 0 when the memory is gone");
+	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", c->pid);
+	CHECK(read_file(path, b, sizeof b) > 0 && atoi(b) == 300, "[3.25] oom_score_adj stays readable, with its value");
+	reap(c->pid);
+}
+
+/* ---- 3.14: stops and vfork ---- */
+
+CASE(vfork_stopped)
+{
+	struct agent *p = spawn(NULL);
+	int st;
+	post(p, vfork_wait, 0);
+	wait_word(&sh->w[1], 1);
+	REQUIRE(await_state(p->pid, 'D'));
+	kill(p->pid, SIGSTOP);
+	for (int i = 0; i < 20; i++)
+		sched_yield();
+	CHECK_EQ(waitpid(p->pid, &st, WUNTRACED | WNOHANG), 0, "[3.14] SIGSTOP does not stop a vfork parent while it waits");
+	CHECK_EQ(proc_state(p->pid), 'D', "[3.14] it stays in state D");
+	set_word(&sh->w[2], 1);
+	CHECK(waitpid(p->pid, &st, WUNTRACED) == p->pid && WIFSTOPPED(st), "[3.14] the stop takes effect when the wait is over");
+	CHECK(!answered(p), "[3.14] before vfork returns to the program");
+	kill(p->pid, SIGCONT);
+	CHECK_EQ(finish(p), sh->w[3], "[3.14] which it does after SIGCONT");
+	REQUIRE(call(p, ag_reap, sh->w[3]) > 0);
+	retire(p, NULL);
+}
+
+/* ---- 3.16, 3.17: killed, and exec ---- */
+
+static int sleep_for_ever(void *arg)
+{
+	(void)arg;
+	set_word(&sh->w[6], 1);
+	for (;;)
+		syscall(SYS_pause);
+	return 0;
+}
+
+static int exec_nothing(void *arg)
+{
+	(void)arg;
+	exec_self("nothing", NULL, NULL, NULL);
+	return 99;
+}
+
+CASE(clear_child_tid_by_signal)
+{
+	ctid = 99;
+	pid_t pid = MUST(clone(sleep_for_ever, stack1 + sizeof stack1, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, NULL, NULL,
+			       (void *)&ctid));
+	wait_word(&sh->w[6], 1);
+	kill(pid, SIGKILL);
+	REQUIRE(reap(pid) == SIGKILL);
+	CHECK_EQ(ctid, 0, "[3.16] the word is cleared at a death by a signal");
+	ctid = 99;
+	pid = MUST(clone(exec_nothing, stack1 + sizeof stack1, CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, NULL, NULL, (void *)&ctid));
+	CHECK_EQ(reap(pid), 4 << 8, "[3.16] (it exec'ed)");
+	CHECK_EQ(ctid, 0, "[3.16] and by exec, for the old memory, if it is shared");
+}
+
+HELPER(no_lists)
+{
+	void *list = (void *)1;
+	int *tid = (int *)1;
+	size_t len;
+	/* the C library has set its own by now, so exec of an image without one would be needed: look at the value's page */
+	if (syscall(SYS_get_robust_list, 0, &list, &len) || prctl(PR_GET_TID_ADDRESS, &tid, 0, 0, 0))
+		return 1;
+	return list == (void *)0x7000 || tid == (int *)0x7004 ? 2 : 0;
+}
+
+CASE(robust_list_at_exec)
+{
+	nodes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(nodes != MAP_FAILED);
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		robust_child();
+		exec_self("wait_go", NULL, NULL, NULL);
+		_exit(99);
+	}
+	CHECK(AWAIT(nodes[0].word == FUTEX_OWNER_DIED), "[3.17] exec treats the robust list as an exit does");
+	CHECK_EQ(nodes[1].word, FUTEX_OWNER_DIED | FUTEX_WAITERS, "[3.17] each entry of it");
+	kill(pid, SIGKILL);
+	reap(pid);
+	pid = MUST(fork());
+	if (pid == 0) {
+		syscall(SYS_set_robust_list, (void *)0x7000, 24L);
+		syscall(SYS_set_tid_address, (void *)0x7004);
+		exec_self("no_lists", NULL, NULL, NULL);
+		_exit(99);
+	}
+	CHECK_EQ(reap(pid), 0, "[10.10] exec forgets the robust list and the clear_child_tid address");
+}

@@ -610,3 +610,222 @@ CASE_T(fork_with_signals, 60)
 	setitimer(ITIMER_REAL, &off, NULL);
 	CHECK_EQ(made, n, "[6.16] fork restarts by itself when signals arrive");
 }
+
+/* ---- what else excludes each other, and in which order it is checked ---- */
+
+CASE(clone_invalid_namespaces)
+{
+	static const struct { unsigned long flags; const char *what; } bad[] = {
+		{ CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWUSER, "[6.2] THREAD with NEWUSER is EINVAL" },
+		{ CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWPID, "[6.2] THREAD with NEWPID is EINVAL" },
+		{ CLONE_NEWIPC | CLONE_SYSVSEM, "[6.2] NEWIPC with SYSVSEM is EINVAL" },
+	};
+	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+		errno = 0;
+		long r = syscall(SYS_clone, bad[i].flags | SIGCHLD, stack1 + sizeof stack1, &sh->v[0], 0, 0);
+		if (r == 0)
+			_exit(0);
+		CHECK(r == -1 && errno == EINVAL, bad[i].what);
+	}
+	/* a member of another thread count: unshare of a user namespace */
+	struct agent *p = spawn(NULL);
+	spawn_thread(p);
+	CHECK_ERR(call(p, do_unshare, CLONE_NEWUSER), EINVAL, "[6.25] NEWUSER with two threads: EINVAL");
+	CHECK_ERR(call(p, do_unshare, 1UL << 40), EINVAL, "[6.25] a flag above 32 bits: EINVAL");
+	retire(p, NULL);
+}
+
+static long clone_errno(long flags)
+{
+	long r = syscall(SYS_clone, flags | SIGCHLD, 0, &sh->v[0], 0, 0);
+	if (r == 0)
+		syscall(SYS_exit_group, 0);
+	if (r > 0)
+		reap(r);
+	return r < 0 ? -errno : 0;
+}
+
+static long set_tid_errno(long tid)
+{
+	pid_t t = tid;
+	struct args a = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&t, .set_tid_size = 1 };
+	return try3(&a, sizeof a);
+}
+
+CASE(clone_order)
+{
+	NEED_ROOT("[6.1] order of checks");
+	struct agent *p = spawn(NULL);
+	REQUIRE(call(p, ag_drop, 61237) == 0);
+	REQUIRE(call(p, limit_nproc, 1) == 0);
+	CHECK_EQ(call(p, clone_errno, 0), -EAGAIN, "[6.1] (no room for a child)");
+	CHECK_EQ(call(p, clone_errno, CLONE_SIGHAND), -EINVAL, "[6.1] flags that exclude each other come before the limit");
+	CHECK_EQ(call(p, clone_errno, CLONE_NEWUTS), -EAGAIN, "[6.1] and before namespaces");
+	retire(p, NULL);
+	p = spawn(NULL);
+	REQUIRE(call(p, ag_drop, 61237) == 0);
+	CHECK_EQ(call(p, set_tid_errno, 1), -EPERM, "[6.7] set_tid without privilege: EPERM");
+	CHECK_EQ(call(p, set_tid_errno, 0), -EINVAL, "[6.7] after the check of its range");
+	retire(p, NULL);
+}
+
+CASE(into_cgroup)
+{
+	struct args a = { .flags = 1ULL << 33, .exit_signal = SIGCHLD, .cgroup = 1ULL << 31 };
+	CHECK_EQ(try3(&a, sizeof a), -EINVAL, "[6.8] a cgroup above INT_MAX: EINVAL");
+	a.cgroup = 0;
+	CHECK_EQ(try3(&a, 80), -EINVAL, "[6.8] a size without the field: EINVAL");
+	a.cgroup = 999;
+	CHECK_EQ(try3(&a, sizeof a), -EBADF, "[6.8] not open: EBADF");
+	a.cgroup = MUST(open("/", O_RDONLY | O_DIRECTORY));
+	CHECK_EQ(try3(&a, sizeof a), -EBADF, "[6.8] not a directory of cgroups: EBADF");
+	a.flags = 0;
+	a.cgroup = 999;
+	CHECK_EQ(try3(&a, sizeof a), 1, "[6.8] without the flag the field is ignored");
+}
+
+/* ---- what is inherited and what is not, second part ---- */
+
+static long locked_kib(long x)
+{
+	char v[64];
+	(void)x;
+	return proc_status(getpid(), "VmLck", v, sizeof v) ? atol(v) : -1;
+}
+
+static long children_cpu(long x)
+{
+	struct rusage ru;
+	(void)x;
+	getrusage(RUSAGE_CHILDREN, &ru);
+	return (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000L + ru.ru_utime.tv_usec + ru.ru_stime.tv_usec + ru.ru_minflt;
+}
+
+static long robust_head(long x)
+{
+	void *list = (void *)1;
+	size_t len;
+	(void)x;
+	return syscall(SYS_get_robust_list, 0, &list, &len) ? -1 : (long)list;
+}
+
+static long tid_address(long x)
+{
+	int *tid = (int *)1;
+	(void)x;
+	return prctl(PR_GET_TID_ADDRESS, &tid, 0, 0, 0) ? -1 : (long)tid;
+}
+
+static long prctl_get(long option) { return prctl(option, 0, 0, 0, 0); }
+static long personality_of(long x) { (void)x; return syscall(SYS_personality, 0xffffffffUL); }
+
+static long oom_adj(long x)
+{
+	char b[32];
+	(void)x;
+	return read_file("/proc/self/oom_score_adj", b, sizeof b) > 0 ? atoi(b) : -9999;
+}
+
+static long prepare_attributes(long x)
+{
+	(void)x;
+	prctl(PR_SET_TIMERSLACK, 123456, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+	syscall(SYS_personality, 0x0040000);	/* ADDR_NO_RANDOMIZE */
+	struct sched_param sp = { 0 };
+	sched_setscheduler(0, SCHED_BATCH, &sp);
+	return 0;
+}
+
+static long set_oom_adj(long x)
+{
+	(void)x;
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+	long r = fd >= 0 && write(fd, "123", 3) == 3 ? 0 : -1;
+	close(fd);
+	return r;
+}
+
+static long lock_page(long x)
+{
+	(void)x;
+	char *p = map_pages(1);
+	*p = 1;
+	return mlock(p, 4096);
+}
+
+static long set_lists(long x)
+{
+	(void)x;
+	syscall(SYS_set_tid_address, (void *)0x7004);
+	return syscall(SYS_set_robust_list, (void *)0x7000, 24L);
+}
+
+static long policy_of(long x) { (void)x; return sched_getscheduler(0); }
+
+static long batch_reset(long x)
+{
+	struct sched_param sp = { 0 };
+	(void)x;
+	return sched_setscheduler(0, SCHED_BATCH | 0x40000000 /* SCHED_RESET_ON_FORK */, &sp);
+}
+
+static long fifo_reset(long x)
+{
+	struct sched_param sp = { .sched_priority = 1 };
+	(void)x;
+	return sched_setscheduler(0, SCHED_FIFO | 0x40000000, &sp);
+}
+
+CASE(child_inherits_more)
+{
+	struct agent *p = spawn(NULL);
+	REQUIRE(call(p, set_oom_adj, 0) == 0);
+	call(p, prepare_attributes, 0);
+	struct agent *c = spawn(p);
+	CHECK_EQ(call(c, prctl_get, PR_GET_TIMERSLACK), 123456, "[6.19,1.43] the timer slack");
+	CHECK_EQ(call(c, prctl_get, PR_GET_DUMPABLE), 0, "[6.19,1.34] dumpable");
+	CHECK_EQ(call(c, prctl_get, PR_GET_KEEPCAPS), 1, "[6.19,1.39] keepcaps");
+	CHECK_EQ(call(c, prctl_get, PR_GET_SECUREBITS), call(p, prctl_get, PR_GET_SECUREBITS), "[6.19,1.42] securebits");
+	CHECK_EQ(call(c, personality_of, 0), 0x0040000, "[6.19] the personality");
+	CHECK_EQ(call(c, policy_of, 0), SCHED_BATCH, "[6.19] the scheduling policy");
+	retire(c, p);
+	REQUIRE(call(p, batch_reset, 0) == 0);
+	c = spawn(p);
+	CHECK_EQ(call(c, policy_of, 0), SCHED_BATCH, "[6.19] a policy that is no real-time one stays with RESET_ON_FORK");
+	retire(c, p);
+	if (geteuid() == 0) {
+		REQUIRE(call(p, fifo_reset, 0) == 0);
+		c = spawn(p);
+		CHECK_EQ(call(c, policy_of, 0), SCHED_OTHER, "[6.19] a real-time policy does not");
+		CHECK_EQ(call(p, policy_of, 0), SCHED_FIFO | 0x40000000, "[6.19] the parent keeps it, and the flag");
+		retire(c, p);
+	}
+	retire(p, NULL);
+	p = spawn(NULL);
+	REQUIRE(call(p, set_oom_adj, 0) == 0);
+	c = spawn(p);
+	CHECK_EQ(call(c, oom_adj, 0), 123, "[6.19] oom_score_adj");
+	retire(c, p);
+	retire(p, NULL);
+}
+
+CASE(child_starts_without_more)
+{
+	struct agent *p = spawn(NULL);
+	REQUIRE(call(p, lock_page, 0) == 0);
+	CHECK(call(p, locked_kib, 0) >= 4, "[6.18] (the parent has locked memory)");
+	long k = call(p, ag_fork_exit, 0);
+	REQUIRE(call(p, ag_reap, k) == k);
+	CHECK(call(p, children_cpu, 0) > 0, "[6.18] (and a reaped child)");
+	REQUIRE(call(p, set_lists, 0) == 0);
+	CHECK(call(p, robust_head, 0) == 0x7000 && call(p, tid_address, 0) == 0x7004, "[6.20] (and both lists of thread exit)");
+	struct agent *c = spawn(p);
+	CHECK_EQ(call(c, locked_kib, 0), 0, "[6.18] a child has no locked memory");
+	CHECK_EQ(call(c, children_cpu, 0), 0, "[6.18] and nothing in RUSAGE_CHILDREN");
+	CHECK_EQ(call(c, robust_head, 0), 0, "[6.20] its robust list is empty");
+	CHECK_EQ(call(c, tid_address, 0), 0, "[6.20,1.44] and its clear_child_tid address");
+	retire(c, p);
+	retire(p, NULL);
+}

@@ -245,3 +245,60 @@ CASE(completed_stop_in_leaderless_group)
 	quit(c, 0);
 	retire(s, NULL);
 }
+
+CASE(zombies_are_no_tie)
+{
+	/* D, in B's group, has its parent A in another group of the session, but is a zombie: it ties the group to nobody */
+	struct agent *s = session(), *a = spawn(s), *b = spawn(a), *c = spawn(b), *d = spawn(a);
+	watch(c);
+	REQUIRE(call(a, ag_setpgid, 0) == 0);
+	REQUIRE(call(b, ag_setpgid, 0) == 0);
+	REQUIRE(call(c, ag_setpgid, b->pid) == 0);
+	REQUIRE(call(d, ag_setpgid, b->pid) == 0);
+	quit(d, 0);
+	REQUIRE(await_state(d->pid, 'Z'));
+	stop(c);
+	retire(b, a);
+	CHECK(AWAIT(siglog_count(c->pid, SIGHUP) == 1 && siglog_count(c->pid, SIGCONT) == 1),
+	      "[2.20,2.21] a zombie member is no tie to the session: the group is orphaned");
+	REQUIRE(call(a, ag_reap, d->pid) == d->pid);
+	quit(c, 0);
+	retire(a, s);
+	retire(s, NULL);
+}
+
+static long vfork_until_told(long x)
+{
+	(void)x;
+	pid_t pid = vfork();
+	if (pid == 0) {
+		sh->v[0] = sys_gettid();
+		set_word(&sh->w[0], 1);
+		while (!sh->w[1])
+			syscall(SYS_futex, &sh->w[1], 0, 0, NULL);
+		syscall(SYS_exit_group, 0);
+	}
+	return pid;
+}
+
+CASE(stop_not_complete)
+{
+	/* C's second thread waits for its vfork child and cannot stop, so the stop of C has begun and is not complete */
+	struct agent *s = session(), *f = spawn(s), *c = spawn(f), *t = spawn_thread(c);
+	watch(c);
+	REQUIRE(call(c, ag_setpgid, 0) == 0);
+	post(t, vfork_until_told, 0);
+	wait_word(&sh->w[0], 1);
+	REQUIRE(AWAIT(task_state(c->pid, t->tid) == 'D'));
+	kill(c->pid, SIGSTOP);
+	REQUIRE(AWAIT(task_state(c->pid, c->pid) == 'T'));
+	retire(f, s);
+	kill(c->pid, SIGCONT);
+	CHECK(AWAIT(siglog_count(c->pid, SIGCONT) == 1), "[2.26] (continued by hand)");
+	CHECK_EQ(hits(c, SIGHUP), 0, "[2.26] a stop that is not complete does not count: no SIGHUP");
+	CHECK_EQ(hits(c, SIGCONT), 1, "[2.26] and no SIGCONT but that one");
+	set_word(&sh->w[1], 1);
+	REQUIRE(finish(t) == sh->v[0]);
+	quit(c, 0);
+	retire(s, NULL);
+}

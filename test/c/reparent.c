@@ -575,3 +575,22 @@ CASE(orphan_chain_up)
 	CHECK(AWAIT(proc_state(c->pid) == 0 || proc_state(c->pid) == 'Z'), "[2.1] (its parent is dead)");
 	quit(g, 0);
 }
+
+CASE(order_of_notices)
+{
+	/* two zombie orphans, the younger died first: the adopter hears of them in the order of the list */
+	struct agent *r = spawn(NULL), *p = spawn(r), *a = spawn(p), *b = spawn(p);
+	call(r, ag_subreaper, 1);
+	call(r, ag_block, SIGCHLD);
+	quit(b, 2);
+	REQUIRE(await_state(b->pid, 'Z'));
+	quit(a, 1);
+	REQUIRE(await_state(a->pid, 'Z'));
+	quit(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	REQUIRE(call(r, take_sigchld, 0) == SIGCHLD);
+	CHECK_EQ(r->out[0], a->pid, "[2.15] orphans are told of in the order of the list, not of their deaths");
+	CHECK_EQ(call(r, ag_reap, p->pid), p->pid, "[2.15] (the parent)");
+	CHECK(call(r, ag_reap, -1) == a->pid && call(r, ag_reap, -1) == b->pid, "[2.15,2.13] and reaped in that order");
+	retire(r, NULL);
+}

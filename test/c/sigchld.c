@@ -275,3 +275,91 @@ CASE(parent_thread_first)
 	REQUIRE(call(p, ag_reap, -1) > 0 && call(p, ag_reap, -1) > 0);
 	retire(p, NULL);
 }
+
+static long burn_ticks(long ms)
+{
+	struct timespec ts;
+	do
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	while (ts.tv_sec * 1000 + ts.tv_nsec / 1000000 < ms);
+	return 0;
+}
+
+/* Takes a pending SIGCHLD; out: utime + stime. */
+static long take_times(long x)
+{
+	sigset_t s;
+	siginfo_t si;
+	struct timespec now = { 0, 0 };
+	(void)x;
+	sigemptyset(&s);
+	sigaddset(&s, SIGCHLD);
+	int r = sigtimedwait(&s, &si, &now);
+	me->out[0] = si.si_utime + si.si_stime;
+	return r;
+}
+
+CASE(times_in_siginfo)
+{
+	struct agent *p = spawn(NULL), *c = spawn(p), *g = spawn(c);
+	call(p, ag_block, SIGCHLD);
+	call(g, burn_ticks, 300);
+	retire(g, c);
+	call(c, burn_ticks, 60);
+	quit(c, 0);
+	REQUIRE(await_state(c->pid, 'Z'));
+	REQUIRE(call(p, take_times, 0) == SIGCHLD);
+	CHECK(p->out[0] >= 5, "[5.1] si_utime and si_stime are clock ticks");
+	CHECK(p->out[0] < 28, "[5.1] of its own, without its children's");
+	REQUIRE(call(p, ag_reap, c->pid) == c->pid);
+	retire(p, NULL);
+}
+
+static long vfork_until_told(long x)
+{
+	(void)x;
+	pid_t pid = vfork();
+	if (pid == 0) {
+		sh->v[0] = sys_gettid();
+		set_word(&sh->w[0], 1);
+		while (!sh->w[1])
+			futex(&sh->w[1], 0, 0, NULL);
+		syscall(SYS_exit_group, 0);
+	}
+	return pid;
+}
+
+static long wait_report(long pid)
+{
+	int st = -1;
+	long r = waitpid(pid, &st, WNOHANG | WUNTRACED | WCONTINUED);
+	me->out[0] = st;
+	return r;
+}
+
+CASE(continued_while_stopping)
+{
+	/* one thread of C has stopped, another waits for its vfork child: the stop is still being collected */
+	struct agent *p = spawn(NULL), *c = spawn(p), *t = spawn_thread(c);
+	call(p, ag_block, SIGCHLD);
+	post(t, vfork_until_told, 0);
+	wait_word(&sh->w[0], 1);
+	REQUIRE(AWAIT(task_state(c->pid, t->tid) == 'D'));
+	kill(c->pid, SIGSTOP);
+	REQUIRE(AWAIT(task_state(c->pid, c->pid) == 'T'));
+	CHECK_EQ(call(p, wait_report, c->pid), 0, "[5.4,5.3] a stop that is not complete is not reported");
+	CHECK_EQ(call(p, take, SIGCHLD), 0, "[5.4,5.3] nor told");
+	kill(c->pid, SIGCONT);
+	REQUIRE(call(c, ag_getpid, 0) == c->pid);
+	CHECK_EQ(call(p, take, SIGCHLD), SIGCHLD, "[5.4] SIGCONT while the stop is collected: one SIGCHLD");
+	CHECK(p->out[0] == c->pid && p->out[1] == CLD_STOPPED, "[5.4] with CLD_STOPPED");
+	CHECK_EQ(p->out[2], 0, "[5.4] and no signal as its status");
+	CHECK_EQ(call(p, wait_report, c->pid), c->pid, "[5.4] wait reports");
+	CHECK_EQ(p->out[0], 0xffff, "[5.4] that it was continued");
+	CHECK_EQ(call(p, wait_report, c->pid), 0, "[5.4] and nothing else");
+	CHECK_EQ(call(p, take, SIGCHLD), 0, "[5.4] there is no second signal");
+	set_word(&sh->w[1], 1);
+	REQUIRE(finish(t) == sh->v[0]);
+	retire(c, p);
+	retire(p, NULL);
+}

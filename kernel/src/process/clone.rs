@@ -13,7 +13,8 @@
 //! | CLEAR_SIGHAND | handlers fall back to the default |
 //! | IO SYSVSEM UNTRACED PTRACE DETACHED | accepted; there is no io context, System V semaphore or tracer to share |
 //! | NEW* (namespaces) | EPERM without CAP_SYS_ADMIN, else EINVAL: not built in |
-//! | PIDFD, INTO_CGROUP | EINVAL: not built in |
+//! | PIDFD | EINVAL: not built in |
+//! | INTO_CGROUP | EBADF: there are no cgroups |
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -116,7 +117,7 @@ impl CloneArgs {
             || has(F::PARENT) && caller.is_init()
             || has(F::THREAD) && self.flags.intersects(F::NEWUSER | F::NEWPID)
             || has(F::NEWIPC | F::SYSVSEM)
-            || self.flags.intersects(F::PIDFD | F::INTO_CGROUP);
+            || has(F::PIDFD);
         if wrong { Err(EINVAL) } else { Ok(()) }
     }
 }
@@ -134,6 +135,10 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     ctx.thread.nproc_exceeded.store(false, Relaxed);
     let creds = ctx.thread.creds();
     check_limits(ctx.process(), &creds)?;
+    if args.flags.contains(CloneFlags::INTO_CGROUP) {
+        // There are no cgroups yet, so no descriptor is that of one (rule 6.8).
+        return Err(EBADF);
+    }
     if args.flags.contains(CloneFlags::NEWUSER) {
         return Err(EINVAL);
     }

@@ -82,11 +82,12 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
 
 /// Step 2. Returns whether no other thread is left that has not begun to exit.
 fn leave_group(thread: &Thread) -> bool {
-    tree::lock().mark_exiting(thread.id());
+    let mut table = tree::lock();
+    table.mark_exiting(thread.id());
     let left = signal::detach_thread(thread);
     if let Some(signo) = left.completed_stop {
         // All others had stopped already: the stop that waited for this thread is complete.
-        tree::report_stopped(&thread.process, signo);
+        tree::report_stopped(table, &thread.process, signo);
     }
     left.remaining == 0
 }
@@ -188,6 +189,10 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         rlimits: process.rlimits(),
         comm: leader.comm(),
         nice: leader.nice.load(Relaxed),
+        policy: leader.policy.load(Relaxed),
+        rt_priority: leader.rt_priority.load(Relaxed),
+        affinity: leader.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)),
+        oom_score_adj: process.oom_score_adj.load(Relaxed),
         start_ns: process.start_ns,
         own_ns: [0; 2],
         usage: Usage::default(),

@@ -13,6 +13,11 @@ pub struct ExitRecord {
     pub rlimits: Arc<Rlimits>,
     pub comm: [u8; COMM_LEN],
     pub nice: i32,
+    /// Policy, real-time priority and allowed CPUs.
+    pub policy: u32,
+    pub rt_priority: u32,
+    pub affinity: u64,
+    pub oom_score_adj: i32,
     pub start_ns: u64,
     /// User and system time of the process alone, ns.
     pub own_ns: [u64; 2],

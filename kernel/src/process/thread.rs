@@ -126,6 +126,7 @@ impl Thread {
     pub(super) fn new(new: NewThread, creator: Option<&Thread>) -> Arc<Thread> {
         let slack = creator.map_or(TIMER_SLACK_NS, |creator| creator.timer_slack_ns[0].load(Relaxed));
         let comm = creator.map_or([0; 2], |creator| creator.comm.each_ref().map(|word| word.load(Relaxed)));
+        let schedule = creator.map_or([0; 3], Thread::schedule_of_child);
         let inherit = |field: fn(&Thread) -> &AtomicU32, default| {
             AtomicU32::new(creator.map_or(default, |creator| field(creator).load(Relaxed)))
         };
@@ -147,9 +148,9 @@ impl Thread {
             no_new_privs: AtomicBool::new(false),
             seccomp: Seccomp::new(),
             timer_slack_ns: [AtomicU64::new(slack), AtomicU64::new(slack)],
-            nice: AtomicI32::new(creator.map_or(0, |creator| creator.nice.load(Relaxed))),
-            policy: inherit(|thread| &thread.policy, 0),
-            rt_priority: inherit(|thread| &thread.rt_priority, 0),
+            nice: AtomicI32::new(schedule[2]),
+            policy: AtomicU32::new(schedule[0] as u32),
+            rt_priority: AtomicU32::new(schedule[1] as u32),
             personality: inherit(|thread| &thread.personality, 0),
             mce_kill: inherit(|thread| &thread.mce_kill, MCE_KILL_DEFAULT),
             tsc_mode: inherit(|thread| &thread.tsc_mode, TSC_ENABLE),
@@ -316,6 +317,23 @@ impl Thread {
     pub fn set_nice(&self, nice: i32) {
         self.nice.store(nice, Relaxed);
         self.update_weight();
+    }
+
+    /// Policy, real-time priority and nice value of what this thread makes (rule 6.19): its own, unless it was set with
+    /// SCHED_RESET_ON_FORK that nothing above the ordinary is handed down.
+    fn schedule_of_child(&self) -> [i32; 3] {
+        const SCHED_RESET_ON_FORK: i32 = 0x4000_0000;
+        const SCHED_FIFO: i32 = 1;
+        const SCHED_RR: i32 = 2;
+        let policy = self.policy.load(Relaxed) as i32;
+        let (priority, nice) = (self.rt_priority.load(Relaxed) as i32, self.nice.load(Relaxed));
+        if policy & SCHED_RESET_ON_FORK == 0 {
+            return [policy, priority, nice];
+        }
+        match policy & !SCHED_RESET_ON_FORK {
+            SCHED_FIFO | SCHED_RR => [0, 0, 0],
+            policy => [policy, 0, nice.max(0)],
+        }
     }
 
     /// Tells the scheduler what policy and nice value come to.

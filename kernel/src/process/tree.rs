@@ -216,17 +216,19 @@ pub fn void_stop(table: &mut Table, process: &Process) {
     table.void_stop(process.id());
 }
 
-/// The last thread of `process` stopped: tells the parent (rule 5.3).
-pub fn report_stopped(process: &Process, signo: Signo) {
+/// The last thread of `process` stopped: tells the parent (rule 5.3). The table was locked before the thread was marked, so
+/// that whoever sees the process stopped can wait for the stop, and a SIGCONT comes either before or after both.
+pub fn report_stopped(mut table: SpinLockGuard<'static, Table>, process: &Process, signo: Signo) {
     let mut effects = Effects::new();
-    lock().stopped(process.id(), signo, &mut effects);
+    table.stopped(process.id(), signo, &mut effects);
+    drop(table);
 }
 
 /// The first thread of `process` runs again: tells the parent (rules 5.3, 5.4).
 pub fn report_continued(process: &Process, notice: Notice) {
     let change = match notice {
         Notice::Continued => ChildChange::Continued,
-        Notice::StopAborted(signo) => ChildChange::Stopped(signo),
+        Notice::StopAborted => ChildChange::Stopped(0),
     };
     let mut effects = Effects::new();
     lock().notify_parent(process.id(), change, &mut effects);

@@ -6,11 +6,12 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::{cpu, task, user::mem};
+use proctree::Body;
 
 use super::{Args, Context};
 use crate::{
     prelude::*,
-    process::{Cap, Thread, pid, rlimit::Resource},
+    process::{Cap, Thread, group, pid, rlimit::Resource, tree},
 };
 
 const SCHED_OTHER: u32 = 0;
@@ -78,14 +79,55 @@ pub fn sys_sched_setaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
     Ok(0)
 }
 
+/// What can be asked of a thread, and of a zombie as well (rule 3.12).
+struct Schedule {
+    policy: u32,
+    rt_priority: u32,
+    affinity: u64,
+}
+
+impl Schedule {
+    fn of(thread: &Thread) -> Self {
+        Self {
+            policy: thread.policy.load(Relaxed),
+            rt_priority: thread.rt_priority.load(Relaxed),
+            affinity: thread.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)),
+        }
+    }
+
+    /// Of whom the argument names; 0 is the caller.
+    fn find(ctx: &Context, arg: usize) -> Result<Self> {
+        match target(ctx, arg) {
+            Ok(thread) => Ok(Self::of(&thread)),
+            Err(error) => Self::of_zombie(ctx.process().ns(), arg as u32).ok_or(error),
+        }
+    }
+
+    fn of_zombie(ns: proctree::NsId, nr: u32) -> Option<Self> {
+        let pid = pid::lookup(ns, nr)?;
+        let table = tree::lock();
+        match table.body(group::process_of(&table, pid)?)? {
+            Body::Zombie(record) => Some(Self {
+                policy: record.policy,
+                rt_priority: record.rt_priority,
+                affinity: record.affinity,
+            }),
+            Body::Live(_) => None,
+        }
+    }
+}
+
 pub fn sys_sched_getaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
     let [pid, len, addr, ..] = args;
     let len = len as u32 as usize;
     if len * 8 < cpu::num_cpus() || !len.is_multiple_of(8) {
         return Err(EINVAL);
     }
-    let thread = affinity_target(ctx, pid)?;
-    let mask = thread.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)) & all_cpus();
+    let schedule = match affinity_target(ctx, pid) {
+        Ok(thread) => Schedule::of(&thread),
+        Err(error) => Schedule::of_zombie(ctx.process().ns(), pid as u32).ok_or(error)?,
+    };
+    let mask = schedule.affinity & all_cpus();
     mem::write(addr, &mask)?;
     Ok(8)
 }
@@ -156,23 +198,22 @@ fn set_scheduler(ctx: &Context, pid: usize, policy: Option<u32>, param: usize) -
 }
 
 pub fn sys_sched_getscheduler(ctx: &mut Context, args: Args) -> Result<usize> {
-    Ok(target(ctx, args[0])?.policy.load(Relaxed) as usize)
+    Ok(Schedule::find(ctx, args[0])?.policy as usize)
 }
 
 pub fn sys_sched_getparam(ctx: &mut Context, args: Args) -> Result<usize> {
     if args[1] == 0 {
         return Err(EINVAL);
     }
-    let thread = target(ctx, args[0])?;
-    mem::write(args[1], &(thread.rt_priority.load(Relaxed) as i32))?;
+    let schedule = Schedule::find(ctx, args[0])?;
+    mem::write(args[1], &(schedule.rt_priority as i32))?;
     Ok(0)
 }
 
 pub fn sys_sched_rr_get_interval(ctx: &mut Context, args: Args) -> Result<usize> {
     const SLICE_NS: i64 = 100_000_000;
     const FAIR_SLICE_NS: i64 = 3_000_000;
-    let thread = target(ctx, args[0])?;
-    let ns = match thread.policy.load(Relaxed) & !SCHED_RESET_ON_FORK {
+    let ns = match Schedule::find(ctx, args[0])?.policy & !SCHED_RESET_ON_FORK {
         SCHED_RR => SLICE_NS,
         SCHED_FIFO => 0,
         _ => FAIR_SLICE_NS,

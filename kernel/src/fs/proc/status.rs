@@ -288,7 +288,10 @@ pub fn set_comm(task: &TaskRef, value: &[u8]) -> Result<()> {
 pub fn oom_score_adj(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     let adj = match task.find()? {
         Task::Live(thread) => thread.process.oom_score_adj.load(Relaxed),
-        Task::Zombie(_) => 0,
+        Task::Zombie(process) => match tree::lock().body(process) {
+            Some(Body::Zombie(record)) => record.oom_score_adj,
+            _ => return Err(ESRCH),
+        },
     };
     out.extend_from_slice(format!("{adj}\n").as_bytes());
     Ok(())
@@ -309,13 +312,14 @@ pub fn set_oom_score_adj(task: &TaskRef, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Share of the memory in use, in thousandths, moved by the adjustment.
+/// Share of the memory in use, in thousandths, moved by the adjustment; 0 without memory (rule 3.25).
 pub fn oom_score(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let resident = vm_of(task)?.map_or(0, |vm| vm.rss()) as i64;
-    let adj = match task.find()? {
-        Task::Live(thread) => i64::from(thread.process.oom_score_adj.load(Relaxed)),
-        Task::Zombie(_) => 0,
+    let (Some(vm), Task::Live(thread)) = (vm_of(task)?, task.find()?) else {
+        out.extend_from_slice(b"0\n");
+        return Ok(());
     };
+    let resident = vm.rss() as i64;
+    let adj = i64::from(thread.process.oom_score_adj.load(Relaxed));
     let total = (ostd::mm::stats().total as i64).max(1);
     let score = (resident * 1000 / total + adj + 1000) * 2 / 3;
     out.extend_from_slice(format!("{}\n", score.max(0)).as_bytes());

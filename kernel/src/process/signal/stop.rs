@@ -4,8 +4,8 @@
 //! each stops at its next way to user mode; the last one completes the stop and reports it to the parent.
 //! SIGCONT ends a stop, complete or not, at the moment it is sent; the first thread that runs again reports.
 //!
-//! Flags and counters here are guarded by the signal lock. The report itself is made with the process-table
-//! lock, by `process::tree`, after the signal lock was dropped.
+//! Flags and counters here are guarded by the signal lock. The report itself is made by `process::tree` with the process-table
+//! lock, which is taken first and held over both, as it is by those who send SIGCONT.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -30,8 +30,8 @@ pub(super) const EXITING: u32 = 4;
 pub enum Notice {
     /// The stop had completed.
     Continued,
-    /// SIGCONT came while threads were still stopping: the parent hears of a stop (rule 5.4).
-    StopAborted(Signo),
+    /// SIGCONT came while threads were still stopping: the parent hears of a stop, by no signal (rule 5.4).
+    StopAborted,
 }
 
 #[derive(Default)]
@@ -107,7 +107,7 @@ impl Group {
         let notice = if self.stop.completed {
             Some(Notice::Continued)
         } else if self.stop.remaining > 0 {
-            Some(Notice::StopAborted(self.stop.signo))
+            Some(Notice::StopAborted)
         } else {
             None
         };
@@ -139,6 +139,7 @@ impl Group {
 /// Called without locks.
 pub(super) fn stop_here(thread: &Arc<Thread>) {
     let process = &thread.process;
+    let table = tree::lock();
     let completed = {
         let mut group = process.signals.lock();
         let told = thread.signals.stop.load(Relaxed) & (STOP_PENDING | STOPPED) != 0;
@@ -149,8 +150,9 @@ pub(super) fn stop_here(thread: &Arc<Thread>) {
         thread.signals.stop.store(STOPPED, Relaxed);
         completed
     };
-    if let Some(signo) = completed {
-        tree::report_stopped(process, signo);
+    match completed {
+        Some(signo) => tree::report_stopped(table, process, signo),
+        None => drop(table),
     }
     while thread.signals.stop.load(Relaxed) & STOPPED != 0 && !fatal_signal_pending(thread) {
         task::park();
