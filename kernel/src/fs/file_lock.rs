@@ -59,7 +59,7 @@ pub struct RangeLock {
     pub range: Range,
     pub kind: LockKind,
     pub owner: Owner,
-    /// The process that took it, for F_GETLK; `None` for the lock of an open file.
+    /// The process that took it, by its number in the initial namespace, for F_GETLK; `None` for the lock of an open file.
     pub pid: Option<u32>,
 }
 

@@ -12,7 +12,8 @@
 //! | SETTLS PARENT_SETTID CHILD_SETTID CHILD_CLEARTID | as asked |
 //! | CLEAR_SIGHAND | handlers fall back to the default |
 //! | IO SYSVSEM UNTRACED PTRACE DETACHED | accepted; there is no io context, System V semaphore or tracer to share |
-//! | NEW* (namespaces) | EPERM without CAP_SYS_ADMIN, else EINVAL: not built in |
+//! | NEWPID | the child is the init of a new pid namespace |
+//! | other NEW* (namespaces) | EPERM without CAP_SYS_ADMIN, else EINVAL: not built in |
 //! | PIDFD | EINVAL: not built in |
 //! | INTO_CGROUP | EBADF: there are no cgroups |
 
@@ -24,10 +25,12 @@ use ostd::{
     task::{self, Task, TaskBuilder},
     user::{UserContext, mem},
 };
-use proctree::{NewProcess, Numbers, PidId, Supply};
+use proctree::{NewProcess, Numbers, PidId};
 
 use super::{
-    Cap, Credentials, Process, Thread, pid, record,
+    Cap, Credentials, Process, Thread,
+    namespace::{PidNs, change},
+    pid, record,
     rlimit::{self, RLIM_INFINITY, Resource},
     signal::{self, AltStack, Forking, SIGCHLD, ThreadSignals},
     thread::{NewThread, TaskThread, VforkDone},
@@ -82,7 +85,7 @@ impl CloneFlags {
 
 /// What a clone is to do.
 #[derive(Clone, Copy, Debug)]
-pub struct CloneArgs {
+pub struct CloneArgs<'a> {
     pub flags: CloneFlags,
     /// 0..=255; above 64 is "no signal" (rule 5.9).
     pub exit_signal: u8,
@@ -91,10 +94,12 @@ pub struct CloneArgs {
     pub parent_tid: Vaddr,
     pub child_tid: Vaddr,
     pub tls: usize,
+    /// The numbers that the child is to have in the innermost namespaces, its own first (clone3(2)).
+    pub set_tid: &'a [u32],
 }
 
-impl CloneArgs {
-    pub fn fork() -> CloneArgs {
+impl CloneArgs<'_> {
+    pub fn fork() -> CloneArgs<'static> {
         CloneArgs {
             flags: CloneFlags::empty(),
             exit_signal: SIGCHLD,
@@ -102,6 +107,7 @@ impl CloneArgs {
             parent_tid: 0,
             child_tid: 0,
             tls: 0,
+            set_tid: &[],
         }
     }
 
@@ -139,12 +145,8 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
         // There are no cgroups yet, so no descriptor is that of one (rule 6.8).
         return Err(EBADF);
     }
-    if args.flags.contains(CloneFlags::NEWUSER) {
-        return Err(EINVAL);
-    }
-    if args.flags.intersects(CloneFlags::NAMESPACES) {
-        creds.require(Cap::SysAdmin)?;
-        return Err(EINVAL);
+    if args.flags.intersects(CloneFlags::NAMESPACES | CloneFlags::NEWUSER) {
+        change::check_new(ctx.thread, args.flags)?;
     }
 
     let vfork = args.flags.contains(CloneFlags::VFORK).then(Arc::<VforkDone>::default);
@@ -160,7 +162,11 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     };
     let hints = ForkHints { code: ctx.user.rip(), writes: [ctx.user.rsp(), set_tid.unwrap_or(0)] };
     let child = make(ctx.thread, args, hints, vfork.clone(), body)?;
-    let tid = child.tid();
+    // What the caller knows the child by.
+    let tid = match args.flags.contains(CloneFlags::THREAD) {
+        true => child.tid(),
+        false => child.process.pid_in(ctx.process().ns()),
+    };
     if args.flags.contains(CloneFlags::PARENT_SETTID) {
         // A fault is the program's own loss (rule 6.10).
         let _ = mem::write(args.parent_tid, &tid);
@@ -256,14 +262,16 @@ pub(super) fn make(
     let fs = share_or(args, CloneFlags::FS, parent.fs(), |fs| Ok(fs.fork()))?;
 
     let creds = parent.creds();
-    let reserved = ReservedPid::take(parent)?;
+    let pid_ns = change::pid_ns_of_child(parent, args.flags)?;
+    let (reserved, numbers) = ReservedPid::take(parent, &pid_ns, args.set_tid)?;
+    let tid = numbers.innermost();
     let process = match is_thread {
         true => parent.process.clone(),
-        false => new_process(&parent.process, args, reserved.nr, &creds),
+        false => new_process(&parent.process, args, (numbers, pid_ns), &creds),
     };
     let new = NewThread {
         process,
-        tid: reserved.nr,
+        tid,
         signals: ThreadSignals::new(parent.signals.blocked(), child_altstack(parent, args)),
         creds: creds.clone(),
         vm,
@@ -326,11 +334,16 @@ fn child_altstack(parent: &Thread, args: &CloneArgs) -> AltStack {
     }
 }
 
-fn new_process(parent: &Process, args: &CloneArgs, nr: u32, creds: &Arc<Credentials>) -> Arc<Process> {
+fn new_process(
+    parent: &Process,
+    args: &CloneArgs,
+    (numbers, pid_ns): (Numbers, PidNs),
+    creds: &Arc<Credentials>,
+) -> Arc<Process> {
     let share = args.flags.contains(CloneFlags::SIGHAND);
     let clear = args.flags.contains(CloneFlags::CLEAR_SIGHAND);
     let sighand = signal::fork_sighand(parent, share, clear);
-    let process = Process::new(nr, parent.ns(), sighand, parent.rlimits(), creds.clone());
+    let process = Process::new(numbers, pid_ns, sighand, parent.rlimits(), creds.clone());
     process.oom_score_adj.store(parent.oom_score_adj.load(Relaxed), Relaxed);
     process
 }
@@ -349,33 +362,40 @@ fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'stat
     Ok(task)
 }
 
-/// A number that is taken but not used yet: given back when dropped.
+/// A number at each level that is taken but not used yet: given back when dropped.
 struct ReservedPid {
     pid: Option<PidId>,
-    nr: u32,
 }
 
 impl ReservedPid {
-    fn take(parent: &Thread) -> Result<ReservedPid> {
-        let ns = parent.process.ns();
-        let mut table = tree::lock();
-        if table.is_short() {
-            // Only clone takes slots, and it looks at every time: what another one takes meanwhile is in the reserve.
-            drop(table);
-            let mut supply = Supply::try_new()?;
-            table = tree::lock();
-            table.supply(&mut supply)?;
+    /// Takes numbers in `ns` and all above it, those that `set_tid` names for the innermost (rule 6.7).
+    fn take(parent: &Thread, ns: &PidNs, set_tid: &[u32]) -> Result<(ReservedPid, Numbers)> {
+        let room = Numbers::for_level(ns.level())?;
+        let mut numbers = Numbers::for_level(ns.level())?;
+        let mut may_choose = |_| {
+            parent.with_creds(|creds| creds.capable(Cap::SysAdmin) || creds.capable(Cap::CheckpointRestore))
+        };
+        let mut table = tree::lock_with_numbers(ns.id(), set_tid)?;
+        match table.alloc_pid_exact(ns.id(), room, set_tid, &mut may_choose) {
+            Ok(pid) => {
+                if let Some(taken) = table.numbers(pid) {
+                    numbers.copy_from(taken);
+                }
+                Ok((ReservedPid { pid: Some(pid) }, numbers))
+            }
+            Err(refused) => {
+                drop(table);
+                Err(refused.error.into())
+            }
         }
-        let pid = table.alloc_pid(ns, Numbers::default()).map_err(|refused| refused.error)?;
-        let nr = table.nr(pid, ns);
-        Ok(ReservedPid { pid: Some(pid), nr })
     }
 }
 
 impl Drop for ReservedPid {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
-            tree::lock().cancel_pid(pid);
+            let numbers = tree::lock().cancel_pid(pid);
+            drop(numbers);
         }
     }
 }
@@ -423,7 +443,7 @@ fn link(
     child.set_task(task);
     child.set_id(ids.thread);
     process.set_id(ids.process);
-    pid::insert(process.ns(), child.tid(), ids.pid, child.clone());
+    pid::insert(&table, process.pid_ns(), ids.pid, child);
     if let Some(forking) = forking {
         forking.hand_over(&mut table, process);
     }
@@ -457,7 +477,8 @@ pub(super) fn make_init(
     let ids = table.add_init(init).map_err(|refused| refused.error)?;
     child.set_id(ids.thread);
     child.process.set_id(ids.process);
-    pid::insert(child.process.ns(), child.tid(), ids.pid, child.clone());
+    pid::insert(&table, child.process.pid_ns(), ids.pid, &child);
+    drop(table);
     Ok(child)
 }
 

@@ -14,7 +14,8 @@
 //! 5. **Files**: descriptors, then working directory and root. The peer of a pipe sees the end of file *before* anybody sees
 //!    a zombie (3.10).
 //! 6. **The controlling terminal**, if the process led its session (8.19).
-//! 7. **The tree**, in one step under the process-table lock, so that nobody ever sees a half (0.5, 2.17):
+//! 7. **The namespace**, if the process was its init: everybody in it is killed and gone before the tree changes (9.6).
+//! 8. **The tree**, in one step under the process-table lock, so that nobody ever sees a half (0.5, 2.17):
 //!    * The children get a new parent: a live sibling thread, else the nearest live subreaper among the ancestors, else init
 //!      (2.1). Each is sent its parent-death signal, if it asked for one; orphans that are zombies already are announced to
 //!      their new parent, or vanish if that ignores its children; process groups that become orphaned with a stopped
@@ -22,7 +23,7 @@
 //!    * The last thread turns its process into a zombie: an [`ExitRecord`] in the table is all that stays. The parent is
 //!      sent the exit signal and woken. If it ignores its children, there is no zombie at all (4.23).
 //!
-//! Step 7 is told in `proctree::Table::exit`; what it does to the world is [`tree::Effects`].
+//! Step 8 is told in `proctree::Table::exit`; what it does to the world is [`tree::Effects`].
 //!
 //! The other end of the story is [`wait`](super::wait): the parent takes the record out of the table, and with it the pid.
 
@@ -32,7 +33,9 @@ use ostd::power;
 use proctree::Fate;
 
 use super::{
-    ExitRecord, Process, Thread, Usage, pid, record, signal,
+    ExitRecord, Process, Thread, Usage,
+    namespace::death,
+    pid, record, signal,
     thread::WORK_EXITED,
     tree::{self, Effects},
     usage,
@@ -65,7 +68,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
     }
     let is_last = leave_group(thread);
     if is_last {
-        if thread.process.is_init() {
+        if thread.process.is_global_init() {
             end_of_init(&thread.process, status);
         }
         thread.process.itimers.cancel();
@@ -75,6 +78,10 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
     drop(thread.set_fs(None));
     if is_last {
         release_terminal(&thread.process);
+    }
+    thread.release_namespaces();
+    if is_last && thread.process.is_init() {
+        death::end_namespace(thread);
     }
     leave_tree(thread, status, is_last);
     thread.work.fetch_or(WORK_EXITED, Relaxed);
@@ -134,7 +141,7 @@ fn release_terminal(process: &Arc<Process>) {
     }
 }
 
-/// Step 7.
+/// Step 8.
 fn leave_tree(thread: &Arc<Thread>, status: i32, is_last: bool) {
     let process = &thread.process;
     let was_leader = thread.is_leader();
@@ -150,7 +157,10 @@ fn leave_tree(thread: &Arc<Thread>, status: i32, is_last: bool) {
     let mut effects = Effects::of_exit(thread);
     let mut table = tree::lock();
     // A leader stays behind its number while its group lives; any other thread's number goes with it.
-    let behind_tid = (!was_leader).then(|| pid::set_thread(process.ns(), thread.tid(), None));
+    let behind_tid = (!was_leader).then(|| {
+        let tid = table.tid(thread.id());
+        pid::set_thread(&table, process.pid_ns(), tid, None)
+    });
     let record = |process: &Arc<Process>| {
         let mut record = prepared.unwrap_or_else(|| blank_record(process, leader));
         close_record(&mut record, process, status);
@@ -159,7 +169,7 @@ fn leave_tree(thread: &Arc<Thread>, status: i32, is_last: bool) {
     let exited = table.exit(thread.id(), record, &mut effects);
     let behind_pid = match &exited {
         Some(exited) if !matches!(exited.fate, Fate::Lives) => {
-            pid::set_thread(process.ns(), process.pid(), None)
+            pid::set_thread(&table, process.pid_ns(), table.pid(process.id()), None)
         }
         _ => None,
     };
@@ -187,6 +197,7 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         status: 0,
         creds: leader.creds(),
         rlimits: process.rlimits(),
+        pid_ns: process.pid_ns().clone(),
         comm: leader.comm(),
         nice: leader.nice.load(Relaxed),
         policy: leader.policy.load(Relaxed),

@@ -4,7 +4,9 @@ use ostd::{boot, power, user::UserContext};
 use proctree::Numbers;
 
 use super::{
-    Credentials, Process, Rlimits, Thread, clone, exec, rlimit,
+    Credentials, Process, Rlimits, Thread, clone, exec,
+    namespace::PidNs,
+    rlimit,
     signal::{AltStack, SigHand, SigSet, ThreadSignals},
     thread::NewThread,
     tree, user_loop,
@@ -87,7 +89,13 @@ pub fn start() -> Result<()> {
     let creds = Credentials::root();
     let rlimits = Arc::new(Rlimits::initial(rlimit::max_threads()));
     let new = NewThread {
-        process: Process::new(1, ns, SigHand::new_default(), rlimits, creds.clone()),
+        process: Process::new(
+            Numbers::initial(1),
+            PidNs::INITIAL,
+            SigHand::new_default(),
+            rlimits,
+            creds.clone(),
+        ),
         tid: 1,
         signals: ThreadSignals::new(SigSet::EMPTY, AltStack::DISABLED),
         creds,

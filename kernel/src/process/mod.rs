@@ -10,6 +10,7 @@
 //! | [`record`] | what stays of a zombie |
 //! | [`pid`] | from numbers to threads without the table's lock |
 //! | [`group`] | process groups and sessions |
+//! | [`namespace`] | pid namespaces |
 //! | [`signal`] | signals |
 //! | [`credentials`], [`rlimit`], [`usage`], [`prctl`] | who it is, what it may use, what it has used, what it may tune |
 //! | [`replace`] | execve's view of the above; the loader is in [`exec`] |
@@ -29,6 +30,7 @@ pub mod exec;
 pub mod exit;
 pub mod group;
 pub mod init;
+pub mod namespace;
 pub mod oom;
 pub mod pid;
 pub mod prctl;

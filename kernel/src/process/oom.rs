@@ -55,7 +55,7 @@ fn is_dying(process: &Process) -> bool {
 /// 1 / [`STEPS`]. `None`: not to be killed.
 fn badness(process: &Process) -> Option<i64> {
     let bias = process.oom_score_adj.load(Relaxed);
-    if process.is_init() || bias == UNKILLABLE {
+    if process.is_global_init() || bias == UNKILLABLE {
         return None;
     }
     let vm = signal::threads(process).iter().find_map(|thread| thread.try_vm())?;
@@ -67,6 +67,6 @@ fn badness(process: &Process) -> Option<i64> {
 fn kill(victim: &Arc<Process>) {
     let comm = signal::threads(victim).first().map(|thread| thread.comm()).unwrap_or_default();
     let name = comm.split(|&byte| byte == 0).next().unwrap_or_default();
-    warn!("out of memory: killed process {} ({})", victim.pid(), String::from_utf8_lossy(name));
+    warn!("out of memory: killed process {} ({})", victim.global_pid(), String::from_utf8_lossy(name));
     signal::send_process(victim, None, SigInfo::kernel(SIGKILL));
 }

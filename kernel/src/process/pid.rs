@@ -12,7 +12,11 @@ use proctree::{Body, NsId, PidId};
 
 use ostd::sync::SpinLock;
 
-use super::{Process, Thread, tree};
+use super::{
+    Process, Thread,
+    namespace::PidNs,
+    tree::{self, Table},
+};
 use crate::{lock_order, prelude::*};
 
 struct Entry {
@@ -47,8 +51,25 @@ fn bucket(ns: NsId, nr: u32) -> &'static SpinLock<Bucket> {
     &MAP[(nr ^ spread) as usize % BUCKETS]
 }
 
-/// Enters a number. Called with the table locked.
-pub(super) fn insert(ns: NsId, nr: u32, pid: PidId, thread: Arc<Thread>) {
+/// Enters the numbers of a new pid in `ns`, one for each level.
+pub(super) fn insert(table: &Table, ns: &PidNs, pid: PidId, thread: &Arc<Thread>) {
+    for_each_level(table, ns, pid, |ns, nr| insert_number(ns, nr, pid, thread.clone()));
+}
+
+/// Calls `f` for each namespace that knows `pid`, which is one of `ns`, and its number there: the innermost first.
+fn for_each_level(table: &Table, ns: &PidNs, pid: PidId, mut f: impl FnMut(NsId, u32)) {
+    let Some(numbers) = table.numbers(pid) else {
+        return;
+    };
+    f(ns.id(), numbers.innermost());
+    let mut at = ns;
+    while let Some(above) = at.parent() {
+        f(above.id(), numbers.at(above.level()).unwrap_or(0));
+        at = above;
+    }
+}
+
+fn insert_number(ns: NsId, nr: u32, pid: PidId, thread: Arc<Thread>) {
     let entry = Entry { ns, nr, pid, thread: Some(thread) };
     let mut bucket = bucket(ns, nr).lock();
     if bucket.first.is_none() {
@@ -72,11 +93,21 @@ pub(super) fn remove(ns: NsId, nr: u32) -> Option<Arc<Thread>> {
     entry.thread
 }
 
-/// Replaces the thread behind a number, and returns the old one to be dropped outside the table's lock.
-pub(super) fn set_thread(ns: NsId, nr: u32, thread: Option<Arc<Thread>>) -> Option<Arc<Thread>> {
-    let mut bucket = bucket(ns, nr).lock();
-    let entry = bucket.find(ns, nr)?;
-    core::mem::replace(&mut entry.thread, thread)
+/// Replaces the thread behind a pid of `ns` at all levels, and returns the old one to be dropped outside the table's lock.
+pub(super) fn set_thread(
+    table: &Table,
+    ns: &PidNs,
+    pid: Option<PidId>,
+    thread: Option<&Arc<Thread>>,
+) -> Option<Arc<Thread>> {
+    let mut old = None;
+    for_each_level(table, ns, pid?, |ns, nr| {
+        if let Some(entry) = bucket(ns, nr).lock().find(ns, nr) {
+            // All levels had the same one: it is freed with the last that is returned.
+            old = core::mem::replace(&mut entry.thread, thread.cloned());
+        }
+    });
+    old
 }
 
 /// The pid of a number in use, whoever uses it.
@@ -120,6 +151,14 @@ pub fn find(nr: u32) -> Option<Target> {
         Body::Zombie(record) => Some(Target::Zombie { uid: record.creds.uid, suid: record.creds.suid }),
         Body::Live(_) => None,
     }
+}
+
+/// The number in `ns` of a pid that the initial namespace knows by `nr`: 0 if it has none there.
+pub fn translate(nr: u32, ns: NsId) -> u32 {
+    if ns == tree::root_ns() {
+        return nr;
+    }
+    lookup(tree::root_ns(), nr).map_or(0, |pid| tree::lock().nr(pid, ns))
 }
 
 /// How many numbers are in use: the leak check of the test suite compares it before and after.

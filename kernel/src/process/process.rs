@@ -6,10 +6,11 @@ use ostd::{
     sync::{ArcCell, SpinLock, WaitQueue},
     time,
 };
-use proctree::{ChildPolicy, NsId, ProcId, ProcessPayload};
+use proctree::{ChildPolicy, NsId, Numbers, ProcId, ProcessPayload};
 
 use super::{
     Credentials, Rlimits, Usage,
+    namespace::PidNs,
     rlimit::Resource,
     signal::{ProcessSignals, SigHand, SigchldDisposition},
     usage,
@@ -21,9 +22,11 @@ use crate::{lock_order, mm::MemoryLimits, prelude::*, time::itimer::ITimers};
 ///
 /// Its place in the tree (parent, children, group, session) is the table's: see [`tree`](super::tree).
 pub struct Process {
-    /// The number in its own namespace. Never changes.
-    pid: u32,
+    /// Its numbers, in its own pid namespace and in those above. They never change.
+    numbers: Numbers,
     /// Its pid namespace. Never changes.
+    pid_ns: PidNs,
+    /// That one's node in the table.
     ns: NsId,
     /// Its node in the table: set once, when it is linked.
     id: AtomicU64,
@@ -56,15 +59,17 @@ pub struct Process {
 impl Process {
     /// A process that is not in the table yet.
     pub(super) fn new(
-        pid: u32,
-        ns: NsId,
+        numbers: Numbers,
+        pid_ns: PidNs,
         sighand: Arc<SigHand>,
         rlimits: Arc<Rlimits>,
         creds: Arc<Credentials>,
     ) -> Arc<Process> {
-        let is_init = pid == 1;
+        let is_init = numbers.innermost() == 1;
+        let ns = pid_ns.id();
         Arc::new(Process {
-            pid,
+            numbers,
+            pid_ns,
             ns,
             id: AtomicU64::new(ProcId::INVALID.to_bits()),
             ppid: AtomicU32::new(0),
@@ -86,11 +91,33 @@ impl Process {
 
     /// The pid that it and its own namespace know.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.numbers.innermost()
     }
 
+    /// Its pid namespace, by its node in the table.
     pub fn ns(&self) -> NsId {
         self.ns
+    }
+
+    pub fn pid_ns(&self) -> &PidNs {
+        &self.pid_ns
+    }
+
+    /// The number that a namespace knows it by: 0 if it is not visible there.
+    #[inline]
+    pub fn pid_in(&self, ns: NsId) -> u32 {
+        if ns == self.ns { self.pid() } else { self.outer_pid(ns) }
+    }
+
+    #[cold]
+    fn outer_pid(&self, ns: NsId) -> u32 {
+        let seen_from = self.pid_ns.upwards().find(|above| above.id() == ns);
+        seen_from.and_then(|above| self.numbers.at(above.level())).unwrap_or(0)
+    }
+
+    /// The number that the initial namespace knows it by.
+    pub fn global_pid(&self) -> u32 {
+        self.numbers.at(0).unwrap_or(0)
     }
 
     /// Its node in the process table: stale once it was reaped.
@@ -109,7 +136,12 @@ impl Process {
 
     /// Whether it is the init of its pid namespace.
     pub fn is_init(&self) -> bool {
-        self.pid == 1
+        self.pid() == 1
+    }
+
+    /// Whether it is the first process of all.
+    pub fn is_global_init(&self) -> bool {
+        self.is_init() && self.pid_ns.is_initial()
     }
 
     /// The credentials of its leader.

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Credentials, Rlimits, Usage, thread::COMM_LEN, usage::ns_to_ticks};
+use super::{Credentials, Rlimits, Usage, namespace::PidNs, thread::COMM_LEN, usage::ns_to_ticks};
 use crate::prelude::*;
 
 pub struct ExitRecord {
@@ -11,6 +11,7 @@ pub struct ExitRecord {
     /// The leader's. They hold its RLIMIT_NPROC charge.
     pub creds: Arc<Credentials>,
     pub rlimits: Arc<Rlimits>,
+    pub pid_ns: PidNs,
     pub comm: [u8; COMM_LEN],
     pub nice: i32,
     /// Policy, real-time priority and allowed CPUs.

@@ -61,7 +61,8 @@ fn take_over_leader(thread: &Arc<Thread>) {
     let done = table.exec(thread.id(), &mut effects);
     let mut dead_leader = None;
     if done.is_ok() && old_tid != pid {
-        dead_leader = pid::set_thread(process.ns(), pid, Some(thread.clone()));
+        let number = table.pid(process.id());
+        dead_leader = pid::set_thread(&table, process.pid_ns(), number, Some(thread));
         thread.set_tid(pid);
     }
     drop(table);

@@ -51,7 +51,13 @@ fn start_init() {
     let pid = tree::lock().alloc_pid(ns, Numbers::default()).ok().unwrap();
     let creds = Credentials::root();
     let new = NewThread {
-        process: Process::new(1, ns, SigHand::new_default(), Arc::new(Rlimits::initial(4096)), creds.clone()),
+        process: Process::new(
+            Numbers::initial(1),
+            namespace::PidNs::INITIAL,
+            SigHand::new_default(),
+            Arc::new(Rlimits::initial(4096)),
+            creds.clone(),
+        ),
         tid: 1,
         signals: ThreadSignals::new(SigSet::EMPTY, AltStack::DISABLED),
         creds,

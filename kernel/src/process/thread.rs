@@ -15,7 +15,7 @@ use ostd::{
 use proctree::ThreadId;
 use spin::Once;
 
-use super::{Credentials, Process, seccomp::Seccomp, signal::ThreadSignals};
+use super::{Credentials, Process, namespace::ThreadNamespaces, seccomp::Seccomp, signal::ThreadSignals};
 use crate::{
     fs::{FileTable, FsContext},
     lock_order,
@@ -46,6 +46,7 @@ pub struct Thread {
     vm: SpinLock<Option<Arc<Vm>>>,
     files: SpinLock<Option<Arc<FileTable>>>,
     fs: SpinLock<Option<Arc<FsContext>>>,
+    pub(super) namespaces: ThreadNamespaces,
     /// Its name as two words, so that reading one needs no lock. A torn read gives half of each name, as on Linux.
     comm: [AtomicU64; 2],
     /// Where to store 0 and wake a waiter at exit (set_tid_address(2), rule 3.16).
@@ -141,6 +142,7 @@ impl Thread {
             vm: SpinLock::new(lock_order::PROCESS_MISC, new.vm),
             files: SpinLock::new(lock_order::THREAD_FILES, Some(new.files)),
             fs: SpinLock::new(lock_order::PROCESS_MISC, Some(new.fs)),
+            namespaces: ThreadNamespaces::new(),
             comm: comm.map(AtomicU64::new),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),

@@ -36,8 +36,11 @@ impl Kernel for Foster {
 
 pub type Table = proctree::Table<Foster>;
 
-/// pid numbers below this are given out (kernel.pid_max).
+/// Numbers below this are given out in the initial namespace unless /proc/sys/kernel/pid_max says otherwise.
 pub const PID_MAX: u32 = 32768;
+/// What pid_max can be set to, and what it is in any other namespace (rule 6.17).
+pub const PID_MAX_LIMIT: u32 = 4 << 20;
+pub const PID_MAX_MIN: u32 = 301;
 
 struct Root {
     table: SpinLock<Table>,
@@ -67,6 +70,46 @@ pub fn lock() -> SpinLockGuard<'static, Table> {
     root().table.lock()
 }
 
+/// Locks the process table when it has slots for one more of everything.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn lock_with_room() -> Result<SpinLockGuard<'static, Table>> {
+    let mut table = lock();
+    if table.is_short() {
+        // Whoever takes slots looks here at every time: what another one takes meanwhile is in the reserve.
+        drop(table);
+        let mut supply = Supply::try_new()?;
+        table = lock();
+        let supplied = table.supply(&mut supply);
+        if supplied.is_err() {
+            drop(table);
+            return Err(ENOMEM);
+        }
+        // What is left of the supply is small: it is dropped with the table locked.
+    }
+    Ok(table)
+}
+
+/// As [`lock_with_room`], and `ns` and those above it can give out another number (or those of `set_tid`).
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn lock_with_numbers(ns: NsId, set_tid: &[u32]) -> Result<SpinLockGuard<'static, Table>> {
+    loop {
+        let mut table = lock_with_room()?;
+        let Some((short, room)) = table.short_of_numbers(ns, set_tid) else {
+            return Ok(table);
+        };
+        drop(table);
+        let longer = NumberSpace::try_with_room(room, room)?;
+        table = lock();
+        let old = table.ns_numbers(short).map(|numbers| numbers.grow(longer));
+        drop(table);
+        drop(old);
+    }
+}
+
 /// The initial pid namespace.
 pub fn root_ns() -> NsId {
     root().ns
@@ -93,6 +136,8 @@ pub struct Effects {
     freed: Option<Arc<Thread>>,
     /// Whether a parent throws SIGCHLD away.
     unwanted: Option<(ProcId, bool)>,
+    /// The numbers of namespaces that went.
+    spaces: Vec<NumberSpace>,
 }
 
 impl Effects {
@@ -161,11 +206,17 @@ impl Sink<Foster> for Effects {
         gone.record.release();
     }
 
-    fn pid_freed(&mut self, _pid: PidId, numbers: Numbers) {
-        let thread = pid::remove(root_ns(), numbers.innermost());
+    fn number_freed(&mut self, ns: NsId, nr: u32) {
+        let thread = pid::remove(ns, nr);
         if thread.is_some() {
             self.freed = thread;
         }
+    }
+
+    fn pid_freed(&mut self, _pid: PidId, _numbers: Numbers) {}
+
+    fn namespace_freed(&mut self, numbers: NumberSpace) {
+        self.spaces.push(numbers);
     }
 
     fn namespace_quiet(&mut self, _ns: NsId, init: Option<&Arc<Process>>) {
@@ -250,9 +301,10 @@ pub fn is_session_leader(process: &Process) -> bool {
     lock().is_session_leader(process.id())
 }
 
-/// The number of a pid in the initial namespace; 0 if it is stale.
+/// The number of a pid in the caller's namespace; 0 if it has none there, or is stale.
 pub fn pid_nr(pid: PidId) -> u32 {
-    lock().nr(pid, root_ns())
+    let ns = Thread::try_current().map_or_else(root_ns, |thread| thread.process.ns());
+    lock().nr(pid, ns)
 }
 
 /// Whether the default action of a terminal's stop signal does not apply to `process` (rule 7.20).
@@ -306,14 +358,15 @@ pub fn signal_pgrp(pgrp: PidId, info: &SigInfo) -> bool {
     !members.is_empty()
 }
 
-/// Every live process, in order of creation. Drop them with the table unlocked.
-pub fn all_processes_in(table: &Table) -> Vec<Arc<Process>> {
-    members(table, table.processes()).0
+/// Every live process that a namespace knows, in order of creation. Drop them with the table unlocked.
+pub fn processes_in(table: &Table, ns: NsId) -> Vec<Arc<Process>> {
+    members(table, table.processes_in(ns)).0
 }
 
-/// As [`all_processes_in`], for those who need no more than a list that was right a moment ago.
+/// Every live process there was a moment ago.
 pub fn all_processes() -> Vec<Arc<Process>> {
-    all_processes_in(&lock())
+    let table = lock();
+    members(&table, table.processes()).0
 }
 
 fn members(table: &Table, ids: impl Iterator<Item = ProcId>) -> (Vec<Arc<Process>>, usize) {

@@ -6,7 +6,7 @@
 //! reportable does so under the table lock and wakes the queue after: no wake-up is lost (rule 4.33).
 
 use ostd::user::mem;
-use proctree::{Body, Class, Found, Origin, PidId, ProcId, WaitFor, Who};
+use proctree::{Body, Class, Found, NsId, Origin, PidId, ProcId, WaitFor, Who};
 
 use super::{
     ExitRecord, Process, Thread, Usage, pid,
@@ -129,23 +129,23 @@ fn look(thread: &Thread, what: &WaitFor, keep: bool) -> Result<Option<Report>> {
     match table.find_child(thread.id(), what) {
         Found::NoChild => Err(ECHILD),
         Found::Nothing => Ok(None),
-        Found::Zombie(child) if keep => Ok(report_zombie(&table, child)),
+        Found::Zombie(child) if keep => Ok(report_zombie(&table, child, thread.process.ns())),
         Found::Zombie(child) => {
-            let nr = number(&table, child);
+            let nr = number(&table, child, thread.process.ns());
             let mut effects = Effects::new();
             let reaped = table.reap(child, &mut effects);
             drop(table);
             Ok(reaped.map(|reaped| account(&thread.process, nr, reaped.record)))
         }
         Found::Stopped(child, signo) => {
-            let report = report_live(&table, child, (signo as i32) << 8 | 0x7f);
+            let report = report_live(&table, child, thread.process.ns(), (signo as i32) << 8 | 0x7f);
             if !keep {
                 table.take_report(child);
             }
             Ok(report)
         }
         Found::Continued(child) => {
-            let report = report_live(&table, child, CONTINUED);
+            let report = report_live(&table, child, thread.process.ns(), CONTINUED);
             if !keep {
                 table.take_report(child);
             }
@@ -161,15 +161,16 @@ fn account(process: &Process, nr: u32, record: Box<ExitRecord>) -> Report {
     Report { pid: nr, uid: record.creds.uid, status: record.status, used: Used::Dead(record) }
 }
 
-fn number(table: &Table, child: ProcId) -> u32 {
+/// A child's number in the namespace of its parent (rule 4.34).
+fn number(table: &Table, child: ProcId, ns: NsId) -> u32 {
     let pid: Option<PidId> = table.pid(child);
-    pid.map_or(0, |pid| table.nr(pid, tree::root_ns()))
+    pid.map_or(0, |pid| table.nr(pid, ns))
 }
 
-fn report_zombie(table: &Table, child: ProcId) -> Option<Report> {
+fn report_zombie(table: &Table, child: ProcId, ns: NsId) -> Option<Report> {
     match table.body(child)? {
         Body::Zombie(record) => Some(Report {
-            pid: number(table, child),
+            pid: number(table, child, ns),
             uid: record.creds.uid,
             status: record.status,
             used: Used::Live(Box::new(record.usage)),
@@ -178,10 +179,10 @@ fn report_zombie(table: &Table, child: ProcId) -> Option<Report> {
     }
 }
 
-fn report_live(table: &Table, child: ProcId, status: i32) -> Option<Report> {
+fn report_live(table: &Table, child: ProcId, ns: NsId, status: i32) -> Option<Report> {
     match table.body(child)? {
         Body::Live(process) => Some(Report {
-            pid: number(table, child),
+            pid: number(table, child, ns),
             uid: process.creds().uid,
             status,
             used: Used::Live(Box::new(usage::of_process(process))),

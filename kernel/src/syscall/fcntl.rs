@@ -11,6 +11,7 @@ use crate::{
         pipe::Pipe,
     },
     prelude::*,
+    process::pid,
 };
 
 const F_DUPFD: usize = 0;
@@ -158,7 +159,7 @@ fn set_lock(
     if !by_file {
         files.note_range_lock();
     }
-    let pid = (!by_file).then(|| ctx.process().pid());
+    let pid = (!by_file).then(|| ctx.process().global_pid());
     FileLocks::of(file).lock_range(RangeLock { range, kind, owner, pid }, wait)
 }
 
@@ -168,7 +169,7 @@ fn get_lock(ctx: &Context, files: &FileTable, file: &File, arg: usize, by_file: 
         return Err(EINVAL);
     }
     let kind = asked.lock_kind()?.ok_or(EINVAL)?;
-    let pid = Some(ctx.process().pid());
+    let pid = Some(ctx.process().global_pid());
     let wanted = RangeLock { range: asked.range(file)?, kind, owner: owner(files, file, by_file), pid };
     match FileLocks::of(file).conflict(&wanted) {
         None => asked.kind = F_UNLCK,
@@ -178,7 +179,7 @@ fn get_lock(ctx: &Context, files: &FileTable, file: &File, arg: usize, by_file: 
             asked.start = lock.range.start as i64;
             let to_the_end = lock.range.last >= MAX_FILE_SIZE;
             asked.len = if to_the_end { 0 } else { (lock.range.last - lock.range.start + 1) as i64 };
-            asked.pid = lock.pid.map_or(-1, |pid| pid as i32);
+            asked.pid = lock.pid.map_or(-1, |nr| pid::translate(nr, ctx.process().ns()) as i32);
         }
     }
     mem::write(arg, &asked)?;

@@ -22,6 +22,7 @@ pub mod futex;
 pub mod identity;
 pub mod mm;
 pub mod mount;
+pub mod namespace;
 pub mod path;
 pub mod poll;
 pub mod process;

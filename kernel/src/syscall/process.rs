@@ -9,7 +9,6 @@ use super::{Args, Context};
 use crate::{
     prelude::*,
     process::{
-        Cap,
         clone::{self, CloneArgs, CloneFlags},
         exit, prctl,
         signal::NSIG,
@@ -33,7 +32,7 @@ pub fn sys_clone(ctx: &mut Context, args: Args) -> Result<usize> {
     if flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
         return Err(EINVAL);
     }
-    let args = CloneArgs { flags, exit_signal: raw as u8, stack, parent_tid, child_tid, tls };
+    let args = CloneArgs { flags, exit_signal: raw as u8, stack, parent_tid, child_tid, tls, set_tid: &[] };
     clone::clone(ctx, &args)
 }
 
@@ -57,9 +56,13 @@ mod field {
 const CLONE_ARGS_MIN: usize = 64;
 const CLONE_ARGS_MAX: usize = PAGE_SIZE;
 
+/// Numbers that clone3 can be given (rule 6.7).
+const MAX_SET_TID: usize = 32;
+
 pub fn sys_clone3(ctx: &mut Context, args: Args) -> Result<usize> {
     let words = read_clone_args(args[0], args[1])?;
-    let args = decode_clone_args(ctx, &words, args[1])?;
+    let mut tids = [0; MAX_SET_TID];
+    let args = decode_clone_args(&words, args[1], &mut tids)?;
     clone::clone(ctx, &args)
 }
 
@@ -87,12 +90,15 @@ fn read_clone_args(addr: usize, size: usize) -> Result<[u64; field::COUNT]> {
 }
 
 /// Rules 6.6-6.8.
-fn decode_clone_args(ctx: &Context, words: &[u64; field::COUNT], size: usize) -> Result<CloneArgs> {
+fn decode_clone_args<'a>(
+    words: &[u64; field::COUNT],
+    size: usize,
+    tids: &'a mut [u32; MAX_SET_TID],
+) -> Result<CloneArgs<'a>> {
     const CSIGNAL: u64 = 0xff;
-    const MAX_SET_TID: u64 = 32;
     let word = |index: usize| words[index] as usize;
     let (set_tid, set_tid_size) = (words[field::SET_TID], words[field::SET_TID_SIZE]);
-    if set_tid_size > MAX_SET_TID || (set_tid == 0) != (set_tid_size == 0) {
+    if set_tid_size > MAX_SET_TID as u64 || (set_tid == 0) != (set_tid_size == 0) {
         return Err(EINVAL);
     }
     let exit_signal = words[field::EXIT_SIGNAL];
@@ -103,7 +109,11 @@ fn decode_clone_args(ctx: &Context, words: &[u64; field::COUNT], size: usize) ->
     if raw & CloneFlags::INTO_CGROUP.bits() != 0 && (words[field::CGROUP] > i32::MAX as u64 || size < 88) {
         return Err(EINVAL);
     }
-    check_set_tid(ctx, set_tid as usize, set_tid_size as usize)?;
+    let tids = &mut tids[..set_tid_size as usize];
+    for (index, tid) in tids.iter_mut().enumerate() {
+        let addr = (set_tid as usize).checked_add(index * 4).ok_or(EFAULT)?;
+        *tid = mem::read(addr)?;
+    }
     let flags = CloneFlags::from_bits(raw).ok_or(EINVAL)?;
     let silent = flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT);
     if flags.contains(CloneFlags::DETACHED) || silent && exit_signal != 0 {
@@ -124,27 +134,8 @@ fn decode_clone_args(ctx: &Context, words: &[u64; field::COUNT], size: usize) ->
         parent_tid: word(field::PARENT_TID),
         child_tid: word(field::CHILD_TID),
         tls: word(field::TLS),
+        set_tid: tids,
     })
-}
-
-/// Choosing pids is not built in, but wrong ones are told apart first (rule 6.7).
-fn check_set_tid(ctx: &Context, addr: usize, count: usize) -> Result<()> {
-    if count == 0 {
-        return Ok(());
-    }
-    // The initial namespace is the only level.
-    if count > 1 {
-        return Err(EINVAL);
-    }
-    let tid = mem::read::<i32>(addr)?;
-    if tid < 1 || tid as u32 >= crate::process::tree::PID_MAX {
-        return Err(EINVAL);
-    }
-    let creds = ctx.thread.creds();
-    if !creds.capable(Cap::SysAdmin) && !creds.capable(Cap::CheckpointRestore) {
-        return Err(EPERM);
-    }
-    Err(EINVAL)
 }
 
 pub fn sys_exit(ctx: &mut Context, args: Args) -> Result<usize> {
@@ -169,38 +160,4 @@ pub fn sys_prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         prctl::option::SET_CHILD_SUBREAPER => prctl::set_child_subreaper(ctx.thread, args[1] != 0),
         _ => prctl::prctl(ctx, args),
     }
-}
-
-/// unshare(2): of what can be unshared without namespaces (rule 6.25).
-pub fn sys_unshare(ctx: &mut Context, args: Args) -> Result<usize> {
-    let flags = CloneFlags::from_bits(args[0] as u64).ok_or(EINVAL)?;
-    let alone = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
-    let known = alone
-        | CloneFlags::FS
-        | CloneFlags::FILES
-        | CloneFlags::SYSVSEM
-        | CloneFlags::NEWUSER
-        | CloneFlags::NAMESPACES;
-    if !known.contains(flags) {
-        return Err(EINVAL);
-    }
-    if flags.intersects(alone) && ctx.process().signals.thread_count() > 1 {
-        return Err(EINVAL);
-    }
-    if flags.contains(CloneFlags::NEWUSER) {
-        return Err(EINVAL);
-    }
-    if flags.intersects(CloneFlags::NAMESPACES) {
-        ctx.thread.creds().require(Cap::SysAdmin)?;
-        return Err(EINVAL);
-    }
-    if flags.contains(CloneFlags::FS) {
-        let own = ctx.thread.fs().fork();
-        drop(ctx.thread.set_fs(Some(own)));
-    }
-    if flags.contains(CloneFlags::FILES) {
-        let own = ctx.thread.files().dup_for_fork();
-        drop(ctx.thread.set_files(Some(own)));
-    }
-    Ok(0)
 }

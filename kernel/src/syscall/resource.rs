@@ -153,7 +153,7 @@ fn priority_targets(ctx: &Context, which: i32, who: i32) -> Result<Vec<Arc<Threa
         }
         PRIO_USER => {
             let uid = if who == 0 { ctx.thread.creds().uid } else { who as u32 };
-            let all = tree::all_processes();
+            let all = tree::processes_in(&tree::lock(), ns);
             all.iter()
                 .flat_map(|process| threads(process))
                 .filter(|thread| thread.creds().uid == uid)

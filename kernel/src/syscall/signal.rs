@@ -30,9 +30,17 @@ fn sendable(raw: usize) -> Result<Option<Signo>> {
     if raw as u32 == 0 { Ok(None) } else { valid_signo(raw).map(Some) }
 }
 
-/// The sender's part of `siginfo_t`.
-fn sender(ctx: &Context) -> (u32, u32) {
-    (ctx.process().pid(), ctx.thread.creds().uid)
+/// The sender's part of `siginfo_t`: its own pid, or 0 if the receiver is in a namespace that does not know it (rule 7.10). One
+/// that sends upwards (to its process group) is not translated, as on Linux.
+fn sender(ctx: &Context, target: &Process) -> (u32, u32) {
+    let process = ctx.process();
+    let pid = if knows(target, process) { process.pid() } else { 0 };
+    (pid, ctx.thread.creds().uid)
+}
+
+/// Whether `sender` has a number in the namespace of `target`.
+fn knows(target: &Process, sender: &Process) -> bool {
+    sender.pid_in(target.ns()) != 0
 }
 
 /// Whether the caller may send `signo` to `target` (rule 7.5).
@@ -63,7 +71,7 @@ fn signal_process(
     let signo = sendable(raw)?;
     may_signal(ctx, target, signo)?;
     if let Some(signo) = signo {
-        let (pid, uid) = sender(ctx);
+        let (pid, uid) = sender(ctx, target);
         signal::send_process(target, prefer, SigInfo::kill(signo, pid, uid));
     }
     Ok(())
@@ -103,7 +111,7 @@ fn signal_member(
 ) -> Result<()> {
     may_signal_or(ctx, target, signo, || tree::same_session_in(table, ctx.process(), target))?;
     if let Some(signo) = signo {
-        let (pid, uid) = sender(ctx);
+        let (pid, uid) = sender(ctx, target);
         signal::send_member_in_table(table, target, SigInfo::kill(signo, pid, uid));
     }
     Ok(())
@@ -133,11 +141,12 @@ fn kill_group(ctx: &Context, group: tree::Group, raw: usize) -> Result<()> {
     result
 }
 
-/// Everybody but init and the caller's own process; that some may not be signalled is no error (rule 7.4).
+/// Everybody in the caller's namespace but its init and the caller's own process; that some may not be signalled is no error (rule 7.4).
 fn kill_all(ctx: &Context, raw: usize) -> Result<()> {
     let mut table = tree::lock();
-    let targets = tree::all_processes_in(&table);
-    let spared = |target: &Arc<Process>| target.is_init() || Arc::ptr_eq(target, ctx.process());
+    let ns = ctx.process().ns();
+    let targets = tree::processes_in(&table, ns);
+    let spared = |target: &Arc<Process>| target.pid_in(ns) == 1 || Arc::ptr_eq(target, ctx.process());
     let found = targets.iter().any(|target| !spared(target));
     let signo = sendable(raw);
     if let Ok(signo) = signo {
@@ -170,8 +179,11 @@ pub fn sys_tgkill(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result<usize> {
+    let ns = ctx.process().ns();
     let thread = match pid::find(tid) {
-        Some(pid::Target::Thread(thread)) if tgid.is_none_or(|tgid| thread.process.pid() == tgid) => thread,
+        Some(pid::Target::Thread(thread)) if tgid.is_none_or(|tgid| thread.process.pid_in(ns) == tgid) => {
+            thread
+        }
         Some(pid::Target::Zombie { uid, suid }) if tgid.is_none_or(|tgid| tgid == tid) => {
             sendable(raw)?;
             return if ctx.thread.creds().may_signal_ids(uid, suid) { Ok(0) } else { Err(EPERM) };
@@ -181,7 +193,7 @@ fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result
     let signo = sendable(raw)?;
     may_signal(ctx, &thread.process, signo)?;
     if let Some(signo) = signo {
-        let (pid, uid) = sender(ctx);
+        let (pid, uid) = sender(ctx, &thread.process);
         signal::send_thread(&thread, SigInfo::tkill(signo, pid, uid));
     }
     Ok(0)
@@ -198,6 +210,11 @@ fn read_siginfo(addr: usize, signo: Option<Signo>, to_self: bool) -> Result<Opti
     Ok(signo.map(|signo| SigInfo::from_user(signo, &raw)))
 }
 
+/// What the caller queues for `target`, as that one will see it.
+fn seen_by(ctx: &Context, target: &Process, info: SigInfo) -> SigInfo {
+    if knows(target, ctx.process()) { info } else { info.from_above() }
+}
+
 pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let pid = args[0] as i32;
     let to_self = pid == ctx.process().pid() as i32;
@@ -211,7 +228,7 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
         pid::Target::Thread(thread) => {
             may_signal(ctx, &thread.process, signo?)?;
             if let Some(info) = info {
-                signal::queue(&thread, true, info)?;
+                signal::queue(&thread, true, seen_by(ctx, &thread.process, info))?;
             }
         }
         pid::Target::Zombie { .. } => {
@@ -230,10 +247,10 @@ pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
         return Err(EINVAL);
     }
     match pid::find(tid as u32).ok_or(ESRCH)? {
-        pid::Target::Thread(thread) if thread.process.pid() == tgid as u32 => {
+        pid::Target::Thread(thread) if thread.process.pid_in(ctx.process().ns()) == tgid as u32 => {
             may_signal(ctx, &thread.process, signo?)?;
             if let Some(info) = info {
-                signal::queue(&thread, false, info)?;
+                signal::queue(&thread, false, seen_by(ctx, &thread.process, info))?;
             }
             Ok(0)
         }

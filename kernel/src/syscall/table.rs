@@ -1,8 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, path, poll, process, resource,
-    sched, seccomp, signal, stat, system, time, unknown, wait,
+    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, namespace, path, poll, process,
+    resource, sched, seccomp, signal, stat, system, time, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
@@ -190,7 +190,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     269 => path::sys_faccessat,
     270 => poll::sys_pselect6,
     271 => poll::sys_ppoll,
-    272 => process::sys_unshare,
+    272 => namespace::sys_unshare,
     273 => futex::sys_set_robust_list,
     274 => futex::sys_get_robust_list,
     280 => path::sys_utimensat,

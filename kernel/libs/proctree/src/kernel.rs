@@ -6,7 +6,7 @@
 
 use crate::{
     arena::{NsId, PidId, ProcId, ThreadId},
-    pid::Numbers,
+    pid::{NumberSpace, Numbers},
 };
 use alloc::sync::Arc;
 
@@ -177,8 +177,15 @@ pub trait Sink<K: Kernel> {
     /// A process was reaped without a wait, since its parent ignores its children (rules 2.11, 4.23).
     fn autoreaped(&mut self, gone: Reaped<K>);
 
-    /// Nobody uses these numbers any more; they can be given out again, at once.
+    /// Nobody uses this number of a namespace any more; it can be given out again, at once. Called for each level of a
+    /// pid, the innermost first.
+    fn number_freed(&mut self, ns: NsId, nr: u32);
+
+    /// All numbers of this pid are free.
     fn pid_freed(&mut self, pid: PidId, numbers: Numbers);
+
+    /// A namespace without users is gone; its numbers are to be dropped outside the lock.
+    fn namespace_freed(&mut self, numbers: NumberSpace);
 
     /// All pids of the namespace but those of its init's threads are free: wake the init, if it waits for
     /// this to exit (9.6).

@@ -79,7 +79,7 @@ pub use kernel::{
 };
 pub use node::{SIGCHLD, SIGCONT, SIGHUP};
 pub use pgrp::NewPgrp;
-pub use pid::{NumberSpace, Numbers, TooSmall};
+pub use pid::{NumberSpace, Numbers};
 pub use reaper::{Autoreap, Descendant, ReaperStatus};
 pub use table::{Refused, Supply, Table};
 pub use wait::{Class, Found, Origin, WaitFor, Who};

@@ -27,11 +27,22 @@ pub(crate) struct Namespace {
     pub(crate) pids: u32,
     /// Namespaces right below.
     pub(crate) namespaces: u32,
+    /// The caller has a use for it, members or not.
+    pub(crate) held: bool,
 }
 
 impl Namespace {
     pub(crate) fn new(parent: NsLink, level: u8, numbers: NumberSpace) -> Self {
-        Namespace { parent, level, dead: false, init: Link::NONE, numbers, pids: 0, namespaces: 0 }
+        Namespace {
+            parent,
+            level,
+            dead: false,
+            init: Link::NONE,
+            numbers,
+            pids: 0,
+            namespaces: 0,
+            held: true,
+        }
     }
 }
 
@@ -59,17 +70,35 @@ impl<K: Kernel> Table<K> {
         Ok(self.namespaces.id(ns))
     }
 
-    /// Removes a namespace that has neither pids nor namespaces below; the caller drops the rest outside its
-    /// lock. `None`: stale, in use, or the initial one.
-    pub fn remove_namespace(&mut self, ns: NsId) -> Option<NumberSpace> {
-        let ns = self.namespaces.resolve(ns)?;
-        let node = &self.namespaces[ns];
-        let parent = node.parent.some()?;
-        if node.pids != 0 || node.namespaces != 0 {
-            return None;
+    /// The caller has no use for a namespace any more (rule 9.15). It is removed as soon as it has neither pids
+    /// nor namespaces below: now, or when the last of them goes. Its numbers go to the sink.
+    pub fn release_namespace(&mut self, ns: NsId, sink: &mut impl Sink<K>) {
+        if let Some(ns) = self.namespaces.resolve(ns)
+            && self.namespaces[ns].parent.is_some()
+        {
+            self.namespaces[ns].held = false;
+            self.remove_unused(ns, sink);
         }
-        self.namespaces[parent].namespaces -= 1;
-        Some(self.namespaces.remove(ns).numbers)
+    }
+
+    /// Removes `ns` and those above it for which this was the last use.
+    fn remove_unused(&mut self, ns: NsLink, sink: &mut impl Sink<K>) {
+        let mut at = ns;
+        loop {
+            let node = &self.namespaces[at];
+            if node.held || node.pids != 0 || node.namespaces != 0 {
+                return;
+            }
+            let parent = node.parent;
+            sink.namespace_freed(self.namespaces.remove(at).numbers);
+            self.namespaces[parent].namespaces -= 1;
+            at = parent;
+        }
+    }
+
+    /// How many namespaces there are.
+    pub fn namespace_count(&self) -> usize {
+        self.namespaces.used()
     }
 
     /// No more pids in this namespace: its init is dying (rule 9.6).
@@ -107,6 +136,21 @@ impl<K: Kernel> Table<K> {
     pub fn ns_numbers(&mut self, ns: NsId) -> Option<&mut NumberSpace> {
         let ns = self.namespaces.resolve(ns)?;
         Some(&mut self.namespaces[ns].numbers)
+    }
+
+    /// A namespace, `ns` or one above, whose bitmap is too short for the next number (or for those of `tids`), and the
+    /// numbers it should have room for: to be seen to ([`NumberSpace::grow`]) before [`alloc_pid`](Self::alloc_pid).
+    pub fn short_of_numbers(&self, ns: NsId, tids: &[u32]) -> Option<(NsId, u32)> {
+        let mut at = self.namespaces.resolve(ns)?;
+        let mut tids = tids.iter();
+        while at.is_some() {
+            let node = &self.namespaces[at];
+            if let Some(room) = node.numbers.wanted_room(tids.next().copied()) {
+                return Some((self.namespaces.id(at), room));
+            }
+            at = node.parent;
+        }
+        None
     }
 
     /// The process is the init of its namespace.
@@ -294,15 +338,22 @@ impl<K: Kernel> Table<K> {
         let id = self.pids.id(pid);
         let node = self.pids.remove(pid);
         self.give_back(node.ns, &node.numbers);
-        sink.pid_freed(id, node.numbers);
         let mut at = node.ns;
-        while at.is_some() {
+        let mut level = node.numbers.level();
+        loop {
+            sink.number_freed(self.namespaces.id(at), node.numbers.at(level).unwrap_or(0));
             let ns = &self.namespaces[at];
             if ns.dead {
                 self.tell_quiet(at, sink);
             }
+            if level == 0 {
+                break;
+            }
+            level -= 1;
             at = ns.parent;
         }
+        sink.pid_freed(id, node.numbers);
+        self.remove_unused(node.ns, sink);
     }
 
     /// Tells the init of a dying namespace when only its own threads are left.

@@ -33,6 +33,21 @@ impl Numbers {
         Ok(Numbers { inner: 0, outer: Some(outer.into_boxed_slice()) })
     }
 
+    /// Those of a pid of the initial namespace.
+    pub fn initial(nr: u32) -> Self {
+        Numbers { inner: nr, outer: None }
+    }
+
+    /// Takes over the numbers of a pid of the same level.
+    pub fn copy_from(&mut self, other: &Numbers) {
+        self.inner = other.inner;
+        if let (Some(to), Some(from)) = (&mut self.outer, &other.outer)
+            && to.len() == from.len()
+        {
+            to.copy_from_slice(from);
+        }
+    }
+
     /// The level of the pid's own namespace.
     pub fn level(&self) -> u32 {
         self.outer.as_ref().map_or(0, |outer| outer.len() as u32)
@@ -106,6 +121,9 @@ impl Pid {
 }
 
 /// The numbers of one namespace: a bitmap and a cursor.
+///
+/// The bitmap may be shorter than the bound, so that a namespace with few members is small: the caller replaces it by a
+/// longer one ([`grow`](Self::grow)) when [`Table::short_of_numbers`](crate::Table::short_of_numbers) asks for that.
 pub struct NumberSpace {
     bits: Vec<u64>,
     /// The next number to try.
@@ -114,15 +132,16 @@ pub struct NumberSpace {
     pid_max: u32,
 }
 
-/// The bitmap has no room for this bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooSmall;
-
 impl NumberSpace {
     /// Numbers 1 to `pid_max - 1`, all free. Allocates `pid_max / 8` bytes: call it without the lock.
     pub fn try_new(pid_max: u32) -> Result<Self, NoMemory> {
+        Self::try_with_room(pid_max, pid_max)
+    }
+
+    /// The same with a bitmap for the numbers below `room` only.
+    pub fn try_with_room(pid_max: u32, room: u32) -> Result<Self, NoMemory> {
         let mut bits = Vec::new();
-        let words = (pid_max as usize).div_ceil(64).max(1);
+        let words = (room as usize).div_ceil(64).max(1);
         bits.try_reserve_exact(words).map_err(|_| NoMemory)?;
         bits.resize(words, 0);
         // 0 is nobody's number.
@@ -135,28 +154,44 @@ impl NumberSpace {
         self.pid_max
     }
 
-    /// Changes the bound. A higher one than the bitmap has room for needs a new one, made by
-    /// [`try_new`](Self::try_new) with the new bound outside the lock: [`move_to`](Self::move_to). Numbers
-    /// above a lower bound stay in use until they are freed.
-    pub fn set_pid_max(&mut self, pid_max: u32) -> Result<(), TooSmall> {
-        if pid_max as usize > self.bits.len() * 64 {
-            return Err(TooSmall);
-        }
+    /// Changes the bound. Numbers above a lower one stay in use until they are freed.
+    pub fn set_pid_max(&mut self, pid_max: u32) {
         self.pid_max = pid_max;
-        Ok(())
     }
 
-    /// Moves numbers and cursor into a bitmap with more room; what is returned is to be dropped outside the
-    /// lock.
-    pub fn move_to(&mut self, mut larger: NumberSpace) -> NumberSpace {
-        if larger.bits.len() < self.bits.len() {
-            return larger;
+    fn room(&self) -> u32 {
+        self.bits.len() as u32 * 64
+    }
+
+    /// The numbers that the bitmap must have room for so that the next one, or `tid`, can be taken; `None` if it has.
+    pub(crate) fn wanted_room(&self, tid: Option<u32>) -> Option<u32> {
+        let room = self.room();
+        if room >= self.pid_max {
+            return None;
         }
-        for (new, old) in larger.bits.iter_mut().zip(&self.bits) {
-            *new |= old;
+        let least = match tid {
+            Some(tid) if tid < room || tid >= self.pid_max => return None,
+            Some(tid) => tid,
+            None => {
+                let (_, start) = self.search();
+                if start >= self.pid_max || self.first_free(start, room).is_some() {
+                    return None;
+                }
+                start
+            }
+        };
+        Some(least.max(room).saturating_add(1).saturating_mul(2).min(self.pid_max))
+    }
+
+    /// Takes over a longer bitmap, made by [`try_with_room`](Self::try_with_room); what is returned is to be dropped
+    /// outside the lock.
+    pub fn grow(&mut self, longer: NumberSpace) -> NumberSpace {
+        let mut longer = longer;
+        if longer.bits.len() > self.bits.len() {
+            longer.bits[..self.bits.len()].copy_from_slice(&self.bits);
+            core::mem::swap(&mut self.bits, &mut longer.bits);
         }
-        larger.cursor = self.cursor;
-        core::mem::replace(self, larger)
+        longer
     }
 
     /// The number given out last, or set by `ns_last_pid`.
@@ -172,12 +207,17 @@ impl NumberSpace {
     /// Takes the next free number after the last one, wrapping to 300 (to 1 if the cursor has never been past
     /// 300).
     pub(crate) fn alloc(&mut self) -> Option<u32> {
-        let low = if self.cursor > RESERVED { RESERVED } else { 1 };
-        let start = self.cursor.max(low);
+        let (low, start) = self.search();
         let nr = self.first_free(start, self.pid_max).or_else(|| self.first_free(low, start))?;
         self.mark(nr);
         self.cursor = nr + 1;
         Some(nr)
+    }
+
+    /// The lowest number that may be given out, and the one to try first.
+    fn search(&self) -> (u32, u32) {
+        let low = if self.cursor > RESERVED { RESERVED } else { 1 };
+        (low, self.cursor.max(low))
     }
 
     /// Takes this very number, without moving the cursor; `false` if it is in use or out of range.

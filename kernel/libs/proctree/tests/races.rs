@@ -92,6 +92,8 @@ impl Sink<Races> for Effects {
     fn autoreaped(&mut self, _: Reaped<Races>) {
         self.autoreaped += 1;
     }
+    fn number_freed(&mut self, _: NsId, _: u32) {}
+    fn namespace_freed(&mut self, _: NumberSpace) {}
     fn pid_freed(&mut self, _: PidId, _: Numbers) {}
     fn namespace_quiet(&mut self, _: NsId, _: Option<&ArcProc>) {}
 }

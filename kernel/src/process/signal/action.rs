@@ -39,6 +39,9 @@ pub struct SigAction {
 }
 
 impl SigAction {
+    pub const IGNORE: SigAction =
+        SigAction { handler: SIG_IGN, flags: SaFlags::empty(), restorer: 0, mask: SigSet::EMPTY };
+
     /// Whether the disposition throws `signo` away.
     pub fn ignores(&self, signo: Signo) -> bool {
         self.handler == SIG_IGN || (self.handler == SIG_DFL && DEFAULT_IGNORED.contains(signo))

@@ -17,7 +17,7 @@ use super::{
     SigInfo, SigSet, Signo,
     action::{SIG_DFL, SaFlags, SigAction},
     altstack::{AltStack, SS_AUTODISARM},
-    info::{Fields, SI_KERNEL, SIGINFO_SIZE},
+    info::SIGINFO_SIZE,
     send,
     set::SIGSEGV,
     set_blocked, xsave,
@@ -220,5 +220,5 @@ pub(super) fn bad_frame(thread: &Arc<Thread>, signo: Signo) {
         let action = group.sighand.get(SIGSEGV);
         group.sighand.set(SIGSEGV, SigAction { handler: SIG_DFL, ..action });
     }
-    send::force(thread, SigInfo { signo: SIGSEGV, code: SI_KERNEL, fields: Fields::None });
+    send::force(thread, SigInfo::kernel(SIGSEGV));
 }

@@ -33,6 +33,8 @@ pub const SIGINFO_SIZE: usize = 128;
 #[derive(Clone, Debug)]
 pub struct SigInfo {
     pub signo: Signo,
+    /// SIGKILL and SIGSTOP get through to a namespace's init: the sender is the kernel or in a namespace above (rule 7.25).
+    pub forced: bool,
     pub code: i32,
     pub fields: Fields,
 }
@@ -55,10 +57,11 @@ pub enum Fields {
 }
 
 impl SigInfo {
-    /// By kill(2): `pid` and real `uid` of the sender.
+    /// By kill(2): `pid` and real `uid` of the sender; 0 if the receiver's namespace does not know it, which is then one
+    /// below the sender's.
     pub fn kill(signo: Signo, pid: u32, uid: u32) -> SigInfo {
         let fields = Fields::Sender { pid, uid };
-        SigInfo { signo, code: SI_USER, fields }
+        SigInfo { signo, forced: pid == 0, code: SI_USER, fields }
     }
 
     /// By somebody of whom nothing was kept (rule 7.8).
@@ -69,35 +72,36 @@ impl SigInfo {
     /// By tkill(2) or tgkill(2).
     pub fn tkill(signo: Signo, pid: u32, uid: u32) -> SigInfo {
         let fields = Fields::Sender { pid, uid };
-        SigInfo { signo, code: SI_TKILL, fields }
+        SigInfo { signo, forced: pid == 0, code: SI_TKILL, fields }
     }
 
     /// By the kernel, about nobody (terminal signals, timers, orphaned process groups).
     pub fn kernel(signo: Signo) -> SigInfo {
-        SigInfo { signo, code: SI_KERNEL, fields: Fields::None }
+        SigInfo { signo, forced: true, code: SI_KERNEL, fields: Fields::None }
     }
 
     /// By the instruction at hand, about `addr`.
     pub fn fault(signo: Signo, code: i32, addr: u64) -> SigInfo {
-        SigInfo { signo, code, fields: Fields::Fault { addr } }
+        SigInfo { signo, forced: code == SI_KERNEL, code, fields: Fields::Fault { addr } }
     }
 
     /// By a seccomp filter, about the system call `number` that returns to `addr`.
     pub fn seccomp(signo: Signo, errno: i32, addr: u64, number: i32, arch: u32) -> SigInfo {
-        SigInfo { signo, code: SYS_SECCOMP, fields: Fields::Syscall { errno, addr, number, arch } }
+        let fields = Fields::Syscall { errno, addr, number, arch };
+        SigInfo { signo, forced: false, code: SYS_SECCOMP, fields }
     }
 
     /// About a child: `signo` is its exit signal, `code` one of `CLD_*`, times in clock ticks (rule 5.1).
     pub fn child(signo: Signo, code: i32, pid: u32, uid: u32, status: i32, times: (i64, i64)) -> SigInfo {
         let (utime, stime) = times;
         let fields = Fields::Child { pid, uid, status, utime, stime };
-        SigInfo { signo, code, fields }
+        SigInfo { signo, forced: false, code, fields }
     }
 
     /// What is left of a signal whose information could not be queued (rule 7.8).
     pub fn lost(signo: Signo) -> SigInfo {
         let fields = Fields::Sender { pid: 0, uid: 0 };
-        SigInfo { signo, code: SI_USER, fields }
+        SigInfo { signo, forced: false, code: SI_USER, fields }
     }
 
     /// As a program passed it to rt_sigqueueinfo(2); `signo` overrides its `si_signo` (rule 7.7).
@@ -105,7 +109,20 @@ impl SigInfo {
         let mut rest = Box::new([0; SIGINFO_SIZE - 16]);
         rest.copy_from_slice(&raw[16..]);
         let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
-        SigInfo { signo, code, fields: Fields::Raw(rest) }
+        SigInfo { signo, forced: code == SI_KERNEL, code, fields: Fields::Raw(rest) }
+    }
+
+    /// The same for a receiver whose namespace does not know the sender: `si_pid` is 0 (rules 7.10, 7.28).
+    pub fn from_above(mut self) -> SigInfo {
+        const SI_TIMER: i32 = -2;
+        const SI_SIGIO: i32 = -5;
+        if let Fields::Raw(rest) = &mut self.fields
+            && !matches!(self.code, SI_TIMER | SI_SIGIO)
+        {
+            rest[..4].fill(0);
+            self.forced = true;
+        }
+        self
     }
 
     /// The `siginfo_t` that user mode sees.

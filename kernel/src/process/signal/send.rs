@@ -155,7 +155,7 @@ impl Group {
             // Nobody was addressed, or a leader that has exited while its process lives (rule 3.6).
             Target::Process(_) => self.threads[0].clone(),
         };
-        if self.drops(&first, signo, info.is_forced_on_init()) {
+        if self.drops(&first, signo, info.forced) {
             return Ok(effect);
         }
         // One is enough, and the first one's information is kept (rules 5.5, 7.8).
@@ -270,13 +270,5 @@ impl Group {
                 sibling.wake_for_signal();
             }
         }
-    }
-}
-
-impl SigInfo {
-    /// Whether SIGKILL or SIGSTOP with this origin gets through to an init: only from an ancestor namespace
-    /// or from the kernel (rule 7.25).
-    fn is_forced_on_init(&self) -> bool {
-        self.code == super::info::SI_KERNEL
     }
 }

@@ -76,6 +76,11 @@ pub fn group_exit_status(process: &Process) -> Option<i32> {
     process.signals.lock().exit_status
 }
 
+/// The process dies with another status than it would have (reboot(2) in a namespace, rule 9.12).
+pub fn override_exit_status(process: &Process, status: i32) {
+    process.signals.lock().exit_status = Some(status);
+}
+
 /// Kills every other thread of the caller's process, without an exit status: execve(2) by one of many threads.
 ///
 /// # Errors

@@ -107,6 +107,33 @@ fn a_pid_has_a_number_on_each_level() {
 }
 
 #[test]
+fn a_short_bitmap_grows_when_asked() {
+    // 6.17
+    let mut w = World::line(&["a"]);
+    w.supply();
+    let numbers = NumberSpace::try_with_room(1000, 64).unwrap();
+    let ns = w.t.add_namespace(w.ns, numbers).map_err(|refused| refused.error).unwrap();
+    for expected in 1..64 {
+        assert_eq!(w.t.short_of_numbers(ns, &[]), None);
+        let pid = w.alloc(ns).unwrap();
+        assert_eq!(w.t.nr(pid, ns), expected);
+    }
+    let (short, room) = w.t.short_of_numbers(ns, &[]).unwrap();
+    assert!(short == ns && room > 64);
+    assert_eq!(w.t.short_of_numbers(ns, &[5]), None);
+    assert!(w.t.short_of_numbers(ns, &[999]).unwrap().1 == 1000);
+    assert_eq!(w.t.short_of_numbers(ns, &[1000]), None, "out of range is found out later");
+    let longer = NumberSpace::try_with_room(room, room).unwrap();
+    drop(w.t.ns_numbers(ns).unwrap().grow(longer));
+    let pid = w.alloc(ns).unwrap();
+    assert_eq!(w.t.nr(pid, ns), 64);
+    assert_eq!(w.t.ns_numbers(ns).unwrap().pid_max(), 1000);
+    w.t.ns_numbers(ns).unwrap().set_last(500);
+    assert!(w.t.short_of_numbers(ns, &[]).unwrap().1 > 501);
+    w.check();
+}
+
+#[test]
 fn nesting_ends_at_level_32() {
     // 9.5
     let mut w = World::new();

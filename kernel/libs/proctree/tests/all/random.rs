@@ -43,7 +43,7 @@ impl Pair {
         let init = w.ids["0"];
         let zero = w.t.pgrp(init.process).unwrap();
         let numbers = w.t.ns_numbers(w.ns).unwrap();
-        numbers.set_pid_max(340).unwrap();
+        numbers.set_pid_max(340);
         numbers.set_last(290);
         let ns = w.ns;
         Pair {

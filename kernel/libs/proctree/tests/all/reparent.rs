@@ -481,8 +481,30 @@ fn a_dying_namespace_init_still_takes_its_orphans_and_nothing_is_born() {
     assert!(w.take_log().contains(&"quiet, init nsinit".to_string()));
     assert_eq!(w.t.ns_pids(ns), 1);
     assert_eq!(w.exit("nsinit"), "zombie");
-    assert!(w.t.remove_namespace(ns).is_none(), "its zombie is still there");
+    w.release_namespace(ns);
+    assert_eq!(w.t.namespace_count(), 2, "its zombie is still there");
+    w.take_log();
     assert_eq!(w.wait_any("outer"), "zombie nsinit");
-    assert!(w.t.remove_namespace(ns).is_some());
+    assert!(w.take_log().contains(&"namespace freed".to_string()));
+    assert_eq!(w.t.namespace_count(), 1);
+    w.check();
+}
+
+#[test]
+fn namespaces_go_with_their_last_user() {
+    // 9.15
+    let (mut w, outer) = with_namespace();
+    let inner = w.namespace_below(outer);
+    w.release_namespace(outer);
+    assert_eq!(w.t.namespace_count(), 3, "it has members, and a namespace below");
+    w.release_namespace(inner);
+    assert_eq!(w.t.namespace_count(), 2, "nobody was ever in it");
+    w.policy("nsinit", ChildPolicy::Ignore);
+    w.exit("b");
+    w.exit("a");
+    w.exit("nsinit");
+    assert_eq!(w.t.namespace_count(), 2, "its init is a zombie");
+    assert_eq!(w.wait_any("outer"), "zombie nsinit");
+    assert_eq!(w.t.namespace_count(), 1);
     w.check();
 }

@@ -131,6 +131,10 @@ impl Sink<Test> for Log {
     fn autoreaped(&mut self, gone: Reaped<Test>) {
         self.0.push(format!("autoreaped {}", gone.record.name));
     }
+    fn number_freed(&mut self, _: NsId, _: u32) {}
+    fn namespace_freed(&mut self, _: NumberSpace) {
+        self.0.push("namespace freed".to_string());
+    }
     fn pid_freed(&mut self, _: PidId, numbers: Numbers) {
         self.0.push(format!("free {}", numbers.innermost()));
     }
@@ -250,6 +254,11 @@ impl World {
         self.supply();
         let numbers = NumberSpace::try_new(1000).unwrap();
         self.t.add_namespace(ns, numbers).map_err(|refused| refused.error).unwrap()
+    }
+
+    pub fn release_namespace(&mut self, ns: NsId) {
+        self.t.release_namespace(ns, &mut self.log);
+        self.check();
     }
 
     pub fn mark_exiting(&mut self, name: &str) -> u32 {
