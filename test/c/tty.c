@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <termios.h>
 
 /* A pair of master and slave, the slave opened without becoming anybody's terminal. */
@@ -12,6 +13,11 @@ static char slave_name[64];
 static bool open_pty(void)
 {
 	int zero = 0, n;
+	/* a guest may have no devpts yet */
+	if (access("/dev/pts/ptmx", F_OK) != 0 && geteuid() == 0) {
+		mkdir("/dev/pts", 0755);
+		mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=666");
+	}
 	master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &zero) || ioctl(master, TIOCGPTN, &n))
 		return false;
@@ -314,4 +320,76 @@ CASE(line_discipline)
 	CHECK_OK(ioctl(master, TIOCSWINSZ, &w), "[tty] TIOCSWINSZ");
 	CHECK(ioctl(slave, TIOCGWINSZ, &got) == 0 && got.ws_row == 33 && got.ws_col == 77, "[tty] TIOCGWINSZ");
 	CHECK(isatty(slave) && !isatty(MUST(open("/dev/null", O_RDONLY))), "[tty] isatty");
+}
+
+CASE(claims)
+{
+	/* a terminal goes from the leader to the children that it has afterwards; who has given it up has none to give */
+	REQUIRE(open_pty());
+	struct agent *s = spawn(NULL), *before, *m, *c, *n;
+	REQUIRE(call(s, ag_close_master, 0) == 0);
+	REQUIRE(call(s, ag_setsid, 0) == s->pid);
+	before = spawn(s);
+	REQUIRE(call(s, ag_sctty, 0) == 0);
+	CHECK_ERR(call(before, ag_open_tty, 0), ENXIO, "[8.9] children from before the acquisition do not have the terminal");
+	CHECK_EQ(proc_stat(before->pid, 7), 0, "[8.9] nor does their stat show one");
+	m = spawn(s);
+	CHECK(call(m, ag_open_tty, 0) >= 0, "[8.9,6.19] those of later do");
+	REQUIRE(call(m, ag_notty, 0) == 0);
+	CHECK_ERR(call(m, ag_notty, 0), ENOTTY, "[8.18] giving it up twice: ENOTTY");
+	CHECK_ERR(call(m, ag_tcgetpgrp, 0), ENOTTY, "[8.18] it is not its own any more: TIOCGPGRP is ENOTTY");
+	CHECK_EQ(proc_stat(m->pid, 7), 0, "[8.18] its stat shows none");
+	c = spawn(m);
+	CHECK_ERR(call(c, ag_open_tty, 0), ENXIO, "[8.18] a child of it has none");
+	REQUIRE(call(m, ag_setpgid, 0) == 0);
+	REQUIRE(write(master, "a\n", 2) == 2);
+	CHECK_EQ(call(m, ag_read, 0), 1, "[8.18,8.13] and for whom it is not the own terminal there is no background");
+	n = spawn(s);
+	REQUIRE(call(n, ag_setsid, 0) == n->pid);
+	CHECK_EQ(proc_stat(n->pid, 7), 0, "[8.6] a new session has no terminal");
+	retire(c, m);
+	retire(m, s);
+	retire(n, s);
+	retire(before, s);
+	retire(s, NULL);
+}
+
+CASE(zombie_member)
+{
+	struct agent *s = leader(), *j = job(s);
+	long tty = proc_stat(s->pid, 7);
+	REQUIRE(tty != 0);
+	quit(j, 0);
+	REQUIRE(await_state(j->pid, 'Z'));
+	CHECK_EQ(proc_stat(j->pid, 7), tty, "[3.22] a member keeps its terminal until it is reaped");
+	quit(s, 0);
+	REQUIRE(await_state(s->pid, 'Z'));
+	CHECK_EQ(proc_stat(s->pid, 7), 0, "[3.22,8.19] a leader gives it up when it exits");
+	CHECK_EQ(AWAIT(proc_stat(j->pid, 7) <= 0), 1, "[3.22,8.19] and with it the session's members lose it");
+	reap(s->pid);
+}
+
+static long get_nonblock(long x)
+{
+	char c;
+	(void)x;
+	fcntl(slave, F_SETFL, O_RDWR | O_NONBLOCK);
+	long r = read(slave, &c, 1);
+	return r < 0 ? -errno : r;
+}
+
+CASE(quiet_calls)
+{
+	struct agent *s = leader(), *j = job(s);
+	struct termios t;
+	CHECK_EQ(call(j, ag_tcgetpgrp, 0), s->pid, "[8.16] TIOCGPGRP from the background");
+	CHECK_EQ(proc_state(j->pid) == 'T', 0, "[8.16] stops nobody");
+	CHECK_EQ(call(s, get_nonblock, 0), -EAGAIN, "[8.16] a non-blocking read with nothing to read: EAGAIN");
+	call(j, ag_block, SIGTTIN);
+	CHECK_EQ(call(j, get_nonblock, 0), -EIO, "[8.16] from the background the checks come first");
+	CHECK_OK(tcgetattr(slave, &t), "[8.16] tcgetattr by somebody else");
+	pid_t g = -1;
+	CHECK(ioctl(master, TIOCGPGRP, &g) == 0 && g == s->pid, "[8.11] a master tells its slave's foreground group");
+	retire(j, s);
+	retire(s, NULL);
 }

@@ -345,6 +345,7 @@ fn new_process(
     let sighand = signal::fork_sighand(parent, share, clear);
     let process = Process::new(numbers, pid_ns, sighand, parent.rlimits(), creds.clone());
     process.oom_score_adj.store(parent.oom_score_adj.load(Relaxed), Relaxed);
+    process.tty.store(parent.tty.load(Relaxed), Relaxed);
     process
 }
 

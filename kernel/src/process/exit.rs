@@ -204,6 +204,7 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         rt_priority: leader.rt_priority.load(Relaxed),
         affinity: leader.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)),
         oom_score_adj: process.oom_score_adj.load(Relaxed),
+        tty: process.tty.load(Relaxed),
         start_ns: process.start_ns,
         own_ns: [0; 2],
         usage: Usage::default(),

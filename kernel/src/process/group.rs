@@ -1,5 +1,7 @@
 //! Process groups and sessions: setpgid(2), setsid(2), getpgid(2), getsid(2) (spec section 8).
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use proctree::{NewPgrp, PidId, ProcId};
 
 use super::{
@@ -44,6 +46,7 @@ pub fn setsid(caller: &Thread) -> Result<u32> {
     let mut effects = Effects::new();
     let mut table = tree::lock();
     let session = table.setsid(caller.id(), &mut effects)?;
+    caller.process.tty.store(0, Relaxed);
     Ok(table.nr(session, caller.process.ns()))
 }
 

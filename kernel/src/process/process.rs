@@ -52,6 +52,8 @@ pub struct Process {
     /// When it was made, ns since boot.
     pub start_ns: u64,
     pub oom_score_adj: AtomicI32,
+    /// Which acquisition of a terminal it has its controlling terminal from, by birth or its own; 0 for none.
+    pub tty: AtomicU64,
     /// CPU seconds at which the next SIGXCPU is due.
     pub next_xcpu: AtomicU64,
 }
@@ -85,6 +87,7 @@ impl Process {
             waited_children: SpinLock::new(lock_order::PROCESS_MISC, Usage::default()),
             start_ns: time::now_ns(),
             oom_score_adj: AtomicI32::new(0),
+            tty: AtomicU64::new(0),
             next_xcpu: AtomicU64::new(0),
         })
     }

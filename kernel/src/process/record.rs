@@ -19,6 +19,8 @@ pub struct ExitRecord {
     pub rt_priority: u32,
     pub affinity: u64,
     pub oom_score_adj: i32,
+    /// As in [`Process`](super::Process): it has its terminal until it is reaped (rule 3.22).
+    pub tty: u64,
     pub start_ns: u64,
     /// User and system time of the process alone, ns.
     pub own_ns: [u64; 2],

@@ -1,6 +1,6 @@
 //! Job control: which session a terminal belongs to, and what a background process may do (rules 8.9-8.21).
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 use proctree::PidId;
@@ -32,8 +32,8 @@ enum JobControl {
 impl Tty {
     /// Whether this is the controlling terminal of `process`.
     pub(super) fn is_controlling(&self, process: &Process) -> bool {
-        let session = tree::session_of(process);
-        session.is_some() && self.state.lock().session == session
+        let claim = process.tty.load(Relaxed);
+        claim != 0 && self.state.lock().claim == claim
     }
 
     /// What an open of a terminal does for a session leader that has none (rule 8.9).
@@ -54,8 +54,12 @@ impl Tty {
         if state.session.is_some() && state.session != session && !steal {
             return Err(EPERM);
         }
+        // Children of before, and whoever else is in the session, do not have it.
+        let claim = NEXT_CLAIM.fetch_add(1, Relaxed);
         state.session = session;
+        state.claim = claim;
         state.foreground = pgrp;
+        process.tty.store(claim, Relaxed);
         if !list.iter().any(|tty| Arc::ptr_eq(tty, self)) {
             list.push(self.clone());
         }
@@ -87,9 +91,8 @@ impl Tty {
         Ok(0)
     }
 
-    /// TIOCNOTTY: with a session leader the session loses the terminal, and the foreground is told (rule 8.18).
-    ///
-    /// FIXME: a process that is no leader keeps it, where Linux takes it from that process alone.
+    /// TIOCNOTTY: with a session leader the session loses the terminal, and the foreground is told; another process loses it
+    /// for itself and the children that it will have (rule 8.18).
     pub(super) fn give_up(&self, process: &Process) -> Result<usize> {
         if !self.is_controlling(process) {
             return Err(ENOTTY);
@@ -97,6 +100,7 @@ impl Tty {
         if tree::is_session_leader(process) {
             self.disown(&[SIGHUP, SIGCONT]);
         }
+        process.tty.store(0, Relaxed);
         Ok(0)
     }
 
@@ -107,6 +111,7 @@ impl Tty {
         let listed = at.map(|at| list.swap_remove(at));
         let taken = {
             let mut state = self.state.lock();
+            state.claim = 0;
             (state.session.take(), state.foreground.take())
         };
         drop(list);
@@ -162,10 +167,10 @@ impl Tty {
         let Some(pgrp) = tree::pgrp_of(process) else {
             return JobControl::Allowed;
         };
-        let session = tree::session_of(process);
+        let claim = process.tty.load(Relaxed);
         {
             let state = self.state.lock();
-            if state.session != session || state.foreground.is_none_or(|foreground| foreground == pgrp) {
+            if state.claim != claim || state.foreground.is_none_or(|foreground| foreground == pgrp) {
                 return JobControl::Allowed;
             }
         }
@@ -222,8 +227,18 @@ impl Tty {
 
 /// The controlling terminal of a process.
 pub fn controlling_tty(process: &Process) -> Option<Arc<Tty>> {
-    tty_of_session(tree::session_of(process)?)
+    tty_of_claim(process.tty.load(Relaxed))
 }
+
+fn tty_of_claim(claim: u64) -> Option<Arc<Tty>> {
+    if claim == 0 {
+        return None;
+    }
+    CONTROLLING.lock().iter().find(|tty| tty.state.lock().claim == claim).cloned()
+}
+
+/// Numbers the acquisitions of terminals.
+static NEXT_CLAIM: AtomicU64 = AtomicU64::new(1);
 
 /// The terminals that belong to a session. Few: a terminal has one session, a session one terminal.
 static CONTROLLING: SpinLock<Vec<Arc<Tty>>> = SpinLock::new(lock_order::CONTROLLING, Vec::new());
@@ -241,8 +256,9 @@ pub(super) fn set_foreground_by_master() -> Result<usize> {
 }
 
 /// The controlling terminal as /proc/pid/stat shows it: its device number, and the foreground group.
-pub fn stat_numbers(process: &Process) -> (u64, i64) {
-    match controlling_tty(process) {
+/// `claim` is that of the process ([`Process`]'s `tty`).
+pub fn stat_numbers(claim: u64) -> (u64, i64) {
+    match tty_of_claim(claim) {
         Some(tty) => {
             let foreground = tty.foreground();
             (tty.dev.encode(), foreground.map_or(-1, |pgrp| i64::from(tree::pid_nr(pgrp))))

@@ -1,7 +1,8 @@
 //! Terminals: the line discipline joined to a line, with job control (tty_ioctl(4), rules 8.9-8.22).
 //!
 //! A [`Tty`] keeps the state of the pure [`ldisc`] crate, the window size, and the session and foreground process group
-//! that it belongs to. A process's controlling terminal is the one that its session owns. [`TtyFile`] is an open terminal;
+//! that it belongs to. A process's controlling terminal is that of its session, if it has got it from the leader by
+//! birth and has not given it up. [`TtyFile`] is an open terminal;
 //! who may do what is in [`job`], the requests of programs in [`ioctl`](self::TtyFile).
 //!
 //! Locks: [`TTY`](lock_order::TTY), a spin lock around all of that. The process table may be asked while it is held;
@@ -73,6 +74,10 @@ struct State {
     size: WinSize,
     /// The session that this is the controlling terminal of.
     session: Option<PidId>,
+    /// Which acquisition that was: the processes with this number have the terminal ([`Process::tty`]). 0 for none.
+    ///
+    /// [`Process::tty`]: crate::process::Process
+    claim: u64,
     /// The foreground process group.
     foreground: Option<PidId>,
 }
@@ -116,7 +121,7 @@ impl ldisc::Sink for Effects<'_> {
 impl Tty {
     pub fn new(dev: DevId, driver: Box<dyn TtyDriver>) -> Arc<Tty> {
         let size = WinSize { rows: 24, columns: 80, ..WinSize::default() };
-        let state = State { ldisc: Ldisc::new(), size, session: None, foreground: None };
+        let state = State { ldisc: Ldisc::new(), size, session: None, claim: 0, foreground: None };
         Arc::new(Tty {
             dev,
             driver,

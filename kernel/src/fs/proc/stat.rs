@@ -54,10 +54,17 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
             let Some(Body::Zombie(record)) = table.body(process) else {
                 return Err(ESRCH);
             };
-            let fields = Fields {
+            let waited = Usage {
+                user_ns: record.usage.user_ns - record.own_ns[0],
+                system_ns: record.usage.system_ns - record.own_ns[1],
+                ..Usage::default()
+            };
+            let mut fields = Fields {
                 state: 'Z',
                 numbers,
-                tty: (0, -1),
+                children: waited,
+                policy: record.policy,
+                rt_priority: record.rt_priority,
                 flags: PF_EXITING,
                 own: Usage {
                     user_ns: record.own_ns[0],
@@ -71,7 +78,10 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
                 exit_code: if may_see(&record.creds) { record.status } else { 0 },
                 ..Fields::default()
             };
-            (record.comm, fields)
+            let (comm, claim) = (record.comm, record.tty);
+            drop(table);
+            fields.tty = tty::stat_numbers(claim);
+            (comm, fields)
         }
     };
     out.extend_from_slice(format!("{} (", task.nr).as_bytes());
@@ -96,7 +106,7 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
     let mut fields = Fields {
         state: task::state(thread).0,
         numbers: task::numbers(task.ns, process.id()),
-        tty: tty::stat_numbers(process),
+        tty: tty::stat_numbers(process.tty.load(Relaxed)),
         flags: PF_RANDOMIZE | if forked { PF_FORKNOEXEC } else { 0 },
         own,
         children: *process.waited_children.lock(),
