@@ -274,6 +274,7 @@ static bool has(const char *file, const char *word)
 CASE(global_files)
 {
 	CHECK(has("/proc/meminfo", "MemTotal:") && strstr(buf, "MemFree:"), "[proc] /proc/meminfo");
+	CHECK(has("/proc/slabinfo", "slabinfo - version: 2.1\n") && strstr(buf, "\nkmalloc-96 "), "[proc] /proc/slabinfo");
 	double up = 0;
 	CHECK(read_file("/proc/uptime", buf, sizeof buf) > 0 && sscanf(buf, "%lf", &up) == 1 && up > 0, "[proc] /proc/uptime");
 	CHECK(has("/proc/version", "Linux"), "[proc] /proc/version");

@@ -262,18 +262,30 @@ pub fn requeue(
 ) -> Result<usize> {
     let source = Key::new(vm, from, private)?;
     let target = Key::new(vm, to, private)?;
-    if let Some(expected) = expected
-        && mem::atomic_load_u32(from)? != expected
-    {
-        return Err(EAGAIN);
-    }
-    let (woken, moved) = requeue_keys(source, target, count, requeue);
+    let buckets = loop {
+        let buckets = lock_two(source, target);
+        let Some(expected) = expected else { break buckets };
+        // Compared with the buckets locked: who waits for a later value of the word is not moved.
+        match vm.resident_word(from) {
+            Some(found) if found == expected => break buckets,
+            Some(_) => return Err(EAGAIN),
+            None => drop(buckets),
+        }
+        mem::atomic_load_u32(from)?;
+    };
+    let (woken, moved) = requeue_keys(buckets, source, target, count, requeue);
     Ok(woken + moved)
 }
 
 /// Wakes `count` waiters of `source` and moves `requeue` others to `target`; returns how many were woken and moved.
-fn requeue_keys(source: Key, target: Key, count: usize, requeue: usize) -> (usize, usize) {
-    let (mut bucket, mut other) = lock_two(source, target);
+fn requeue_keys(
+    buckets: TwoBuckets,
+    source: Key,
+    target: Key,
+    count: usize,
+    requeue: usize,
+) -> (usize, usize) {
+    let (mut bucket, mut other) = buckets;
     let woken = wake_in(&mut bucket, source, count, MATCH_ANY);
     let mut moved = 0;
     match &mut other {

@@ -189,6 +189,14 @@ impl Vm {
         &self.space
     }
 
+    /// The aligned word at `addr`, if its page is present: for those who can't wait for a page to come in.
+    pub fn resident_word(&self, addr: Vaddr) -> Option<u32> {
+        let (frame, _) = self.space.lock().query(page_floor(addr))?;
+        let mut word = [0; 4];
+        frame.read(addr % PAGE_SIZE, &mut word);
+        Some(u32::from_ne_bytes(word))
+    }
+
     /// Number of present pages.
     pub fn rss(&self) -> usize {
         self.resident.load(Relaxed)

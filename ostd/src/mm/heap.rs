@@ -87,13 +87,16 @@ struct Slabs {
     head: u32,
     /// How many of the listed slabs have no object in use.
     empty: u32,
+    /// How many slabs the class has, listed or not.
+    count: u32,
 }
 
 static SLABS: [IrqSpinLock<Slabs>; CLASSES] = {
-    let mut all = [const { IrqSpinLock::new(ranks::HEAP, Slabs { class: 0, head: 0, empty: 0 }) }; CLASSES];
+    let mut all =
+        [const { IrqSpinLock::new(ranks::HEAP, Slabs { class: 0, head: 0, empty: 0, count: 0 }) }; CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        all[class] = IrqSpinLock::new(ranks::HEAP, Slabs { class, head: 0, empty: 0 });
+        all[class] = IrqSpinLock::new(ranks::HEAP, Slabs { class, head: 0, empty: 0, count: 0 });
         class += 1;
     }
     all
@@ -204,6 +207,7 @@ impl Slabs {
             if self.empty > 0 {
                 self.unlink(pfn);
                 FRAMES.fetch_sub(1 << order, Relaxed);
+                self.count -= 1;
                 frame_alloc::free_block(pfn, order);
             } else {
                 self.empty += 1;
@@ -221,6 +225,7 @@ impl Slabs {
             frame_alloc::alloc_block(order)?
         };
         FRAMES.fetch_add(1 << order, Relaxed);
+        self.count += 1;
         let start = vaddr_of(pfn);
         let count = (PAGE_SIZE << order) / size;
         for i in 0..count {
@@ -270,6 +275,7 @@ impl Slabs {
                 self.unlink(pfn);
                 self.empty -= 1;
                 FRAMES.fetch_sub(1 << order, Relaxed);
+                self.count -= 1;
                 frame_alloc::free_block(pfn, order);
             }
             pfn = next;
@@ -411,6 +417,35 @@ unsafe impl GlobalAlloc for KernelHeap {
 /// The frames that the heap has.
 pub(super) fn frames() -> usize {
     FRAMES.load(Relaxed)
+}
+
+/// A size class of the heap.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapClass {
+    /// Bytes of an object.
+    pub size: usize,
+    /// Objects that are in use, or in a CPU's list of free ones.
+    pub used: usize,
+    /// Slabs, and what each consists of.
+    pub slabs: usize,
+    pub objects_per_slab: usize,
+    pub frames_per_slab: usize,
+}
+
+/// What the size classes of the heap hold at this moment.
+pub fn classes() -> impl Iterator<Item = HeapClass> {
+    SLABS.iter().enumerate().map(|(class, slabs)| {
+        let (size, frames_per_slab) = (SIZES[class], 1 << slab_order(class));
+        let objects_per_slab = PAGE_SIZE * frames_per_slab / size;
+        let slabs = slabs.lock();
+        let mut used = slabs.count as usize * objects_per_slab;
+        let mut pfn = slabs.head;
+        while pfn != 0 {
+            used -= objects_per_slab - meta(pfn).refcount.load(Relaxed) as usize;
+            pfn = meta(pfn).next.load(Relaxed);
+        }
+        HeapClass { size, used, slabs: slabs.count as usize, objects_per_slab, frames_per_slab }
+    })
 }
 
 /// Gives this CPU's free objects and the empty slabs back.

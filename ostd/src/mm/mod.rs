@@ -22,6 +22,7 @@ pub(crate) use local::MmLocal;
 
 pub use addr_space::{AddrSpace, Mapper, PageFlags};
 pub use frame::{AllocClass, Frame, FrameWriter};
+pub use heap::{HeapClass, classes as heap_classes};
 
 /// A virtual address.
 pub type Vaddr = usize;

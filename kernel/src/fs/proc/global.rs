@@ -80,6 +80,26 @@ pub fn meminfo(out: &mut Vec<u8>) -> Result<()> {
     give(out, lines.into_iter().map(line).collect())
 }
 
+/// slabinfo(5): the size classes of the kernel's heap.
+pub fn slabinfo(out: &mut Vec<u8>) -> Result<()> {
+    let mut text = String::from(
+        "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> \
+         : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n",
+    );
+    for class in mm::heap_classes() {
+        let (size, per_slab, slabs) = (class.size, class.objects_per_slab, class.slabs);
+        let name = format!("kmalloc-{size}");
+        put!(
+            text,
+            "{name:17} {:6} {:6} {size:6} {per_slab:4} {:4} : tunables    0    0    0 : slabdata {slabs:6} {slabs:6}      0\n",
+            class.used,
+            slabs * per_slab,
+            class.frames_per_slab
+        );
+    }
+    give(out, text)
+}
+
 /// What all processes together have used: those that live, and the zombies.
 fn total_usage() -> (Usage, usize) {
     let live = tree::all_processes();

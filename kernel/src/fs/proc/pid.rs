@@ -31,6 +31,7 @@ pub const ROOT_ENTRIES: &[Entry] = &[
     Entry { name: "filesystems", kind: Kind::Text(global::filesystems) },
     Entry { name: "loadavg", kind: Kind::Text(global::loadavg) },
     Entry { name: "meminfo", kind: Kind::Text(global::meminfo) },
+    Entry { name: "slabinfo", kind: Kind::Text(global::slabinfo) },
     Entry { name: "mounts", kind: Kind::Link(mounts_link) },
     Entry { name: "stat", kind: Kind::Text(global::stat) },
     Entry { name: "swaps", kind: Kind::Text(global::swaps) },

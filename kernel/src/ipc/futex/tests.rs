@@ -39,9 +39,9 @@ fn who_leaves_is_not_woken() {
 fn requeued_waiters_wait_for_the_other_word() {
     for target in [B, SHARED] {
         let waiters: Vec<_> = (0..5).map(|_| Queued::enter(A, MATCH_ANY)).collect();
-        assert_eq!(requeue_keys(A, target, 1, 2), (1, 2));
+        assert_eq!(requeue_keys(lock_two(A, target), A, target, 1, 2), (1, 2));
         assert_eq!(wake_key(target, usize::MAX, MATCH_ANY), 2);
-        assert_eq!(requeue_keys(A, target, 0, usize::MAX), (0, 2));
+        assert_eq!(requeue_keys(lock_two(A, target), A, target, 0, usize::MAX), (0, 2));
         assert_eq!(wake_key(A, usize::MAX, MATCH_ANY), 0);
         let left = waiters.iter().filter(|queued| queued.leave()).count();
         assert_eq!(left, 2);
