@@ -9,11 +9,12 @@
 
 use core::{
     any::Any,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use bitflags::bitflags;
 use ostd::sync::Mutex;
+use proctree::PidId;
 
 use super::{
     dentry::Dentry,
@@ -213,8 +214,9 @@ pub struct File {
     /// Counted as a writer of its inode.
     counted_writer: bool,
     pos: Mutex<u64>,
-    /// Who gets SIGIO (F_SETOWN): kept for F_GETOWN.
-    owner: AtomicU32,
+    /// Who gets SIGIO (F_SETOWN), and whether that is a process group: kept for F_GETOWN.
+    owner: AtomicU64,
+    owner_is_group: AtomicBool,
     /// The epolls that wait for it.
     pub watchers: Watchers,
 }
@@ -240,7 +242,8 @@ impl File {
             seekable,
             counted_writer,
             pos: Mutex::new(lock_order::FILE_POS, 0),
-            owner: AtomicU32::new(0),
+            owner: AtomicU64::new(PidId::INVALID.to_bits()),
+            owner_is_group: AtomicBool::new(false),
             watchers: Watchers::new(),
         }))
     }
@@ -283,12 +286,14 @@ impl File {
         self.flags.store((kept | new & OpenFlags::SETTABLE).bits(), Relaxed);
     }
 
-    pub fn owner(&self) -> i32 {
-        self.owner.load(Relaxed) as i32
+    /// Who gets SIGIO, and whether it is a process group; a stale pid if nobody does.
+    pub fn owner(&self) -> (PidId, bool) {
+        (PidId::from_bits(self.owner.load(Relaxed)), self.owner_is_group.load(Relaxed))
     }
 
-    pub fn set_owner(&self, owner: i32) {
-        self.owner.store(owner as u32, Relaxed);
+    pub fn set_owner(&self, owner: PidId, is_group: bool) {
+        self.owner.store(owner.to_bits(), Relaxed);
+        self.owner_is_group.store(is_group, Relaxed);
     }
 
     fn check_readable(&self) -> Result<()> {

@@ -34,6 +34,7 @@ pub mod io;
 mod loadavg;
 pub mod mount;
 pub mod name_ops;
+pub mod nsfs;
 pub mod open;
 pub mod page_map;
 pub mod path;

@@ -1,6 +1,7 @@
 //! fcntl(2) and flock(2).
 
 use ostd::{pod_struct, user::mem};
+use proctree::PidId;
 
 use super::{Args, Context, file::file};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         pipe::Pipe,
     },
     prelude::*,
-    process::pid,
+    process::{pid, tree},
 };
 
 const F_DUPFD: usize = 0;
@@ -50,8 +51,8 @@ pub fn sys_fcntl(ctx: &mut Context, [fd, command, arg, ..]: Args) -> Result<usiz
     let file = file(ctx, fd)?;
     match command {
         F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)),
-        F_GETOWN => return Ok(file.owner() as usize),
-        F_SETOWN => file.set_owner(arg as i32),
+        F_GETOWN => return Ok(get_owner(&file) as usize),
+        F_SETOWN => set_owner(ctx, &file, arg as i32)?,
         F_GETPIPE_SZ => return Ok(pipe_of(&file)?.capacity()),
         F_SETPIPE_SZ => return pipe_of(&file)?.set_capacity(arg),
         F_GETLK | F_OFD_GETLK => get_lock(ctx, &files, &file, arg, command == F_OFD_GETLK)?,
@@ -68,6 +69,25 @@ fn dup_from(files: &FileTable, file: Arc<File>, min: usize, cloexec: bool) -> Re
         return Err(EINVAL);
     }
     Ok(files.install(file, cloexec, min)? as usize)
+}
+
+/// The owner's number in the caller's namespace, negative for a process group; 0 if it is gone or not visible there.
+fn get_owner(file: &File) -> i32 {
+    let (pid, is_group) = file.owner();
+    let nr = tree::pid_nr(pid) as i32;
+    if is_group { -nr } else { nr }
+}
+
+/// F_SETOWN: a process, or a group as a negative number; 0 for nobody. ESRCH if there is none.
+fn set_owner(ctx: &Context, file: &File, owner: i32) -> Result<()> {
+    if owner == 0 {
+        file.set_owner(PidId::INVALID, false);
+        return Ok(());
+    }
+    let nr = owner.checked_abs().ok_or(EINVAL)?;
+    let pid = pid::lookup(ctx.process().ns(), nr as u32).ok_or(ESRCH)?;
+    file.set_owner(pid, owner < 0);
+    Ok(())
 }
 
 fn pipe_of(file: &File) -> Result<&Arc<Pipe>> {

@@ -8,7 +8,11 @@ use super::{Args, Context};
 use crate::{
     lock_order,
     prelude::*,
-    process::{Cap, record, signal},
+    process::{
+        Cap, exit, record,
+        signal::{self, SIGHUP, SIGINT, SIGKILL, SigInfo},
+        tree,
+    },
 };
 
 // ---- names -------------------------------------------------------------------------------------------------------
@@ -203,6 +207,9 @@ pub fn sys_reboot(ctx: &mut Context, args: Args) -> Result<usize> {
     if magic1 != MAGIC1 || !MAGIC2.contains(&magic2) {
         return Err(EINVAL);
     }
+    if !ctx.process().pid_ns().is_initial() {
+        return reboot_namespace(ctx, command);
+    }
     match command {
         command::CAD_ON | command::CAD_OFF => Ok(0),
         command::POWER_OFF | command::HALT => power::poweroff(),
@@ -214,6 +221,26 @@ pub fn sys_reboot(ctx: &mut Context, args: Args) -> Result<usize> {
         }
         _ => Err(EINVAL),
     }
+}
+
+/// In a pid namespace the init is killed, and what its parent sees of it tells the command (rule 9.12).
+fn reboot_namespace(ctx: &mut Context, command: u32) -> Result<usize> {
+    let signal = match command {
+        command::RESTART | command::RESTART2 => SIGHUP,
+        command::POWER_OFF | command::HALT => SIGINT,
+        _ => return Err(EINVAL),
+    };
+    let ns = ctx.process().pid_ns();
+    ns.set_reboot(signal.into());
+    let init = {
+        let table = tree::lock();
+        table.ns_init(ns.id()).and_then(|init| table.payload(init).cloned())
+    };
+    if let Some(init) = init {
+        signal::send_process(&init, None, SigInfo::kernel(SIGKILL));
+    }
+    exit::exit(ctx.thread, 0);
+    Ok(0)
 }
 
 // ---- per-thread machine state ------------------------------------------------------------------------------------

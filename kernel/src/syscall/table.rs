@@ -211,6 +211,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     297 => signal::sys_rt_tgsigqueueinfo,
     302 => resource::sys_prlimit64,
     306 => file::sys_syncfs,
+    308 => namespace::sys_setns,
     309 => system::sys_getcpu,
     316 => path::sys_renameat2,
     317 => seccomp::sys_seccomp,

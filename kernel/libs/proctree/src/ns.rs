@@ -126,6 +126,14 @@ impl<K: Kernel> Table<K> {
         Some(self.processes.id(self.namespaces[ns].init.some()?))
     }
 
+    /// There is an init, or there was one.
+    pub fn ns_had_init(&self, ns: NsId) -> bool {
+        self.namespaces.resolve(ns).is_some_and(|ns| {
+            let ns = &self.namespaces[ns];
+            ns.dead || ns.init.is_some()
+        })
+    }
+
     /// Pids with a number in the namespace, those of namespaces below included: the init of a dying namespace
     /// waits until only its own threads are left (rule 9.6).
     pub fn ns_pids(&self, ns: NsId) -> usize {

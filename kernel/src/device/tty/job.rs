@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
-use proctree::PidId;
+use proctree::{NsId, PidId};
 
 use super::{Tty, TtyFile};
 use crate::{
@@ -255,13 +255,13 @@ pub(super) fn set_foreground_by_master() -> Result<usize> {
     Err(ENOTTY)
 }
 
-/// The controlling terminal as /proc/pid/stat shows it: its device number, and the foreground group.
+/// The controlling terminal as /proc/pid/stat shows it: its device number, and the foreground group as `ns` numbers it.
 /// `claim` is that of the process ([`Process`]'s `tty`).
-pub fn stat_numbers(claim: u64) -> (u64, i64) {
+pub fn stat_numbers(claim: u64, ns: NsId) -> (u64, i64) {
     match tty_of_claim(claim) {
         Some(tty) => {
             let foreground = tty.foreground();
-            (tty.dev.encode(), foreground.map_or(-1, |pgrp| i64::from(tree::pid_nr(pgrp))))
+            (tty.dev.encode(), foreground.map_or(-1, |pgrp| i64::from(tree::lock().nr(pgrp, ns))))
         }
         None => (0, -1),
     }

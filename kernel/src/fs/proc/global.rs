@@ -5,7 +5,7 @@ use core::fmt::Write;
 use ostd::{boot, cpu, mm, time};
 use proctree::Body;
 
-use super::task;
+use super::{sys, task};
 use crate::{
     fs,
     prelude::*,
@@ -149,14 +149,8 @@ pub fn stat(out: &mut Vec<u8>) -> Result<()> {
     }
     let switches = used.voluntary_switches + used.involuntary_switches;
     put!(text, "intr 0\nctxt {switches}\nbtime {}\n", time::boot_epoch_ns() / NSEC_PER_SEC);
-    put!(text, "processes {}\nprocs_running {running}\nprocs_blocked 0\n", last_pid());
+    put!(text, "processes {}\nprocs_running {running}\nprocs_blocked 0\n", sys::last_pid());
     give(out, text)
-}
-
-/// The number given out last.
-fn last_pid() -> u32 {
-    let mut table = tree::lock();
-    table.ns_numbers(tree::root_ns()).map_or(0, |numbers| numbers.last())
 }
 
 /// The averages are sampled when somebody asks: the number of running threads, weighted by the time since the last time.
@@ -167,7 +161,7 @@ pub fn loadavg(out: &mut Vec<u8>) -> Result<()> {
     for (whole, hundredths) in loads {
         put!(text, "{whole}.{hundredths:02} ");
     }
-    put!(text, "{running}/{} {}\n", record::thread_total(), last_pid());
+    put!(text, "{running}/{} {}\n", record::thread_total(), sys::last_pid());
     give(out, text)
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`node`] | the inodes: fixed directories and files made when they are read |
 //! | [`task`] | finding the process or thread behind a number, dead or alive |
-//! | [`pid`] | the directories of processes and threads, and their links |
+//! | [`pid`], [`ns`] | the directories of processes and threads, and their links |
 //! | [`stat`], [`status`], [`memory`] | what stands in the files of a process |
 //! | [`global`], [`cpuinfo`], [`sys`], [`mounts`] | the files about the system |
 //!
@@ -18,13 +18,17 @@ use super::{
     inode::DevId,
     mount::{SuperBlock, anonymous_dev},
 };
-use crate::prelude::*;
+use crate::{
+    prelude::*,
+    process::{Thread, namespace::PidNs},
+};
 
 mod cpuinfo;
 mod global;
 mod memory;
 mod mounts;
 mod node;
+mod ns;
 mod pid;
 mod stat;
 mod status;
@@ -36,6 +40,8 @@ const PROC_MAGIC: u64 = 0x9fa0;
 /// What a procfs has for all its inodes.
 pub struct ProcFs {
     dev: DevId,
+    /// The pid namespace that it shows: that of whoever mounted it (rule 9.11).
+    ns: PidNs,
 }
 
 /// A procfs for mount(2). EINVAL for options that it does not know.
@@ -45,6 +51,7 @@ pub fn new(options: &[u8]) -> Result<Arc<SuperBlock>> {
             return Err(EINVAL);
         }
     }
-    let fs = Arc::new(ProcFs { dev: anonymous_dev() });
+    let ns = Thread::try_current().map_or(PidNs::INITIAL, |thread| thread.process.pid_ns().clone());
+    let fs = Arc::new(ProcFs { dev: anonymous_dev(), ns });
     Ok(SuperBlock::new("proc", pid::root(&fs), true))
 }

@@ -1,6 +1,7 @@
 //! The inodes of procfs, and open files whose text is made when they are read.
 
 use ostd::sync::Mutex;
+use proctree::NsId;
 
 use super::{
     PROC_MAGIC, ProcFs,
@@ -40,8 +41,8 @@ pub enum Kind {
     Dir(&'static [Entry]),
     Text(Fill),
     Sysctl(&'static sys::Sysctl),
-    /// A link that depends on who reads it.
-    Link(fn() -> Result<Vec<u8>>),
+    /// A link that depends on who reads it, and in which namespace's view.
+    Link(fn(NsId) -> Result<Vec<u8>>),
     Task(TaskRef, TaskDir),
     TaskText(TaskRef, TaskFill, Option<TaskStore>),
     /// For those only who may look into the task.
@@ -59,10 +60,11 @@ impl Kind {
         let (file_type, perm) = match self {
             Kind::Root | Kind::Dir(_) => (FileType::Dir, 0o555),
             Kind::Text(_) => (FileType::Regular, 0o444),
-            Kind::Sysctl(sysctl) => (FileType::Regular, if sysctl.is_writable() { 0o644 } else { 0o444 }),
+            Kind::Sysctl(sysctl) => (FileType::Regular, sysctl.perm()),
             Kind::Link(_) | Kind::TaskLink(..) => (FileType::Symlink, 0o777),
             Kind::FdLink(..) => (FileType::Symlink, 0o700),
             Kind::Task(_, TaskDir::Fd | TaskDir::FdInfo) => (FileType::Dir, 0o500),
+            Kind::Task(_, TaskDir::Ns) => (FileType::Dir, 0o511),
             Kind::Task(..) => (FileType::Dir, 0o555),
             Kind::TaskPrivate(_, _, perm) => (FileType::Regular, *perm),
             Kind::TaskText(_, _, Some(_)) => (FileType::Regular, 0o644),
@@ -164,7 +166,7 @@ impl Inode for Node {
                 if let Some((index, entry)) = find(pid::ROOT_ENTRIES, name) {
                     return Ok(self.child(entry_ino(self.base.ino, index), entry.kind));
                 }
-                let task = TaskRef::parse(name, None).ok_or(ENOENT)?;
+                let task = TaskRef::parse(self.fs.ns.id(), name, None).ok_or(ENOENT)?;
                 Ok(self.child(task.ino(0), Kind::Task(task, TaskDir::Process)))
             }
             Kind::Dir(entries) => {
@@ -190,7 +192,7 @@ impl Inode for Node {
 
     fn read_dir(&self, from: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
         match &self.kind {
-            Kind::Root => pid::list_root(self.base.ino, from, emit),
+            Kind::Root => pid::list_root(self.fs.ns.id(), self.base.ino, from, emit),
             Kind::Dir(entries) => {
                 list_fixed(self.base.ino, entries, from, emit);
                 Ok(())
@@ -202,7 +204,7 @@ impl Inode for Node {
 
     fn read_link(&self) -> Result<LinkTarget> {
         match &self.kind {
-            Kind::Link(text) => Ok(LinkTarget::Text(text()?)),
+            Kind::Link(text) => Ok(LinkTarget::Text(text(self.fs.ns.id())?)),
             Kind::TaskLink(task, link) => Ok(link(task)?.0),
             Kind::FdLink(task, fd) => Ok(LinkTarget::Place(pid::fd_place(task, *fd)?)),
             _ => Err(EINVAL),
@@ -211,7 +213,7 @@ impl Inode for Node {
 
     fn link_text(&self) -> Result<Vec<u8>> {
         match &self.kind {
-            Kind::Link(text) => text(),
+            Kind::Link(text) => text(self.fs.ns.id()),
             Kind::TaskLink(task, link) => Ok(link(task)?.1),
             Kind::FdLink(task, fd) => pid::fd_name(task, *fd),
             _ => Err(EINVAL),

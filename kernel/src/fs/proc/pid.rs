@@ -2,10 +2,12 @@
 
 use core::fmt::Write;
 
+use proctree::NsId;
+
 use super::{
     ProcFs, global, memory, mounts,
     node::{Entry, Kind, Node, list_fixed},
-    stat, status, sys,
+    ns, stat, status, sys,
     task::{self, Task, TaskRef},
 };
 use crate::{
@@ -40,16 +42,26 @@ pub const ROOT_ENTRIES: &[Entry] = &[
     Entry { name: "version", kind: Kind::Text(global::version) },
 ];
 
-fn self_link() -> Result<Vec<u8>> {
-    Ok(Thread::current().process.pid().to_string().into_bytes())
+/// ENOENT for a reader who is not in the namespace of the mount (rule 9.11).
+fn self_link(ns: NsId) -> Result<Vec<u8>> {
+    match Thread::current().process.pid_in(ns) {
+        0 => Err(ENOENT),
+        pid => Ok(pid.to_string().into_bytes()),
+    }
 }
 
-fn thread_self_link() -> Result<Vec<u8>> {
+fn thread_self_link(ns: NsId) -> Result<Vec<u8>> {
     let thread = Thread::current();
-    Ok(format!("{}/task/{}", thread.process.pid(), thread.tid()).into_bytes())
+    let table = tree::lock();
+    let tid = table.tid(thread.id()).map_or(0, |tid| table.nr(tid, ns));
+    drop(table);
+    match thread.process.pid_in(ns) {
+        0 => Err(ENOENT),
+        pid => Ok(format!("{pid}/task/{tid}").into_bytes()),
+    }
 }
 
-fn mounts_link() -> Result<Vec<u8>> {
+fn mounts_link(_: NsId) -> Result<Vec<u8>> {
     Ok(b"self/mounts".to_vec())
 }
 
@@ -64,6 +76,7 @@ pub enum TaskDir {
     Thread,
     Fd,
     FdInfo,
+    Ns,
 }
 
 /// An entry of a task's directory, before it is known whose.
@@ -93,6 +106,7 @@ const ITEMS: &[(&str, Item)] = &[
     ("maps", Item::Private(memory::maps, 0o444)),
     ("mountinfo", Item::Text(mounts::mountinfo)),
     ("mounts", Item::Text(mounts::mounts)),
+    ("ns", Item::Dir(TaskDir::Ns)),
     ("oom_score", Item::Text(status::oom_score)),
     ("oom_score_adj", Item::Writable(status::oom_score_adj, status::set_oom_score_adj)),
     ("personality", Item::Private(status::personality, 0o400)),
@@ -133,7 +147,8 @@ impl Item {
     }
 }
 
-/// Inode numbers of descriptors start here, above those of the items.
+/// Inode numbers of namespaces and descriptors start here, above those of the items.
+const NS_INO: u64 = 1 << 9;
 const FD_INO: u64 = 1 << 10;
 
 fn parse_fd(name: &[u8]) -> Result<i32> {
@@ -155,8 +170,13 @@ impl TaskDir {
                 Ok((task.ino(index as u64 + 1), item.kind(task)))
             }
             TaskDir::Tasks => {
-                let thread = TaskRef::parse(name, Some(task)).ok_or(ENOENT)?;
+                let thread = TaskRef::parse(task.ns, name, Some(task)).ok_or(ENOENT)?;
                 Ok((thread.ino(0), Kind::Task(thread, TaskDir::Thread)))
+            }
+            TaskDir::Ns => {
+                let mut entries = ns::ENTRIES.iter().enumerate();
+                let (index, (_, link)) = entries.find(|(_, (n, _))| n.as_bytes() == name).ok_or(ENOENT)?;
+                Ok((task.ino(NS_INO + index as u64), Kind::TaskLink(*task, *link)))
             }
             TaskDir::Fd | TaskDir::FdInfo => {
                 let fd = parse_fd(name)?;
@@ -200,6 +220,15 @@ impl TaskDir {
                 };
                 list_numbers(numbers.into_iter().filter(|&nr| nr as usize >= skip), 0, emit);
             }
+            TaskDir::Ns => {
+                for (index, (name, _)) in ns::ENTRIES.iter().enumerate().skip(skip) {
+                    let ino = task.ino(NS_INO + index as u64);
+                    let next = index as u64 + 3;
+                    if !emit(DirEntry { name: name.as_bytes(), ino, file_type: FileType::Symlink, next }) {
+                        break;
+                    }
+                }
+            }
             TaskDir::Fd | TaskDir::FdInfo => {
                 let fds = match &found {
                     Task::Live(thread) => {
@@ -235,13 +264,12 @@ fn list_numbers(numbers: impl Iterator<Item = u32>, base: u64, emit: &mut dyn Fn
 }
 
 /// The fixed entries, then the processes.
-pub fn list_root(ino: u64, from: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+pub fn list_root(ns: NsId, ino: u64, from: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
     const PIDS_FROM: u64 = 256;
     if from < PIDS_FROM && !list_fixed(ino, ROOT_ENTRIES, from, emit) {
         return Ok(());
     }
     let first = from.saturating_sub(PIDS_FROM + 2);
-    let ns = tree::root_ns();
     let mut numbers: Vec<u32> = {
         let table = tree::lock();
         let pids = table.processes_in(ns).filter_map(|process| table.pid(process));

@@ -80,7 +80,7 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
             };
             let (comm, claim) = (record.comm, record.tty);
             drop(table);
-            fields.tty = tty::stat_numbers(claim);
+            fields.tty = tty::stat_numbers(claim, task.ns);
             (comm, fields)
         }
     };
@@ -106,7 +106,7 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
     let mut fields = Fields {
         state: task::state(thread).0,
         numbers: task::numbers(task.ns, process.id()),
-        tty: tty::stat_numbers(process.tty.load(Relaxed)),
+        tty: tty::stat_numbers(process.tty.load(Relaxed), task.ns),
         flags: PF_RANDOMIZE | if forked { PF_FORKNOEXEC } else { 0 },
         own,
         children: *process.waited_children.lock(),

@@ -38,10 +38,11 @@ pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     escape_name(task::trim_comm(&comm), out);
     out.push(b'\n');
     let text = match &found {
-        Task::Live(thread) => live(task, thread, &creds),
+        Task::Live(thread) => live(task, &found, thread, &creds),
         Task::Zombie(process) => {
             let numbers = task::numbers(task.ns, *process);
-            let mut text = ids(task, &numbers, ('Z', "zombie"), &creds, None, 0);
+            let mut text =
+                ids(task, (&numbers, task::nested_numbers(task, &found)), ('Z', "zombie"), &creds, None, 0);
             put!(text, "Threads:\t1\n");
             signals(&mut text, creds.user.sigpending.load(Relaxed), queue_limit(task), [SigSet::EMPTY; 5]);
             rights(&mut text, &creds, [0; 3]);
@@ -63,12 +64,13 @@ fn escape_name(name: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn live(task: &TaskRef, thread: &Thread, creds: &Credentials) -> String {
+fn live(task: &TaskRef, found: &Task, thread: &Thread, creds: &Credentials) -> String {
     let process = &thread.process;
     let numbers = task::numbers(task.ns, process.id());
     let umask = thread.try_fs().map(|fs| fs.umask());
     let fd_size = thread.try_files().map_or(0, |files| files.capacity());
-    let mut text = ids(task, &numbers, task::state(thread), creds, umask, fd_size);
+    let nested = task::nested_numbers(task, found);
+    let mut text = ids(task, (&numbers, nested), task::state(thread), creds, umask, fd_size);
     memory(&mut text, thread);
     put!(text, "Threads:\t{}\n", numbers.threads);
     let (pending, blocked) = thread_sets(thread);
@@ -89,7 +91,7 @@ fn live(task: &TaskRef, thread: &Thread, creds: &Credentials) -> String {
 /// The lines up to NSsid.
 fn ids(
     task: &TaskRef,
-    numbers: &task::Numbers,
+    (numbers, nested): (&task::Numbers, [Vec<u32>; 4]),
     state: (char, &str),
     creds: &Credentials,
     umask: Option<u32>,
@@ -113,8 +115,15 @@ fn ids(
     for group in creds.groups.iter() {
         put!(text, "{group} ");
     }
-    put!(text, " \nNStgid:\t{}\nNSpid:\t{}\n", numbers.tgid, task.nr);
-    put!(text, "NSpgid:\t{}\nNSsid:\t{}\nKthread:\t0\n", numbers.pgrp, numbers.session);
+    text.push_str(" \n");
+    for (name, levels) in ["NStgid", "NSpid", "NSpgid", "NSsid"].iter().zip(nested) {
+        put!(text, "{name}:");
+        for nr in levels {
+            put!(text, "\t{nr}");
+        }
+        text.push('\n');
+    }
+    text.push_str("Kthread:\t0\n");
     text
 }
 

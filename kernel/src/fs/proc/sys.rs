@@ -2,11 +2,13 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use proctree::NumberSpace;
+
 use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
     prelude::*,
-    process::{credentials::LAST_CAP, rlimit, seccomp, tree},
+    process::{Cap, Thread, credentials::LAST_CAP, rlimit, seccomp, tree},
     syscall::system,
 };
 
@@ -14,11 +16,12 @@ use crate::{
 pub struct Sysctl {
     read: fn() -> String,
     write: Option<fn(&str) -> Result<()>>,
+    perm: u32,
 }
 
 impl Sysctl {
-    pub fn is_writable(&self) -> bool {
-        self.write.is_some()
+    pub fn perm(&self) -> u32 {
+        self.perm
     }
 
     pub fn read(&self, out: &mut Vec<u8>) {
@@ -33,11 +36,11 @@ impl Sysctl {
 }
 
 const fn read_only(read: fn() -> String) -> Sysctl {
-    Sysctl { read, write: None }
+    Sysctl { read, write: None, perm: 0o444 }
 }
 
 const fn writable(read: fn() -> String, write: fn(&str) -> Result<()>) -> Sysctl {
-    Sysctl { read, write: Some(write) }
+    Sysctl { read, write: Some(write), perm: 0o644 }
 }
 
 const fn file(name: &'static str, sysctl: &'static Sysctl) -> Entry {
@@ -77,10 +80,8 @@ static HOSTNAME: Sysctl = writable(
     |name| system::set_hostname(name.as_bytes()),
 );
 static PID_MAX: Sysctl = writable(pid_max, set_pid_max);
-static LAST_PID: Sysctl = read_only(|| {
-    let mut table = tree::lock();
-    table.ns_numbers(tree::root_ns()).map_or(0, |numbers| numbers.last()).to_string()
-});
+/// Who may write it is looked at when it is written.
+static LAST_PID: Sysctl = Sysctl { read: || last_pid().to_string(), write: Some(set_last_pid), perm: 0o666 };
 static THREADS_MAX: Sysctl = read_only(|| rlimit::max_threads().to_string());
 static CAP_LAST_CAP: Sysctl = read_only(|| LAST_CAP.to_string());
 static NGROUPS_MAX: Sysctl = read_only(|| crate::process::credentials::NGROUPS_MAX.to_string());
@@ -128,14 +129,46 @@ static ACTIONS_LOGGED: Sysctl = writable(seccomp::log::logged, seccomp::log::set
 
 const SECCOMP: &[Entry] = &[file("actions_avail", &ACTIONS_AVAIL), file("actions_logged", &ACTIONS_LOGGED)];
 
-fn pid_max() -> String {
-    let mut table = tree::lock();
-    table.ns_numbers(tree::root_ns()).map_or(tree::PID_MAX, |numbers| numbers.pid_max()).to_string()
+// Numbers are the reader's namespace's, whatever the mount shows (rule 6.17).
+
+fn with_numbers<R>(f: impl FnOnce(&mut NumberSpace) -> R) -> Option<R> {
+    let ns = Thread::current().process.ns();
+    tree::lock().ns_numbers(ns).map(f)
 }
 
-/// The table of numbers has a fixed size: only the value it has is accepted.
+fn pid_max() -> String {
+    with_numbers(|numbers| numbers.pid_max()).unwrap_or(tree::PID_MAX).to_string()
+}
+
 fn set_pid_max(value: &str) -> Result<()> {
-    if value.trim() == pid_max() { Ok(()) } else { Err(EINVAL) }
+    let pid_max: u32 = value.trim().parse().map_err(|_| EINVAL)?;
+    if !(tree::PID_MAX_MIN..=tree::PID_MAX_LIMIT).contains(&pid_max) {
+        return Err(EINVAL);
+    }
+    with_numbers(|numbers| numbers.set_pid_max(pid_max));
+    Ok(())
+}
+
+/// The number given out last.
+pub fn last_pid() -> u32 {
+    with_numbers(|numbers| numbers.last()).unwrap_or(0)
+}
+
+/// The next number will be the one behind `value`.
+fn set_last_pid(value: &str) -> Result<()> {
+    let creds = Thread::current().creds();
+    if !creds.capable(Cap::SysAdmin) && !creds.capable(Cap::CheckpointRestore) {
+        return Err(EPERM);
+    }
+    let last: u32 = value.trim().parse().map_err(|_| EINVAL)?;
+    let set = |numbers: &mut NumberSpace| {
+        let in_range = last <= numbers.pid_max();
+        if in_range {
+            numbers.set_last(last);
+        }
+        in_range
+    };
+    if with_numbers(set) == Some(true) { Ok(()) } else { Err(EINVAL) }
 }
 
 static UUID: Sysctl = read_only(uuid);

@@ -7,7 +7,9 @@ use proctree::{Body, NsId, PidId, ProcId};
 use crate::{
     prelude::*,
     process::{
-        Credentials, Process, Thread, pid,
+        Cap, Credentials, Process, Thread,
+        namespace::PidNs,
+        pid,
         tree::{self, Table},
     },
 };
@@ -30,20 +32,40 @@ pub enum Task {
     Zombie(ProcId),
 }
 
+impl Task {
+    /// No thread is left, or it is a dead leader's.
+    pub fn has_exited(&self) -> bool {
+        match self {
+            Task::Live(thread) => thread.has_exited(),
+            Task::Zombie(_) => true,
+        }
+    }
+
+    /// Its pid namespace. ENOENT if it was reaped meanwhile.
+    pub fn pid_ns(&self) -> Result<PidNs> {
+        match self {
+            Task::Live(thread) => Ok(thread.process.pid_ns().clone()),
+            Task::Zombie(process) => match tree::lock().body(*process) {
+                Some(Body::Zombie(record)) => Ok(record.pid_ns.clone()),
+                _ => Err(ENOENT),
+            },
+        }
+    }
+}
+
 impl TaskRef {
     /// The task with this number, as the name of a directory. With `group`, only threads of that process.
-    pub fn parse(name: &[u8], group: Option<&TaskRef>) -> Option<TaskRef> {
+    pub fn parse(ns: NsId, name: &[u8], group: Option<&TaskRef>) -> Option<TaskRef> {
         // No leading zeros or signs.
         if name.is_empty() || name[0] == b'0' || !name.iter().all(u8::is_ascii_digit) {
             return None;
         }
         let nr = core::str::from_utf8(name).ok()?.parse().ok()?;
-        let ns = tree::root_ns();
         let pid = pid::lookup(ns, nr)?;
         let task = TaskRef { ns, pid, nr, single: group.is_some() };
         match (task.find().ok()?, group) {
             (_, None) => Some(task),
-            (Task::Live(thread), Some(group)) => (thread.process.pid() == group.tgid()?).then_some(task),
+            (Task::Live(thread), Some(group)) => group.has_thread(&thread).then_some(task),
             (Task::Zombie(_), Some(group)) => (group.nr == nr).then_some(task),
         }
     }
@@ -78,10 +100,25 @@ impl TaskRef {
         if Thread::current().may_inspect(&thread) { Ok(thread) } else { Err(EACCES) }
     }
 
-    fn tgid(&self) -> Option<u32> {
-        match self.find().ok()? {
-            Task::Live(thread) => Some(thread.process.pid()),
-            Task::Zombie(_) => Some(self.nr),
+    /// As [`inspect`](Self::inspect) for what is left of a zombie as well; ENOENT if it is gone.
+    pub fn inspect_zombie(&self) -> Result<Task> {
+        let found = self.find().map_err(|_| ENOENT)?;
+        let reader = Thread::current();
+        let may = match &found {
+            Task::Live(thread) => reader.may_inspect(thread),
+            Task::Zombie(process) => zombie_creds(&tree::lock(), *process).is_some_and(|theirs| {
+                let mine = reader.creds();
+                mine.capable(Cap::SysPtrace)
+                    || [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.fsuid)
+            }),
+        };
+        if may { Ok(found) } else { Err(EACCES) }
+    }
+
+    fn has_thread(&self, thread: &Thread) -> bool {
+        match self.find() {
+            Ok(Task::Live(own)) => Arc::ptr_eq(&own.process, &thread.process),
+            _ => false,
         }
     }
 
@@ -137,6 +174,23 @@ pub fn numbers(ns: NsId, process: ProcId) -> Numbers {
         exit_signal: table.exit_signal(process).unwrap_or(0),
         threads: table.thread_count(process).max(1),
     }
+}
+
+/// The numbers of a task and its relatives in each namespace from `task.ns` to its own, the outermost first (rule 12.8): thread
+/// group, thread, process group, session.
+pub fn nested_numbers(task: &TaskRef, found: &Task) -> [Vec<u32>; 4] {
+    let Ok(own) = found.pid_ns() else { return Default::default() };
+    let mut levels: Vec<NsId> = own.upwards().map(PidNs::id).collect();
+    let outermost = levels.iter().position(|&ns| ns == task.ns).map_or(levels.len(), |at| at + 1);
+    levels.truncate(outermost);
+    levels.reverse();
+    let table = tree::lock();
+    let process = match found {
+        Task::Live(thread) => thread.process.id(),
+        Task::Zombie(process) => *process,
+    };
+    let ids = [table.pid(process), Some(task.pid), table.pgrp(process), table.session(process)];
+    ids.map(|pid| levels.iter().map(|&ns| pid.map_or(0, |pid| table.nr(pid, ns))).collect())
 }
 
 /// What the letter and the word of a state are (rule 12.1, 12.2).

@@ -21,7 +21,6 @@ use crate::{
 
 /// Inode numbers of namespaces in nsfs: the initial ones have fixed numbers below this, as on Linux.
 const FIRST_DYNAMIC_INO: u32 = 0xf000_0000;
-const INITIAL_INO: u32 = 0xefff_fffc;
 
 /// Numbers that a new namespace has room for without another allocation.
 const FIRST_ROOM: u32 = 1024;
@@ -114,9 +113,9 @@ impl PidNs {
         self.upwards().any(|ns| ns.id() == other.id())
     }
 
-    /// The number of its inode in nsfs.
-    pub fn ino(&self) -> u32 {
-        self.get().map_or(INITIAL_INO, |ns| ns.ino)
+    /// The number of its inode in nsfs; `None` for the initial one.
+    pub fn ino(&self) -> Option<u32> {
+        self.get().map(|ns| ns.ino)
     }
 
     /// Its init shall seem to have died of `signal`.
