@@ -51,7 +51,11 @@ pub const PID_SHARD: LockRank = LockRank::new(450, "pid hash shard");
 pub const SIGNAL: LockRank = LockRank::new(500, "signal state");
 pub const SIGHAND: LockRank = LockRank::new(510, "signal dispositions");
 pub const PROCESS_MISC: LockRank = LockRank::new(550, "rlimits and names");
+/// The POSIX timers of a process.
+pub const POSIX_TIMERS: LockRank = LockRank::new(595, "table of timers");
 pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
+/// The armed timers that measure a process's CPU time.
+pub const CPU_TIMERS: LockRank = LockRank::new(605, "timers of CPU time");
 pub const EVENTFD: LockRank = LockRank::new(610, "eventfd");
 /// Who watches an open file, and an epoll's places on its queues.
 pub const WATCHERS: LockRank = LockRank::new(615, "file's watchers");

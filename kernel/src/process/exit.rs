@@ -72,6 +72,8 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
             end_of_init(&thread.process, status);
         }
         thread.process.itimers.cancel();
+        thread.process.posix_timers.delete_all();
+        thread.process.posix_timers.stop_cpu_timers();
     }
     release_memory(thread, is_last);
     drop(thread.set_files(None));

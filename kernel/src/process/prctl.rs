@@ -62,6 +62,7 @@ pub mod option {
     pub const GET_MDWE: i32 = 66;
     pub const SET_MEMORY_MERGE: i32 = 67;
     pub const GET_MEMORY_MERGE: i32 = 68;
+    pub const TIMER_CREATE_RESTORE_IDS: i32 = 77;
     pub const GET_AUXV: i32 = 0x4155_5856;
 }
 
@@ -100,6 +101,7 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         SET_SECUREBITS => set_securebits(thread, arg2),
         SET_TIMERSLACK => set_timerslack(thread, arg2 as u64),
         GET_TIMERSLACK => Ok(get_timerslack(thread)),
+        TIMER_CREATE_RESTORE_IDS => zero(&[arg3, arg4, arg5]).and_then(|()| timer_ids(thread, arg2)),
         TASK_PERF_EVENTS_DISABLE | TASK_PERF_EVENTS_ENABLE => Ok(0),
         GET_TIMING => Ok(0),
         SET_TIMING => zero(&[arg2]).map(|()| 0),
@@ -288,6 +290,20 @@ fn set_timerslack(thread: &Thread, ns: u64) -> Result<usize> {
     if !is_realtime(thread) {
         let [current, default] = &thread.timer_slack_ns;
         current.store(if ns == 0 { default.load(Relaxed) } else { ns }, Relaxed);
+    }
+    Ok(0)
+}
+
+/// Whether timer_create(2) takes the number that the program wrote to where the new one goes.
+fn timer_ids(thread: &Thread, operation: usize) -> Result<usize> {
+    const OFF: usize = 0;
+    const ON: usize = 1;
+    const GET: usize = 2;
+    let timers = &thread.process.posix_timers;
+    match operation {
+        OFF | ON => timers.set_restore_ids(operation == ON),
+        GET => return Ok(timers.restores_ids() as usize),
+        _ => return Err(EINVAL),
     }
     Ok(0)
 }

@@ -1,6 +1,9 @@
 //! The process: what the threads of a group share.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Relaxed, Release},
+};
 
 use ostd::{
     sync::{ArcCell, SpinLock, WaitQueue},
@@ -15,7 +18,12 @@ use super::{
     signal::{ProcessSignals, SigHand, SigchldDisposition},
     usage,
 };
-use crate::{lock_order, mm::MemoryLimits, prelude::*, time::itimer::ITimers};
+use crate::{
+    lock_order,
+    mm::MemoryLimits,
+    prelude::*,
+    time::{itimer::ITimers, posix_timer::PosixTimers},
+};
 
 /// A live process (rule 0.2). It ends with its last thread: a zombie is an [`ExitRecord`](super::ExitRecord) in the process table
 /// and no `Process` any more, though whoever still holds a reference may go on reading it.
@@ -38,6 +46,9 @@ pub struct Process {
     has_child_subreaper: AtomicBool,
     pub signals: ProcessSignals,
     pub itimers: ITimers,
+    pub posix_timers: PosixTimers,
+    /// Somebody wants to know how much CPU time it uses: a tick asks for a look ([`cpu_time`](crate::time::cpu_time)).
+    cpu_watch: AtomicBool,
     /// Threads that wait for a child (rule 4.33).
     pub child_wait: WaitQueue,
     /// A thread that waits in execve for its siblings to be gone.
@@ -54,8 +65,6 @@ pub struct Process {
     pub oom_score_adj: AtomicI32,
     /// Which acquisition of a terminal it has its controlling terminal from, by birth or its own; 0 for none.
     pub tty: AtomicU64,
-    /// CPU seconds at which the next SIGXCPU is due.
-    pub next_xcpu: AtomicU64,
 }
 
 impl Process {
@@ -69,6 +78,7 @@ impl Process {
     ) -> Arc<Process> {
         let is_init = numbers.innermost() == 1;
         let ns = pid_ns.id();
+        let cpu_watch = rlimits.limits_cpu_time();
         Arc::new(Process {
             numbers,
             pid_ns,
@@ -79,6 +89,8 @@ impl Process {
             has_child_subreaper: AtomicBool::new(false),
             signals: ProcessSignals::new(sighand, is_init),
             itimers: ITimers::new(),
+            posix_timers: PosixTimers::new(),
+            cpu_watch: AtomicBool::new(cpu_watch),
             child_wait: WaitQueue::new(),
             threads_gone: WaitQueue::new(),
             rlimits: ArcCell::new(rlimits),
@@ -88,7 +100,6 @@ impl Process {
             start_ns: time::now_ns(),
             oom_score_adj: AtomicI32::new(0),
             tty: AtomicU64::new(0),
-            next_xcpu: AtomicU64::new(0),
         })
     }
 
@@ -161,7 +172,28 @@ impl Process {
     }
 
     pub fn set_rlimits(&self, limits: Rlimits) {
+        let limits_cpu = limits.limits_cpu_time();
         self.rlimits.store(Arc::new(limits));
+        if limits_cpu {
+            self.watch_cpu_time();
+        }
+    }
+
+    /// Asks for a look at the CPU time that is used, at each tick from now on. To be called after the reason has been written
+    /// down.
+    pub fn watch_cpu_time(&self) {
+        self.cpu_watch.store(true, Release);
+    }
+
+    /// Whether somebody asked. Called by the tick.
+    pub fn is_cpu_time_watched(&self) -> bool {
+        self.cpu_watch.load(Relaxed)
+    }
+
+    /// Forgets who asked, before the look.
+    pub(crate) fn unwatch_cpu_time(&self) {
+        // Acquire: who set it before has written down why.
+        self.cpu_watch.swap(false, AcqRel);
     }
 
     /// The soft limit of a resource.

@@ -71,6 +71,18 @@ impl Rlimits {
         self.get(resource).soft
     }
 
+    /// Whether CPU time is limited, of the process or of a real-time thread without a sleep.
+    pub fn limits_cpu_time(&self) -> bool {
+        self.soft(Resource::Cpu) != RLIM_INFINITY || self.soft(Resource::Rttime) != RLIM_INFINITY
+    }
+
+    /// The same limits with another soft one: what the kernel itself moves.
+    pub fn with_soft(&self, resource: Resource, soft: u64) -> Rlimits {
+        let mut new = self.clone();
+        new.0[resource as usize].soft = soft;
+        new
+    }
+
     fn set(&mut self, resource: Resource, limit: Rlimit) {
         self.0[resource as usize] = limit;
     }

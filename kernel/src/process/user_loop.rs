@@ -9,18 +9,17 @@ use ostd::{
 };
 
 use super::{
-    Process, Thread, oom,
-    rlimit::{RLIM_INFINITY, Resource},
-    seccomp,
+    Thread, oom, seccomp,
     signal::{
         self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
-        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP, SIGXCPU, SigInfo, TRAP_TRACE, work,
+        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo, TRAP_TRACE, work,
     },
 };
 use crate::{
     mm::{Access, FaultError},
     prelude::*,
     syscall::{self, Context},
+    time::cpu_time,
 };
 
 /// Runs a thread in user mode until it has exited. The caller's task ends after it.
@@ -75,33 +74,18 @@ fn between_stays(ctx: &mut Context) {
     if ctx.thread.has_exited() {
         return;
     }
+    let work = ctx.thread.work.load(Relaxed);
+    if work & work::CPU_TIME != 0 {
+        ctx.thread.work.fetch_and(!work::CPU_TIME, Relaxed);
+        cpu_time::check(ctx.thread);
+    }
     if ctx.thread.work.load(Relaxed) != 0 {
         signal::handle_work(ctx);
         if ctx.thread.has_exited() {
             return;
         }
     }
-    if ctx.process().itimers.any_cpu_armed() {
-        crate::time::itimer::check_cpu_timers(ctx.process());
-    }
-    check_cpu_limit(ctx.process());
     task::schedule_if_needed();
-}
-
-/// RLIMIT_CPU: SIGXCPU at the soft limit and each second after it, SIGKILL at the hard one (rule 3.24).
-fn check_cpu_limit(process: &Arc<Process>) {
-    const NS_PER_SECOND: u64 = 1_000_000_000;
-    let limit = process.rlimits().get(Resource::Cpu);
-    if limit.soft == RLIM_INFINITY {
-        return;
-    }
-    let seconds = process.cpu_time_ns() / NS_PER_SECOND;
-    if seconds >= limit.hard.max(1) {
-        signal::send_process(process, None, SigInfo::kernel(SIGKILL));
-    } else if seconds >= limit.soft.max(1).max(process.next_xcpu.load(Relaxed)) {
-        process.next_xcpu.store(seconds + 1, Relaxed);
-        signal::send_process(process, None, SigInfo::kernel(SIGXCPU));
-    }
 }
 
 /// Numbers of the exceptions that a program can cause.

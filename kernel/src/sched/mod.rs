@@ -36,7 +36,7 @@ use ostd::{
     task::{self, EnqueueReason, Scheduler, Task},
 };
 
-use crate::prelude::*;
+use crate::{prelude::*, time::cpu_time};
 use queue::CpuQueue;
 
 /// How far below the floor a task that slept may start, in ns of virtual run time.
@@ -190,6 +190,7 @@ impl Scheduler for Fair {
     }
 
     fn tick(&self, cpu: CpuId, task: &Task) -> bool {
+        cpu_time::tick();
         let queue = self.queues.on(cpu);
         if queue.waiting() == 0 {
             return !task.sched.may_run_on(cpu);

@@ -34,6 +34,7 @@ pub mod stat;
 pub mod system;
 pub mod table;
 pub mod time;
+pub mod timer;
 pub mod wait;
 
 /// What a handler works on: the calling thread and its user registers.

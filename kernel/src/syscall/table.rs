@@ -2,7 +2,7 @@
 
 use super::{
     Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, namespace, path, poll, process,
-    resource, sched, seccomp, signal, stat, system, time, unknown, wait,
+    resource, sched, seccomp, signal, stat, system, time, timer, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
@@ -165,6 +165,11 @@ pub static TABLE: [Entry; SIZE] = table! {
     218 => process::sys_set_tid_address,
     219 => signal::sys_restart_syscall,
     221 => file::sys_fadvise64,
+    222 => timer::sys_timer_create,
+    223 => timer::sys_timer_settime,
+    224 => timer::sys_timer_gettime,
+    225 => timer::sys_timer_getoverrun,
+    226 => timer::sys_timer_delete,
     227 => time::sys_clock_settime,
     228 => time::sys_clock_gettime,
     229 => time::sys_clock_getres,

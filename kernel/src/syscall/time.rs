@@ -7,7 +7,7 @@ use crate::{
     prelude::*,
     process::Cap,
     time::{
-        self as clocks, Clock, NSEC_PER_SEC, Timespec,
+        self as clocks, Clock, NSEC_PER_SEC, Timespec, clock,
         itimer::{self, Setting, Which},
         read_timespec, read_timeval_ns, timespec_to_ns, write_timespec,
     },
@@ -28,12 +28,17 @@ pub fn sys_clock_getres(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 pub fn sys_clock_settime(ctx: &mut Context, args: Args) -> Result<usize> {
-    let clock = Clock::from_raw(args[0], ctx.thread)?;
-    let value = timespec_to_ns(read_timespec(args[1])?)?;
-    match clock {
-        Clock::Realtime => set_time(ctx, value),
-        _ => Err(EINVAL),
+    // No other clock can be set, and a CPU clock that exists says so by EPERM.
+    let settable = args[0] as i32 == clock::id::REALTIME;
+    if !settable && (args[0] as i32) >= 0 {
+        return Err(EINVAL);
     }
+    let value = read_timespec(args[1])?;
+    if !settable {
+        Clock::from_raw(args[0], ctx.thread)?;
+        return Err(EPERM);
+    }
+    set_time(ctx, timespec_to_ns(value)?)
 }
 
 fn set_time(ctx: &Context, realtime_ns: u64) -> Result<usize> {
@@ -56,12 +61,7 @@ const TIMER_ABSTIME: u32 = 1;
 
 pub fn sys_clock_nanosleep(ctx: &mut Context, args: Args) -> Result<usize> {
     let [which, flags, request, remaining, ..] = args;
-    let clock = match which as i32 {
-        // A thread can't wait for its own CPU time to pass: it would pass none (clock_nanosleep(2)).
-        3 => return Err(EINVAL),
-        4..=6 => return Err(EOPNOTSUPP),
-        _ => Clock::from_raw(which, ctx.thread)?,
-    };
+    let clock = Clock::for_sleep(which, ctx.thread)?;
     let value = timespec_to_ns(read_timespec(request)?)?;
     if flags as u32 & TIMER_ABSTIME != 0 {
         return clocks::sleep_absolute(&clock, value);

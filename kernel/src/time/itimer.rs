@@ -155,6 +155,9 @@ pub fn set(process: &Arc<Process>, which: Which, new: Setting) -> Setting {
     let old = core::mem::replace(state.slot(which), armed).setting(now);
     let cpu_armed = state.virt.deadline_ns != 0 || state.prof.deadline_ns != 0;
     process.itimers.cpu_armed.store(cpu_armed, Relaxed);
+    if cpu_armed {
+        process.watch_cpu_time();
+    }
     if which == Which::Real {
         if state.alarm.is_none() {
             state.alarm = fresh;
@@ -212,7 +215,10 @@ pub fn check_cpu_timers(process: &Arc<Process>) {
     let (user, total) = (process.user_time_ns(), process.cpu_time_ns());
     let (virt, prof) = {
         let mut state = process.itimers.state.lock();
-        (state.virt.expire(user), state.prof.expire(total))
+        let expired = (state.virt.expire(user), state.prof.expire(total));
+        let cpu_armed = state.virt.deadline_ns != 0 || state.prof.deadline_ns != 0;
+        process.itimers.cpu_armed.store(cpu_armed, Relaxed);
+        expired
     };
     if virt {
         signal::send_process(process, None, SigInfo::kernel(SIGVTALRM));

@@ -1,21 +1,22 @@
 //! Clocks and timers of user mode (clock_gettime(2), nanosleep(2), setitimer(2)).
 //!
 //! ostd counts nanoseconds since boot; everything here is that count, an offset to it, or the CPU time of a
-//! thread or process. Sleeping is `wait_event` with a deadline. Interval timers live in [`itimer`].
+//! thread or process ([`clock`]). Sleeping is `wait_event` with a deadline. Interval timers live in [`itimer`], POSIX timers
+//! in [`posix_timer`].
 
-use core::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use ostd::{sync::WaitQueue, time, user::mem};
+use ostd::{cpu, sync::WaitQueue, time, user::mem};
 
-use crate::{
-    fs::event::timerfd,
-    prelude::*,
-    process::{Process, Thread, pid, wait_event},
-    syscall::Context,
-};
+use crate::{fs::event::timerfd, prelude::*, process::wait_event, syscall::Context};
 
+pub mod clock;
+pub mod cpu_time;
 pub mod deferred;
 pub mod itimer;
+pub mod posix_timer;
+
+pub use clock::Clock;
 
 pub const NSEC_PER_SEC: u64 = 1_000_000_000;
 /// Clock ticks per second as user mode sees them (`AT_CLKTCK`, times(2), /proc).
@@ -23,6 +24,9 @@ pub const USER_HZ: u64 = 100;
 
 /// What has been added to CLOCK_REALTIME by clock_settime(2) since boot, in ns.
 static REALTIME_SHIFT: AtomicI64 = AtomicI64::new(0);
+
+/// Who sleeps until a time of the wall clock: woken when that is set.
+static CLOCK_SET: WaitQueue = WaitQueue::new();
 
 /// `struct timespec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,76 +82,20 @@ pub fn realtime_ns() -> u64 {
     (time::boot_epoch_ns() + time::now_ns()).saturating_add_signed(REALTIME_SHIFT.load(Relaxed))
 }
 
+/// How often that was.
+static CLOCK_SETTINGS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a sleeper looks at a CPU clock at most.
+const CPU_CLOCK_STEP_NS: u64 = 1_000_000;
+
 /// Makes CLOCK_REALTIME show `ns` now.
 pub fn set_realtime_ns(ns: u64) {
     let unshifted = time::boot_epoch_ns() + time::now_ns();
     REALTIME_SHIFT.store(ns.wrapping_sub(unshifted) as i64, Relaxed);
+    CLOCK_SETTINGS.fetch_add(1, Relaxed);
     timerfd::clock_was_set();
-}
-
-/// A clock that clock_gettime(2) knows.
-#[derive(Clone)]
-pub enum Clock {
-    Realtime,
-    /// MONOTONIC, MONOTONIC_RAW, BOOTTIME and the coarse one: the machine never sleeps and is never slewed.
-    Monotonic,
-    Process(Arc<Process>),
-    Thread(Arc<Thread>),
-}
-
-impl Clock {
-    /// Decodes a `clockid_t`: a small number, or a CPU clock made of a pid (clock_getcpuclockid(3)).
-    ///
-    /// # Errors
-    /// `EINVAL` for an unknown clock or a pid that isn't there.
-    pub fn from_raw(raw: usize, caller: &Arc<Thread>) -> Result<Clock> {
-        match raw as i32 {
-            0 | 5 | 11 => Ok(Clock::Realtime),
-            1 | 4 | 6 | 7 => Ok(Clock::Monotonic),
-            2 => Ok(Clock::Process(caller.process.clone())),
-            3 => Ok(Clock::Thread(caller.clone())),
-            id if id < 0 => Clock::from_cpu_clock(id, caller),
-            _ => Err(EINVAL),
-        }
-    }
-
-    fn from_cpu_clock(id: i32, caller: &Arc<Thread>) -> Result<Clock> {
-        let (number, per_thread, kind) = (!(id >> 3) as u32, id & 4 != 0, id & 3);
-        if kind == 3 {
-            return Err(EINVAL);
-        }
-        let thread = match number {
-            0 => caller.clone(),
-            _ => match pid::find(number) {
-                Some(pid::Target::Thread(thread)) => thread,
-                _ => return Err(EINVAL),
-            },
-        };
-        match per_thread {
-            true if Arc::ptr_eq(&thread.process, &caller.process) => Ok(Clock::Thread(thread)),
-            true => Err(EINVAL),
-            false => Ok(Clock::Process(thread.process.clone())),
-        }
-    }
-
-    pub fn now_ns(&self) -> u64 {
-        match self {
-            Clock::Realtime => realtime_ns(),
-            Clock::Monotonic => time::now_ns(),
-            Clock::Process(process) => process.cpu_time_ns(),
-            Clock::Thread(thread) => thread.cpu_time_ns(),
-        }
-    }
-
-    /// Resolution in ns; the coarse clocks (5 and 6) are told apart by their number.
-    pub fn resolution_ns(raw: usize) -> u64 {
-        if matches!(raw as i32, 5 | 6) { 4_000_000 } else { 1 }
-    }
-
-    /// The monotonic time at which this clock shows `target_ns`; the past if it does already.
-    fn monotonic_deadline(&self, target_ns: u64) -> u64 {
-        time::now_ns().saturating_add(target_ns.saturating_sub(self.now_ns()))
-    }
+    posix_timer::clock_was_set();
+    CLOCK_SET.wake_all();
 }
 
 /// Sleeps until the clock shows `target_ns`.
@@ -156,13 +104,26 @@ impl Clock {
 /// `ERESTARTNOHAND` when a signal came first.
 fn sleep_until(clock: &Clock, target_ns: u64) -> Result<()> {
     let nobody = WaitQueue::new();
-    // A CPU clock may stand still while its owner sleeps: look again whenever it could have arrived.
-    while clock.now_ns() < target_ns {
-        let deadline = Some(clock.monotonic_deadline(target_ns));
-        let slept: Result<Option<()>> = wait_event::wait_interruptible_until(&nobody, deadline, || None);
-        slept.map_err(|_| ERESTARTNOHAND)?;
+    let queue = if clock.follows_realtime() { &CLOCK_SET } else { &nobody };
+    let sleep = |deadline, set_at: u64| -> Result<()> {
+        // Only the wall clock is ever set, which ends the wait to look again.
+        let was_set = || (CLOCK_SETTINGS.load(Relaxed) != set_at && clock.follows_realtime()).then_some(());
+        let slept = wait_event::wait_interruptible_until(queue, Some(deadline), was_set);
+        slept.map(drop).map_err(|_| ERESTARTNOHAND)
+    };
+    loop {
+        let set_at = CLOCK_SETTINGS.load(Relaxed);
+        let left = target_ns.saturating_sub(clock.now_ns());
+        if left == 0 {
+            return Ok(());
+        }
+        let step = match clock.is_cpu_clock() {
+            // The threads of a process may use all CPUs, or none: look again when it could have arrived.
+            true => (left / cpu::num_cpus() as u64).max(CPU_CLOCK_STEP_NS),
+            false => left,
+        };
+        sleep(time::now_ns().saturating_add(step), set_at)?;
     }
-    Ok(())
 }
 
 /// clock_nanosleep(2) until an absolute time: restarted as it is if no handler runs (rule 7.38).

@@ -68,6 +68,8 @@ pub struct SchedEntity {
     pub involuntary_switches: AtomicU64,
     /// Free for the policy.
     pub policy: AtomicU64,
+    /// Free for the policy.
+    pub rt_time: AtomicU64,
 }
 
 impl SchedEntity {
@@ -85,6 +87,7 @@ impl SchedEntity {
             voluntary_switches: AtomicU64::new(0),
             involuntary_switches: AtomicU64::new(0),
             policy: AtomicU64::new(0),
+            rt_time: AtomicU64::new(0),
         }
     }
 

@@ -122,6 +122,13 @@ fn encode(info: &SigInfo) -> [u8; RECORD] {
             put(56, &utime.to_ne_bytes());
             put(64, &stime.to_ne_bytes());
         }
+        Fields::Timer(_) => {}
+        Fields::TimerFired { id, overrun, value } => {
+            put(24, &id.to_ne_bytes());
+            put(32, &overrun.to_ne_bytes());
+            put(44, &(*value as u32).to_ne_bytes());
+            put(48, &value.to_ne_bytes());
+        }
         Fields::Fault { addr } => put(72, &addr.to_ne_bytes()),
         Fields::Syscall { errno, addr, number, arch } => {
             put(4, &errno.to_ne_bytes());

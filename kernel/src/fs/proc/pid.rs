@@ -115,13 +115,14 @@ const ITEMS: &[(&str, Item)] = &[
     ("stat", Item::Text(stat::stat)),
     ("statm", Item::Text(memory::statm)),
     ("status", Item::Text(status::status)),
+    ("timers", Item::Text(status::timers)),
     ("wchan", Item::Text(status::wchan)),
 ];
 
-/// `children` is a thread's, `task` a process's.
+/// `children` is a thread's, `task` and `timers` a process's.
 fn belongs(name: &str, dir: TaskDir) -> bool {
     match name {
-        "task" => dir == TaskDir::Process,
+        "task" | "timers" => dir == TaskDir::Process,
         "children" => dir == TaskDir::Thread,
         _ => true,
     }

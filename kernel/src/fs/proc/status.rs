@@ -16,6 +16,7 @@ use crate::{
         signal::{SigSet, thread_sets},
         tree, usage,
     },
+    time::posix_timer,
 };
 
 /// Writing to a `String` does not fail.
@@ -352,5 +353,11 @@ pub fn cgroup(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 pub fn wchan(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     task.find()?;
     out.push(b'0');
+    Ok(())
+}
+
+/// The POSIX timers of a process (proc(5)).
+pub fn timers(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    out.extend_from_slice(posix_timer::describe(&task.live()?.process).as_bytes());
     Ok(())
 }

@@ -84,7 +84,20 @@ fn next_step(thread: &Arc<Thread>) -> Step {
         group.recalculate(thread);
         return Step::Done;
     };
-    group.act(thread, info)
+    let timer = info.sender_timer().cloned();
+    let step = group.act(thread, info);
+    drop(group);
+    match (step, timer) {
+        // The timer goes on now, and says what it missed.
+        (Step::Handle(info, action), Some(_)) => {
+            info.taken().map_or(Step::Again, |info| Step::Handle(info, action))
+        }
+        (step, Some(timer)) => {
+            timer.taken();
+            step
+        }
+        (step, None) => step,
+    }
 }
 
 impl Group {
@@ -95,6 +108,16 @@ impl Group {
 
     /// As `dequeue`, for the signals outside `mask`.
     pub(super) fn dequeue_from(&mut self, thread: &Thread, mask: SigSet) -> Option<SigInfo> {
+        loop {
+            let info = self.dequeue_any(thread, mask)?;
+            // A timer that was set or deleted since takes its signal back.
+            if info.sender_timer().is_none_or(|timer| !timer.is_stale()) {
+                return Some(info);
+            }
+        }
+    }
+
+    fn dequeue_any(&mut self, thread: &Thread, mask: SigSet) -> Option<SigInfo> {
         let mut private = thread.signals.pending.lock();
         if let Some(signo) = private.next(mask) {
             return Some(private.take(signo));

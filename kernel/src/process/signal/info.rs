@@ -1,12 +1,14 @@
 //! What a signal carries: `siginfo_t` (sigaction(2)), kept compact and encoded to its 128 bytes at delivery.
 
 use super::set::Signo;
-use crate::prelude::*;
+use crate::{prelude::*, time::posix_timer::PosixTimer};
 
 /// Sent by kill(2).
 pub const SI_USER: i32 = 0;
 /// Sent by the kernel.
 pub const SI_KERNEL: i32 = 0x80;
+/// Sent by a POSIX timer.
+pub const SI_TIMER: i32 = -2;
 /// Sent by tgkill(2) or tkill(2).
 pub const SI_TKILL: i32 = -6;
 
@@ -52,6 +54,10 @@ pub enum Fields {
     Syscall { errno: i32, addr: u64, number: i32, arch: u32 },
     /// SIGCHLD: times are in clock ticks (1/100 s).
     Child { pid: u32, uid: u32, status: i32, utime: i64, stime: i64 },
+    /// A POSIX timer's signal, before it is taken.
+    Timer(Arc<PosixTimer>),
+    /// A POSIX timer's signal as the program sees it: its number, the expiries that had no signal, the program's value.
+    TimerFired { id: i32, overrun: i32, value: u64 },
     /// As rt_sigqueueinfo(2) gave it: everything behind the three leading ints and their padding.
     Raw(Box<[u8; SIGINFO_SIZE - 16]>),
 }
@@ -78,6 +84,29 @@ impl SigInfo {
     /// By the kernel, about nobody (terminal signals, timers, orphaned process groups).
     pub fn kernel(signo: Signo) -> SigInfo {
         SigInfo { signo, forced: true, code: SI_KERNEL, fields: Fields::None }
+    }
+
+    /// By a POSIX timer.
+    pub fn timer(timer: Arc<PosixTimer>) -> SigInfo {
+        SigInfo { signo: timer.signo(), forced: false, code: SI_TIMER, fields: Fields::Timer(timer) }
+    }
+
+    /// A signal was taken from its queue, and all locks are released: the timer that sent it goes on, and says what it
+    /// missed. `None` for a signal whose timer was set or deleted in the meantime.
+    pub fn taken(mut self) -> Option<SigInfo> {
+        if let Fields::Timer(timer) = &self.fields {
+            let overrun = timer.taken()?;
+            self.fields = Fields::TimerFired { id: timer.id(), overrun, value: timer.value() };
+        }
+        Some(self)
+    }
+
+    /// The timer that sent it.
+    pub fn sender_timer(&self) -> Option<&Arc<PosixTimer>> {
+        match &self.fields {
+            Fields::Timer(timer) => Some(timer),
+            _ => None,
+        }
     }
 
     /// By the instruction at hand, about `addr`.
@@ -150,6 +179,13 @@ impl SigInfo {
                 put(24, &status.to_ne_bytes());
                 put(32, &utime.to_ne_bytes());
                 put(40, &stime.to_ne_bytes());
+            }
+            // Taken by nobody who could tell: a signal that kills.
+            Fields::Timer(_) => {}
+            Fields::TimerFired { id, overrun, value } => {
+                put(16, &id.to_ne_bytes());
+                put(20, &overrun.to_ne_bytes());
+                put(24, &value.to_ne_bytes());
             }
             Fields::Raw(rest) => put(16, &rest[..]),
         }

@@ -28,6 +28,7 @@ use crate::{
     prelude::*,
     process::{Process, Thread},
     syscall::Context,
+    time::posix_timer,
 };
 
 mod action;
@@ -50,10 +51,10 @@ pub use deliver::{die, handle_work};
 pub use forking::Forking;
 pub use frame::sigreturn;
 pub use info::*;
-pub use queue::{Pending, valid_signo};
+pub use queue::{Charge, Pending, valid_signo};
 pub use send::{
     force, is_unwanted, queue, send_member_in_sink, send_member_in_table, send_process, send_process_in_sink,
-    send_process_in_table, send_thread,
+    send_process_in_table, send_thread, send_timer,
 };
 pub use set::*;
 pub use stop::Notice;
@@ -73,6 +74,8 @@ pub mod work {
     pub const RESTORE_MASK: u32 = 4;
     /// The thread's system calls are to be looked at from here on (seccomp).
     pub const SECCOMP: u32 = 8;
+    /// A tick has passed, and somebody watches the CPU time that the process uses.
+    pub const CPU_TIME: u32 = 16;
 }
 
 /// Rank of a thread's own queue, inside its process's signal lock.
@@ -305,6 +308,10 @@ pub fn set_action(process: &Process, signo: Signo, action: SigAction) -> Result<
         // A thread woken for what is gone now finds nothing to do, and goes on.
         group.flush_everywhere(SigSet::of(&[signo]));
     }
+    drop(group);
+    if process.posix_timers.is_used() && old.ignores(signo) && !action.ignores(signo) {
+        posix_timer::unignore(process, signo);
+    }
     Ok(old)
 }
 
@@ -326,6 +333,14 @@ impl Group {
             thread.work.fetch_or(work::SIGNAL, Relaxed);
         } else {
             thread.work.fetch_and(!work::SIGNAL, Relaxed);
+        }
+    }
+
+    /// Drops the signals of POSIX timers, all of which are gone.
+    pub(super) fn flush_timers(&mut self) {
+        self.shared.flush_timers();
+        for thread in &self.threads {
+            thread.signals.pending.lock().flush_timers();
         }
     }
 

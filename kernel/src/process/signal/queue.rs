@@ -1,7 +1,7 @@
 //! A queue of pending signals: the private one of a thread, or the one shared by a process.
 //!
 //! A standard signal is held once, with the first sender's information; real-time signals queue in order
-//! (rule 7.8, signal(7)).
+//! (rule 7.8, signal(7)). The signals of POSIX timers, one of each, stand beside the others, whatever their number.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +9,7 @@ use super::{
     info::{SI_USER, SigInfo},
     set::{NSIG, SIGRTMIN, SYNCHRONOUS, SigSet, Signo},
 };
-use crate::{prelude::*, process::credentials::User};
+use crate::{prelude::*, process::credentials::User, time::posix_timer::PosixTimer};
 
 #[derive(Default)]
 pub struct Pending {
@@ -22,16 +22,16 @@ pub struct Pending {
 
 struct Entry {
     info: SigInfo,
-    /// Whose RLIMIT_SIGPENDING it counts against.
-    _charge: Charge,
+    /// Whose RLIMIT_SIGPENDING it counts against. A timer pays itself, for as long as it exists.
+    _charge: Option<Charge>,
 }
 
 /// One queued signal in a user's count, for as long as it lives.
-struct Charge(Arc<User>);
+pub struct Charge(Arc<User>);
 
 impl Charge {
     /// `None` if the user has `limit` signals queued already.
-    fn new(user: Arc<User>, limit: u64) -> Option<Charge> {
+    pub fn new(user: Arc<User>, limit: u64) -> Option<Charge> {
         let count = user.sigpending.fetch_add(1, Relaxed) as u64;
         let charge = Charge(user);
         (count < limit).then_some(charge)
@@ -66,12 +66,21 @@ impl Pending {
         }
         let limit = if signo < SIGRTMIN && info.code >= 0 { u64::MAX } else { limit };
         match Charge::new(user, limit) {
-            Some(charge) => self.queue.push(Entry { info, _charge: charge }),
+            Some(charge) => self.queue.push(Entry { info, _charge: Some(charge) }),
             None if signo >= SIGRTMIN && info.code != SI_USER => return Err(EAGAIN),
             None => {}
         }
         self.set.insert(signo);
         Ok(true)
+    }
+
+    /// Adds a timer's signal, beside others of its number.
+    pub fn push_timer(&mut self, info: SigInfo) {
+        if let Some(timer) = info.sender_timer() {
+            timer.set_queued(true);
+        }
+        self.set.insert(info.signo);
+        self.queue.push(Entry { info, _charge: None });
     }
 
     /// The signal outside `mask` to take next: synchronous ones first, then the lowest number (rule 7.13).
@@ -87,7 +96,10 @@ impl Pending {
             return SigInfo::lost(signo);
         };
         let info = self.queue.remove(first).info;
-        let more = signo >= SIGRTMIN && self.queue[first..].iter().any(|other| other.info.signo == signo);
+        if let Some(timer) = info.sender_timer() {
+            timer.set_queued(false);
+        }
+        let more = self.queue[first..].iter().any(|other| other.info.signo == signo);
         if !more {
             self.set.remove(signo);
         }
@@ -98,8 +110,26 @@ impl Pending {
     pub fn flush(&mut self, which: SigSet) {
         if !(self.set & which).is_empty() {
             self.set &= !which;
-            self.queue.retain(|entry| !which.contains(entry.info.signo));
+            self.retain(|info| !which.contains(info.signo), |timer| timer.was_ignored());
         }
+    }
+
+    /// Drops the signals of all timers, which do not exist any more.
+    pub fn flush_timers(&mut self) {
+        self.retain(|info| info.sender_timer().is_none(), |_| {});
+        let left = SigSet(self.queue.iter().fold(0, |set, entry| set | SigSet::of(&[entry.info.signo]).0));
+        self.set &= left;
+    }
+
+    fn retain(&mut self, wanted: impl Fn(&SigInfo) -> bool, dropped: impl Fn(&PosixTimer)) {
+        self.queue.retain(|entry| {
+            let stays = wanted(&entry.info);
+            if let Some(timer) = entry.info.sender_timer().filter(|_| !stays) {
+                timer.set_queued(false);
+                dropped(timer);
+            }
+            stays
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Group, action::SIG_DFL, info::SigInfo, set::*, stop, work};
 use crate::{
     prelude::*,
     process::{Process, Thread, rlimit::Resource, tree},
+    time::posix_timer::PosixTimer,
 };
 
 /// Whose queue a signal goes to.
@@ -93,6 +94,12 @@ pub fn queue(target: &Arc<Thread>, whole_process: bool, info: SigInfo) -> Result
     try_send(process, target, info)
 }
 
+/// A POSIX timer's signal, to a thread or to the process. Told of what becomes of it, the timer goes on or waits.
+pub fn send_timer(process: &Arc<Process>, thread: Option<&Arc<Thread>>, timer: Arc<PosixTimer>) {
+    let target = thread.map_or(Target::Process(None), Target::Thread);
+    send(process, target, SigInfo::timer(timer));
+}
+
 /// What can't be queued is lost, as the sender asked for no account.
 fn send(process: &Arc<Process>, target: Target, info: SigInfo) {
     let _ = try_send(process, target, info);
@@ -156,6 +163,9 @@ impl Group {
             Target::Process(_) => self.threads[0].clone(),
         };
         if self.drops(&first, signo, info.forced) {
+            if let Some(timer) = info.sender_timer() {
+                timer.was_ignored();
+            }
             return Ok(effect);
         }
         // One is enough, and the first one's information is kept (rules 5.5, 7.8).
@@ -163,14 +173,29 @@ impl Group {
             Target::Process(_) => self.shared.set(),
             Target::Thread(thread) => thread.signals.pending(),
         };
-        if signo < SIGRTMIN && queue.contains(signo) {
-            return Ok(effect);
+        let timer = info.sender_timer();
+        match timer {
+            Some(timer) if timer.is_queued() => return Ok(effect),
+            None if signo < SIGRTMIN && queue.contains(signo) => return Ok(effect),
+            _ => {}
         }
-        let user = first.creds().user.clone();
-        let limit = first.process.rlimit(Resource::Sigpending);
-        let queued = match target {
-            Target::Process(_) => self.shared.push(info, user, limit)?,
-            Target::Thread(thread) => thread.signals.pending.lock().push(info, user, limit)?,
+        let queued = match (target, timer) {
+            (Target::Process(_), Some(_)) => {
+                self.shared.push_timer(info);
+                true
+            }
+            (Target::Thread(thread), Some(_)) => {
+                thread.signals.pending.lock().push_timer(info);
+                true
+            }
+            (target, None) => {
+                let user = first.creds().user.clone();
+                let limit = first.process.rlimit(Resource::Sigpending);
+                match target {
+                    Target::Process(_) => self.shared.push(info, user, limit)?,
+                    Target::Thread(thread) => thread.signals.pending.lock().push(info, user, limit)?,
+                }
+            }
         };
         if !queued {
             return Ok(effect);

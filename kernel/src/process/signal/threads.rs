@@ -107,9 +107,14 @@ pub fn end_exec_kill(process: &Process) {
 }
 
 /// What execve does to signals once there is no way back: handlers to the default in a table of its own,
-/// no alternate stack. Masks, both pending queues and ignored signals stay (rules 10.9, 10.10).
+/// no alternate stack, no POSIX timers. Masks, both pending queues and ignored signals stay (rules 10.9, 10.10).
 pub fn exec_reset(thread: &Thread) {
+    let timers = &thread.process.posix_timers;
+    timers.delete_all();
     let mut group = thread.process.signals.lock();
+    if timers.is_used() {
+        group.flush_timers();
+    }
     if Arc::strong_count(&group.sighand) > 1 {
         group.sighand = group.sighand.fork_copy(true);
     } else {

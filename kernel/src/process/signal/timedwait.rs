@@ -37,10 +37,15 @@ pub fn wait_for(thread: &Arc<Thread>, wanted: SigSet, deadline: Option<u64>) -> 
 
 /// Takes the next pending signal of `wanted`, if there is one.
 pub fn take(thread: &Thread, wanted: SigSet) -> Option<SigInfo> {
-    let mut group = thread.process.signals.lock();
-    let info = group.dequeue_from(thread, !wanted);
-    if info.is_some() && thread.work.load(Relaxed) != 0 {
-        group.recalculate(thread);
+    loop {
+        let mut group = thread.process.signals.lock();
+        let info = group.dequeue_from(thread, !wanted);
+        if info.is_some() && thread.work.load(Relaxed) != 0 {
+            group.recalculate(thread);
+        }
+        drop(group);
+        if let Some(info) = info?.taken() {
+            return Some(info);
+        }
     }
-    info
 }
