@@ -826,3 +826,148 @@ HELPER(reap_all_children)
 	return errno == ECHILD ? 0 : 2;
 }
 
+/* ---- kept and reset, second part ---- */
+
+static const char kept_file[] = "kept-lock";
+
+static long start_time(void) { return proc_stat(getpid(), 22); }
+
+/* argv: start time, child, path of the locked file; bits of what is wrong */
+HELPER(more_state)
+{
+	unsigned bad = 0;
+	char b[64];
+	if (start_time() != atol(argv[1]))
+		bad |= 1;
+	if (waitpid(atoi(argv[2]), NULL, WNOHANG) != 0)
+		bad |= 2;
+	int fd = open(argv[3], O_RDWR);
+	pid_t peer = fork();
+	if (peer == 0) {
+		struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		_exit(fcntl(fd, F_SETLK, &fl) == -1 && errno == EAGAIN ? 0 : 1);
+	}
+	int st = -1;
+	waitpid(peer, &st, 0);
+	if (st != 0)
+		bad |= 4;
+	if (prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) != 123456)
+		bad |= 8;
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+		bad |= 16;
+	if (read_file("/proc/self/oom_score_adj", b, sizeof b) <= 0 || atoi(b) != 222)
+		bad |= 32;
+	if (syscall(SYS_personality, 0xffffffffUL) != 0x0040000)
+		bad |= 64;
+	if (sched_getscheduler(0) != SCHED_BATCH)
+		bad |= 128;
+	struct rusage ru;
+	getrusage(RUSAGE_SELF, &ru);
+	if (ru.ru_utime.tv_sec * 1000000 + ru.ru_utime.tv_usec + ru.ru_stime.tv_sec * 1000000 + ru.ru_stime.tv_usec < 50000)
+		bad |= 256;
+	struct itimerval it;
+	getitimer(ITIMER_VIRTUAL, &it);
+	if (it.it_value.tv_sec < 100)
+		bad |= 512;
+	if (!proc_status(getpid(), "VmLck", b, sizeof b) || atol(b) != 0)
+		bad |= 1024;
+	char *p = map_pages(1);
+	*p = 1;
+	if (!proc_status(getpid(), "VmLck", b, sizeof b) || atol(b) != 0)
+		bad |= 2048;
+	sigset_t s;
+	sigpending(&s);
+	if (!sigismember(&s, SIGUSR1) || !sigismember(&s, SIGUSR2))
+		bad |= 4096;
+	if (getsid(0) != getpid() || getpgrp() != getpid())
+		bad |= 8192;
+	kill(atoi(argv[2]), SIGKILL);
+	if (waitpid(atoi(argv[2]), &st, 0) != atoi(argv[2]))
+		bad |= 2;
+	return write(101, &bad, 4) == 4 ? 0 : 1;
+}
+
+CASE(kept_and_reset_more)
+{
+	int p[2];
+	char path[256];
+	MUST(pipe(p));
+	snprintf(path, sizeof path, "%s", tmp_path(kept_file));
+	int file = MUST(open(path, O_RDWR | O_CREAT, 0600));
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		char a[32], b[16];
+		struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		struct sched_param sp = { 0 };
+		struct itimerval it = { { 0, 0 }, { 1000, 0 } };
+		struct timespec ts;
+		setsid();
+		pid_t child = fork();
+		if (child == 0)
+			for (;;)
+				pause();
+		/* one lock that stays on a descriptor that exec keeps */
+		fcntl(file, F_SETLK, &fl);
+		prctl(PR_SET_TIMERSLACK, 123456, 0, 0, 0);
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		int adj = open("/proc/self/oom_score_adj", O_WRONLY);
+		if (write(adj, "222", 3) != 3)
+			_exit(96);
+		close(adj);
+		syscall(SYS_personality, 0x0040000UL);
+		sched_setscheduler(0, SCHED_BATCH, &sp);
+		setitimer(ITIMER_VIRTUAL, &it, NULL);
+		mlockall(MCL_CURRENT | MCL_FUTURE);
+		ag_block(SIGUSR1);
+		ag_block(SIGUSR2);
+		kill(getpid(), SIGUSR1);
+		sys_tgkill(getpid(), getpid(), SIGUSR2);
+		do
+			clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+		while (ts.tv_nsec < 60000000 && ts.tv_sec == 0);
+		dup2(p[1], 101);
+		snprintf(a, sizeof a, "%ld", start_time());
+		snprintf(b, sizeof b, "%d", child);
+		exec_self("more_state", a, b, path);
+		_exit(98);
+	}
+	unsigned bad = ~0u;
+	close(p[1]);
+	if (read(p[0], &bad, 4) != 4)
+		bad = ~0u;
+	CHECK_EQ(reap(pid), 0, "[10.9] (the program ran)");
+	static const char *const text[] = {
+		"[10.9] kept: the start time", "[10.9] kept: children", "[10.9] kept: record locks", "[10.9,1.43] kept: timer slack",
+		"[10.9,1.38] kept: no_new_privs", "[10.9] kept: oom_score_adj", "[10.9] kept: personality", "[10.9] kept: scheduling policy",
+		"[10.9] kept: CPU time used", "[10.9] kept: ITIMER_VIRTUAL", "[10.10] reset: locked memory",
+		"[10.10] reset: MCL_FUTURE", "[10.9] kept: both sets of pending signals", "[10.9] kept: session",
+	};
+	for (int i = 0; i < 14; i++)
+		tap_report(!(bad >> i & 1), text[i], __FILE__, __LINE__, "result word 0x%x", bad);
+}
+
+static char clone_stack[65536] __attribute__((aligned(16)));
+static int cloexec_fd;
+
+static int exec_sharing(void *x)
+{
+	(void)x;
+	exec_self("nothing_at_all", NULL, NULL, NULL);
+	return 99;
+}
+
+HELPER(nothing_at_all) { return 0; }
+
+CASE(exec_unshares)
+{
+	cloexec_fd = MUST(fcntl(1, F_DUPFD_CLOEXEC, 60));
+	pid_t pid = MUST(clone(exec_sharing, clone_stack + sizeof clone_stack, CLONE_FILES | SIGCHLD, NULL));
+	REQUIRE(reap(pid) == 0);
+	CHECK(fcntl(cloexec_fd, F_GETFD) == FD_CLOEXEC, "[10.10] exec leaves a shared table of descriptors: its close-on-exec closes nothing of others");
+	signal(SIGUSR2, nothing);
+	pid = MUST(clone(exec_sharing, clone_stack + sizeof clone_stack, CLONE_VM | CLONE_SIGHAND | SIGCHLD, NULL));
+	REQUIRE(reap(pid) == 0);
+	struct sigaction sa;
+	sigaction(SIGUSR2, NULL, &sa);
+	CHECK(sa.sa_handler == nothing, "[10.10] and shared dispositions: the handlers of others stay");
+}

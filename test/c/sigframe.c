@@ -605,3 +605,45 @@ CASE(bus_error)
 	CHECK(handled == 1 && fault_code == BUS_ADRERR && fault_addr == (unsigned long)p + 4096 + 16,
 	      "[3.21] an access beyond the end of a mapped file raises SIGBUS, BUS_ADRERR");
 }
+
+/* ---- SS_AUTODISARM, and the smallest stack that is needed ---- */
+
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
+static char other_stack[16384] __attribute__((aligned(16))), *next_stack;
+static int disarmed, set_again;
+
+static void in_disarmed(int sig)
+{
+	stack_t ss;
+	(void)sig;
+	sigaltstack(NULL, &ss);
+	disarmed = ss.ss_flags == SS_DISABLE;
+	ss.ss_sp = next_stack;
+	ss.ss_size = next_stack == alt_stack ? sizeof alt_stack : sizeof other_stack;
+	ss.ss_flags = 0;
+	set_again = sigaltstack(&ss, NULL) == 0;
+}
+
+CASE(altstack_autodisarm)
+{
+	stack_t ss = { .ss_sp = alt_stack, .ss_size = sizeof alt_stack, .ss_flags = SS_AUTODISARM }, old;
+	struct sigaction sa = { .sa_handler = in_disarmed, .sa_flags = SA_ONSTACK };
+	CHECK_OK(sigaltstack(&ss, NULL), "[7.35] SS_AUTODISARM is accepted");
+	CHECK(sigaltstack(NULL, &old) == 0 && (unsigned)old.ss_flags == SS_AUTODISARM, "[7.35] and read back");
+	sigaction(SIGUSR1, &sa, NULL);
+	next_stack = other_stack;
+	ag_raise(SIGUSR1);
+	CHECK(disarmed, "[7.35] a handler on such a stack finds it disabled");
+	CHECK(set_again, "[7.35] and may set another: no EPERM");
+	CHECK(sigaltstack(NULL, &old) == 0 && (unsigned)old.ss_flags == SS_AUTODISARM, "[7.35] the return from the handler sets it again");
+	next_stack = alt_stack;
+	ag_raise(SIGUSR1);
+	CHECK(sigaltstack(NULL, &old) == 0 && old.ss_flags == 0, "[7.35] unless that runs on the stack that is set by now");
+	sigaltstack(&ss, NULL);
+	ss.ss_flags = SS_AUTODISARM | SS_ONSTACK;
+	CHECK_OK(sigaltstack(&ss, NULL), "[7.35] together with SS_ONSTACK");
+	ss.ss_flags = SS_AUTODISARM | 0x40;
+	CHECK_ERR(sigaltstack(&ss, NULL), EINVAL, "[7.35] with an unknown flag: EINVAL");
+}

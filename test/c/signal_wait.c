@@ -282,3 +282,23 @@ CASE(no_handler_restarts)
 	}
 	retire(a, NULL);
 }
+
+static long do_open_fifo(long flags)
+{
+	int fd = open(tmp_path("fifo"), flags);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+CASE(restarted_open)
+{
+	MUST(mkfifo(tmp_path("fifo"), 0600));
+	struct agent *a = spawn(NULL);
+	restarts(a, do_open_fifo, O_RDONLY, "[7.37] open of a FIFO without a writer: EINTR", "[7.37] and restarted with SA_RESTART");
+	int fd = MUST(open(tmp_path("fifo"), O_WRONLY));
+	CHECK_EQ(finish(a), 0, "[7.37] it then opens");
+	close(fd);
+	retire(a, NULL);
+}

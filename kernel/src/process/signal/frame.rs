@@ -181,8 +181,8 @@ fn restore(ctx: &mut Context) -> Result<u64> {
         fp if fp < USER_END as u64 => xsave::restore(fp as usize)?,
         _ => return Err(EFAULT),
     }
-    restore_registers(ctx.user, register);
     restore_altstack(ctx, get(STACK), get(STACK + 8) as u32, get(STACK + 16));
+    restore_registers(ctx.user, register);
     ctx.user.set_orig_rax(-1);
     ctx.user.restore_all();
     Ok(ctx.user.regs.rax)
@@ -202,7 +202,8 @@ fn restore_registers(user: &mut UserContext, register: impl Fn(usize) -> u64) {
     user.set_rflags(register(word::EFLAGS));
 }
 
-/// The handler may have changed `uc_stack`; nonsense there is passed over, as Linux passes it over.
+/// The handler may have changed `uc_stack`; nonsense there is passed over, as Linux passes it over. So is all of it while the
+/// frame itself is on the alternate stack, which would be EPERM for sigaltstack(2).
 fn restore_altstack(ctx: &Context, base: u64, flags: u32, size: u64) {
     let current = ctx.thread.signals.altstack();
     if current.contains(ctx.user.rsp() as u64) {
