@@ -8,6 +8,7 @@
 //! | [`tree`] | the process table, its lock, and what its decisions do |
 //! | [`process`], [`thread`] | what a group shares, what each thread has of its own |
 //! | [`record`] | what stays of a zombie |
+//! | [`reaper`] | reaper control, beyond Linux |
 //! | [`pid`] | from numbers to threads without the table's lock |
 //! | [`group`] | process groups and sessions |
 //! | [`namespace`] | pid namespaces |
@@ -36,6 +37,7 @@ pub mod pid;
 pub mod prctl;
 #[expect(clippy::module_inception, reason = "the process subsystem has a file about the process")]
 pub mod process;
+pub mod reaper;
 pub mod record;
 pub mod replace;
 pub mod rlimit;

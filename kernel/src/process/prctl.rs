@@ -10,6 +10,7 @@ use ostd::user::mem;
 use super::{
     Cap, Credentials, Thread,
     credentials::{self, CapSet, LAST_CAP, SecureBits},
+    reaper,
     seccomp::{self, Mode},
     signal::NSIG,
     thread::COMM_LEN,
@@ -128,7 +129,7 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         // KSM merges nothing here: it can't be turned on, and off is what it is.
         SET_MEMORY_MERGE | GET_MEMORY_MERGE => Err(EINVAL),
         GET_AUXV => zero(&[arg4, arg5]).and_then(|()| get_auxv(thread, arg2, arg3)),
-        _ => Err(EINVAL),
+        _ => reaper::prctl(ctx, args),
     }
 }
 
@@ -139,9 +140,12 @@ fn put<T: mem::Pod>(addr: usize, value: &T) -> Result<usize> {
 
 // ---- the subreaper (1.3-1.16) -----------------------------------------------------------------------------------
 
-/// Never fails, needs no privilege. The table spreads it over the descendants, so that the flag is effective for those
+/// Never fails and needs no privilege, unless kernel.subreaper_scope says so. The table spreads it over the descendants, so that the flag is effective for those
 /// that exist already (rule 1.9).
 pub fn set_child_subreaper(thread: &Thread, on: bool) -> Result<usize> {
+    if on {
+        reaper::may_become_subreaper(thread)?;
+    }
     tree::lock().set_child_subreaper(thread.process.id(), on);
     Ok(0)
 }

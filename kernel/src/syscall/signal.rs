@@ -103,7 +103,7 @@ fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
 
 /// Signals one of many, with the table locked: no member can fork a child that escapes, since a fork enters the
 /// table too and looks there for what was sent to its group meanwhile (rules 6.16, 13.13).
-fn signal_member(
+pub fn signal_member(
     ctx: &Context,
     table: &mut tree::Table,
     target: &Arc<Process>,

@@ -30,6 +30,7 @@ mod mounts;
 mod node;
 mod ns;
 mod pid;
+mod reaper;
 mod stat;
 mod status;
 mod sys;

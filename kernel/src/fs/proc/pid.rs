@@ -7,7 +7,7 @@ use proctree::NsId;
 use super::{
     ProcFs, global, memory, mounts,
     node::{Entry, Kind, Node, list_fixed},
-    ns, stat, status, sys,
+    ns, reaper, stat, status, sys,
     task::{self, Task, TaskRef},
 };
 use crate::{
@@ -110,6 +110,7 @@ const ITEMS: &[(&str, Item)] = &[
     ("oom_score", Item::Text(status::oom_score)),
     ("oom_score_adj", Item::Writable(status::oom_score_adj, status::set_oom_score_adj)),
     ("personality", Item::Private(status::personality, 0o400)),
+    ("reaper", Item::Private(reaper::reaper, 0o400)),
     ("root", Item::Link(task_root)),
     ("schedstat", Item::Text(stat::schedstat)),
     ("stat", Item::Text(stat::stat)),

@@ -8,7 +8,7 @@ use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
     prelude::*,
-    process::{Cap, Thread, credentials::LAST_CAP, rlimit, seccomp, tree},
+    process::{Cap, Thread, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
     syscall::system,
 };
 
@@ -88,6 +88,12 @@ static NGROUPS_MAX: Sysctl = read_only(|| crate::process::credentials::NGROUPS_M
 static OVERFLOW_ID: Sysctl = read_only(|| String::from("65534"));
 static CORE_PATTERN: Sysctl = read_only(|| String::from("core"));
 
+/// Who may become a subreaper (docs/reaper.md).
+static SUBREAPER_SCOPE: Sysctl = writable(
+    || reaper::subreaper_scope().to_string(),
+    |value| reaper::set_subreaper_scope(value.trim().parse().map_err(|_| EINVAL)?),
+);
+
 /// The printk levels: console, default, minimum, console at boot.
 static PRINTK: Sysctl = writable(
     || format!("{}\t4\t1\t7", PRINTK_LEVEL.load(Relaxed)),
@@ -120,6 +126,7 @@ const KERNEL: &[Entry] = &[
     file("printk", &PRINTK),
     Entry { name: "random", kind: Kind::Dir(RANDOM) },
     Entry { name: "seccomp", kind: Kind::Dir(SECCOMP) },
+    file("subreaper_scope", &SUBREAPER_SCOPE),
     file("threads-max", &THREADS_MAX),
     file("version", &VERSION),
 ];
