@@ -9,6 +9,8 @@ use ostd::sync::LockRank;
 
 // Sleeping locks.
 pub const FILE_POS: LockRank = LockRank::new(80, "file offset");
+/// Giving a socket its name, which may make a node in a directory.
+pub const UNIX_BIND: LockRank = LockRank::new(85, "unix bind");
 /// Text of an open file of procfs.
 pub const PROC_TEXT: LockRank = LockRank::new(90, "procfs text");
 /// Joining epolls to epolls.
@@ -18,7 +20,11 @@ pub const EPOLL: LockRank = LockRank::new(95, "epoll");
 pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
 pub const RENAME: LockRank = LockRank::new(110, "rename");
 pub const INODE: LockRank = LockRank::new(150, "inode");
+/// The sockets whose descriptors are in messages.
+pub const UNIX_GC: LockRank = LockRank::new(155, "unix in flight");
 pub const PIPE: LockRank = LockRank::new(160, "pipe");
+/// What a socket has received; programs' memory is copied while it is held.
+pub const UNIX_QUEUE: LockRank = LockRank::new(165, "unix queue");
 pub const VM: LockRank = LockRank::new(200, "vm");
 
 // Spin locks.
@@ -36,6 +42,11 @@ pub const FILE_LOCKS: LockRank = LockRank::new(270, "file locks");
 pub const FILE_LOCK_WAITS: LockRank = LockRank::new(271, "waits for file locks");
 /// The list of timerfds that follow the wall clock.
 pub const CLOCK_FILES: LockRank = LockRank::new(275, "timerfds by the wall clock");
+/// Which sockets there are, and which are bound to what.
+pub const UNIX_TABLE: LockRank = LockRank::new(276, "unix names");
+pub const UNIX_BACKLOG: LockRank = LockRank::new(277, "unix backlog");
+pub const UNIX_STATE: LockRank = LockRank::new(278, "unix state");
+pub const UNIX_CLOSING: LockRank = LockRank::new(279, "unix closing");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");

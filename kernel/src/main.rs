@@ -15,6 +15,7 @@ mod fs;
 mod ipc;
 mod lock_order;
 mod mm;
+mod net;
 mod prelude;
 mod process;
 mod sched;

@@ -4,7 +4,10 @@
 //! kernel. Whoever has the data (a page cache, a pipe) moves it in one copy, frame to program, and never sees which it
 //! was. A fault in the middle is not an error: what was moved before counts, as in Linux; only a fault at once is EFAULT.
 
-use ostd::{mm::Frame, user::mem};
+use ostd::{
+    mm::{AllocClass, Frame},
+    user::mem,
+};
 
 use crate::prelude::*;
 
@@ -250,6 +253,25 @@ impl<'a> WriteBuf<'a> {
             }
         };
         self.account(moved, want)
+    }
+
+    /// Takes up to `max` bytes into the start of a new frame, which nobody had to clear before. ENOMEM; EFAULT if a fault
+    /// came at once.
+    pub fn take_new_frame(&mut self, max: usize) -> Result<(Frame, usize)> {
+        let want = max.min(self.left).min(PAGE_SIZE);
+        let from = &mut self.from;
+        let mut moved = 0;
+        let frame = Frame::new_with(AllocClass::User, |writer| {
+            moved = match from {
+                WriteSource::User(u) => u.for_each(want, |_, addr, len| writer.write_user(addr, len)),
+                WriteSource::Kernel(from) => {
+                    let written = writer.write(&from[..want]);
+                    *from = &from[written..];
+                    written
+                }
+            };
+        })?;
+        Ok((frame, self.account(moved, want)?))
     }
 
     #[inline]

@@ -20,6 +20,7 @@
 pub mod access;
 pub mod anon;
 pub mod at;
+pub mod byte_queue;
 pub mod caller;
 pub mod context;
 pub mod dentry;

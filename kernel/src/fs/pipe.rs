@@ -1,7 +1,6 @@
 //! Pipes and FIFOs (pipe(7), fifo(7)).
 //!
-//! A [`Pipe`] is a queue of frames that bytes are copied into and out of, program to frame to program. An emptied pipe keeps
-//! one frame, so that small messages allocate nothing. A [`PipeEnd`] is what an open file has of it; the counts of ends
+//! A [`Pipe`] is a [`ByteQueue`] with a capacity. A [`PipeEnd`] is what an open file has of it; the counts of ends
 //! tell the other side about the end of file and the broken pipe.
 //!
 //! A write of up to [`PIPE_BUF`] bytes is atomic: it goes in as a whole, or waits (or is EAGAIN). Capacity is in bytes,
@@ -10,15 +9,12 @@
 //! Locks: the ring's sleeping lock ([`PIPE`](lock_order::PIPE)), held while user memory is copied. The counts are
 //! atomics, changed before the other side is woken.
 
-use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use ostd::{
-    mm::{AllocClass, Frame},
-    sync::{Mutex, MutexGuard, WaitQueue},
-};
+use ostd::sync::{Mutex, MutexGuard, WaitQueue};
 
 use super::{
+    byte_queue::ByteQueue,
     caller,
     file::{File, FileOps, OpenFlags},
     inode::{DevId, FileType, Inode, InodeBase, NewNode},
@@ -41,67 +37,13 @@ pub const MAX_CAPACITY: usize = 1 << 20;
 
 /// The bytes in a pipe.
 struct Ring {
-    /// The first byte is at `head` of the first frame; the frames are full up to the last byte.
-    frames: VecDeque<Frame>,
-    head: usize,
-    len: usize,
+    bytes: ByteQueue,
     capacity: usize,
 }
 
 impl Ring {
     fn room(&self) -> usize {
-        self.capacity - self.len
-    }
-
-    /// Moves bytes out until the ring is empty or the buffer full.
-    #[inline]
-    fn read(&mut self, buf: &mut ReadBuf) -> Result<()> {
-        while self.len > 0 && buf.left() > 0 {
-            let Some(frame) = self.frames.front() else { break };
-            let wanted = (PAGE_SIZE - self.head).min(self.len);
-            let fits = wanted.min(buf.left());
-            let moved = buf.put_frame(frame, self.head, wanted)?;
-            self.head += moved;
-            self.len -= moved;
-            if self.len == 0 {
-                // One frame stays for the next message.
-                self.frames.truncate(1);
-                self.head = 0;
-            } else if self.head == PAGE_SIZE {
-                self.frames.pop_front();
-                self.head = 0;
-            }
-            if moved < fits {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves bytes in until the ring is full or the buffer empty; returns how many. Of a frame whose copy hits a fault
-    /// nothing goes in: EFAULT if that is the first one.
-    #[inline]
-    fn write(&mut self, buf: &mut WriteBuf) -> Result<usize> {
-        let before = self.len;
-        while buf.left() > 0 && self.room() > 0 {
-            let end = self.head + self.len;
-            let (index, offset) = (end / PAGE_SIZE, end % PAGE_SIZE);
-            if index == self.frames.len() {
-                let fresh = Frame::zeroed(AllocClass::User).map_err(|_| ENOMEM)?;
-                self.frames.push_back(fresh);
-            }
-            let wanted = (PAGE_SIZE - offset).min(self.room());
-            let fits = wanted.min(buf.left());
-            let moved = buf.take_frame(&self.frames[index], offset, wanted);
-            if moved != Ok(fits) {
-                if self.len > before {
-                    break;
-                }
-                return Err(EFAULT);
-            }
-            self.len += fits;
-        }
-        Ok(self.len - before)
+        self.capacity - self.bytes.len()
     }
 }
 
@@ -122,7 +64,7 @@ pub struct Pipe {
 
 impl Pipe {
     pub fn new() -> Arc<Pipe> {
-        let ring = Ring { frames: VecDeque::new(), head: 0, len: 0, capacity: DEFAULT_CAPACITY };
+        let ring = Ring { bytes: ByteQueue::default(), capacity: DEFAULT_CAPACITY };
         Arc::new(Pipe {
             ring: Mutex::new(lock_order::PIPE, ring),
             readers: AtomicU32::new(0),
@@ -146,7 +88,7 @@ impl Pipe {
     fn wait_for_data(&self, nonblocking: bool) -> Result<Option<MutexGuard<'_, Ring>>> {
         let look = || {
             let ring = self.ring.lock();
-            if ring.len > 0 {
+            if ring.bytes.len() > 0 {
                 return Some(Some(ring));
             }
             (!self.has_writers()).then_some(None)
@@ -165,12 +107,12 @@ impl Pipe {
             return Ok(0);
         };
         let was_full = ring.room() < PIPE_BUF;
-        let result = ring.read(buf);
+        let result = ring.bytes.read(buf, usize::MAX);
         drop(ring);
         if was_full {
             self.writable.wake_all();
         }
-        super::io::moved_or(buf.done(), result)
+        result
     }
 
     /// The ring with room for the next part of a write that has `left` bytes, `atomic`ally if it is small. EPIPE if
@@ -196,7 +138,10 @@ impl Pipe {
         let mut done = 0;
         while done < total {
             let room = self.wait_for_room(total - done, atomic, nonblocking);
-            let step = room.and_then(|mut ring| ring.write(buf));
+            let step = room.and_then(|mut ring| {
+                let room = ring.room();
+                ring.bytes.write(buf, room)
+            });
             match step {
                 Ok(n) => {
                     done += n;
@@ -232,7 +177,7 @@ impl Pipe {
         if bytes > MAX_CAPACITY && bytes > ring.capacity && !caller::is_capable(Cap::SysResource) {
             return Err(EPERM);
         }
-        if bytes < ring.len {
+        if bytes < ring.bytes.len() {
             return Err(EBUSY);
         }
         ring.capacity = bytes;
@@ -301,7 +246,7 @@ impl FileOps for PipeEnd {
         }
         let (len, room) = {
             let ring = pipe.ring.lock();
-            (ring.len, ring.room())
+            (ring.bytes.len(), ring.room())
         };
         let mut events = PollEvents::empty();
         if self.reads {
@@ -328,7 +273,7 @@ impl FileOps for PipeEnd {
     }
 
     fn available(&self, _: &File) -> Result<usize> {
-        Ok(self.pipe.ring.lock().len)
+        Ok(self.pipe.ring.lock().bytes.len())
     }
 
     fn as_pipe(&self) -> Option<&Arc<Pipe>> {

@@ -72,14 +72,14 @@ fn dup_from(files: &FileTable, file: Arc<File>, min: usize, cloexec: bool) -> Re
 }
 
 /// The owner's number in the caller's namespace, negative for a process group; 0 if it is gone or not visible there.
-fn get_owner(file: &File) -> i32 {
+pub(super) fn get_owner(file: &File) -> i32 {
     let (pid, is_group) = file.owner();
     let nr = tree::pid_nr(pid) as i32;
     if is_group { -nr } else { nr }
 }
 
 /// F_SETOWN: a process, or a group as a negative number; 0 for nobody. ESRCH if there is none.
-fn set_owner(ctx: &Context, file: &File, owner: i32) -> Result<()> {
+pub(super) fn set_owner(ctx: &Context, file: &File, owner: i32) -> Result<()> {
     if owner == 0 {
         file.set_owner(PidId::INVALID, false);
         return Ok(());

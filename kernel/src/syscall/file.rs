@@ -2,7 +2,7 @@
 
 use ostd::user::mem;
 
-use super::{Args, Context};
+use super::{Args, Context, fcntl};
 use crate::{
     fs::{
         File,
@@ -10,6 +10,7 @@ use crate::{
         io::{MAX_RW_COUNT, ReadBuf, WriteBuf, read_iovecs},
         name_ops,
     },
+    net::Socket,
     prelude::*,
 };
 
@@ -180,6 +181,10 @@ pub fn sys_ioctl(ctx: &mut Context, [fd, request, arg, ..]: Args) -> Result<usiz
     const FIONCLEX: u32 = 0x5450;
     const FIOCLEX: u32 = 0x5451;
     const FIOASYNC: u32 = 0x5452;
+    const FIOSETOWN: u32 = 0x8901;
+    const SIOCSPGRP: u32 = 0x8902;
+    const FIOGETOWN: u32 = 0x8903;
+    const SIOCGPGRP: u32 = 0x8904;
     let file = file(ctx, fd)?;
     let request = request as u32;
     match request {
@@ -192,6 +197,8 @@ pub fn sys_ioctl(ctx: &mut Context, [fd, request, arg, ..]: Args) -> Result<usiz
             file.set_flags(flags);
         }
         FIONREAD => mem::write(arg, &i32::try_from(file.ops().available(&file)?).unwrap_or(i32::MAX))?,
+        FIOSETOWN | SIOCSPGRP if Socket::of(&file).is_ok() => fcntl::set_owner(ctx, &file, mem::read(arg)?)?,
+        FIOGETOWN | SIOCGPGRP if Socket::of(&file).is_ok() => mem::write(arg, &fcntl::get_owner(&file))?,
         _ => return file.ioctl(request, arg),
     }
     Ok(0)

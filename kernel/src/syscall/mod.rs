@@ -30,6 +30,7 @@ pub mod resource;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod stat;
 pub mod system;
 pub mod table;

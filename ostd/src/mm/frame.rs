@@ -243,6 +243,14 @@ impl FrameWriter {
         len
     }
 
+    /// Appends `len` bytes of user memory (what does not fit is left out); returns how many were copied before a fault.
+    pub fn write_user(&mut self, src: Vaddr, len: usize) -> usize {
+        let len = len.min(self.remaining());
+        let copied = self.frame.copy_from_user(self.at, len, src).unwrap_or(0);
+        self.at += copied;
+        copied
+    }
+
     /// The bytes that are left.
     pub fn remaining(&self) -> usize {
         PAGE_SIZE - self.at

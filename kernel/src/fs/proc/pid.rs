@@ -15,6 +15,7 @@ use crate::{
         File, Path,
         inode::{DirEntry, FileType, Inode, LinkTarget},
     },
+    net,
     prelude::*,
     process::{Thread, tree},
 };
@@ -35,6 +36,7 @@ pub const ROOT_ENTRIES: &[Entry] = &[
     Entry { name: "meminfo", kind: Kind::Text(global::meminfo) },
     Entry { name: "slabinfo", kind: Kind::Text(global::slabinfo) },
     Entry { name: "mounts", kind: Kind::Link(mounts_link) },
+    Entry { name: "net", kind: Kind::Link(net_link) },
     Entry { name: "stat", kind: Kind::Text(global::stat) },
     Entry { name: "swaps", kind: Kind::Text(global::swaps) },
     Entry { name: "sys", kind: Kind::Dir(sys::SYS) },
@@ -65,6 +67,13 @@ fn mounts_link(_: NsId) -> Result<Vec<u8>> {
     Ok(b"self/mounts".to_vec())
 }
 
+fn net_link(_: NsId) -> Result<Vec<u8>> {
+    Ok(b"self/net".to_vec())
+}
+
+/// What stands in /proc/pid/net.
+const NET_ENTRIES: &[Entry] = &[Entry { name: "unix", kind: Kind::Text(net::unix::report::text) }];
+
 /// A directory of a task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TaskDir {
@@ -82,6 +91,7 @@ pub enum TaskDir {
 /// An entry of a task's directory, before it is known whose.
 enum Item {
     Dir(TaskDir),
+    Fixed(&'static [Entry]),
     Text(super::node::TaskFill),
     /// With its permissions.
     Private(super::node::TaskFill, u32),
@@ -106,6 +116,7 @@ const ITEMS: &[(&str, Item)] = &[
     ("maps", Item::Private(memory::maps, 0o444)),
     ("mountinfo", Item::Text(mounts::mountinfo)),
     ("mounts", Item::Text(mounts::mounts)),
+    ("net", Item::Fixed(NET_ENTRIES)),
     ("ns", Item::Dir(TaskDir::Ns)),
     ("oom_score", Item::Text(status::oom_score)),
     ("oom_score_adj", Item::Writable(status::oom_score_adj, status::set_oom_score_adj)),
@@ -133,6 +144,7 @@ impl Item {
     fn kind(&self, task: &TaskRef) -> Kind {
         match *self {
             Item::Dir(dir) => Kind::Task(*task, dir),
+            Item::Fixed(entries) => Kind::Dir(entries),
             Item::Text(fill) => Kind::TaskText(*task, fill, None),
             Item::Private(fill, perm) => Kind::TaskPrivate(*task, fill, perm),
             Item::Writable(fill, store) => Kind::TaskText(*task, fill, Some(store)),
@@ -142,7 +154,7 @@ impl Item {
 
     fn file_type(&self) -> FileType {
         match self {
-            Item::Dir(_) => FileType::Dir,
+            Item::Dir(_) | Item::Fixed(_) => FileType::Dir,
             Item::Link(_) => FileType::Symlink,
             _ => FileType::Regular,
         }

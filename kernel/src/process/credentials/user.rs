@@ -1,4 +1,5 @@
-//! What is counted per real uid: processes (RLIMIT_NPROC), queued signals (RLIMIT_SIGPENDING), files watched by epoll.
+//! What is counted per real uid: processes (RLIMIT_NPROC), queued signals (RLIMIT_SIGPENDING), files watched by epoll,
+//! descriptors in messages.
 //!
 //! Every set of credentials holds the [`User`] of its real uid. A user lives as long as any credentials
 //! name it; the table below only finds it again, so it holds weak references.
@@ -18,6 +19,8 @@ pub struct User {
     pub sigpending: AtomicUsize,
     /// Files that this user's epolls watch.
     pub epoll_watches: AtomicUsize,
+    /// Descriptors in messages that this user sent and nobody has received.
+    pub in_flight: AtomicUsize,
 }
 
 static USERS: SpinLock<BTreeMap<u32, Weak<User>>> = SpinLock::new(lock_order::PROCESS_MISC, BTreeMap::new());
@@ -30,7 +33,13 @@ impl User {
             return user;
         }
         let zero = || AtomicUsize::new(0);
-        let user = Arc::new(User { uid, processes: zero(), sigpending: zero(), epoll_watches: zero() });
+        let user = Arc::new(User {
+            uid,
+            processes: zero(),
+            sigpending: zero(),
+            epoll_watches: zero(),
+            in_flight: zero(),
+        });
         users.insert(uid, Arc::downgrade(&user));
         user
     }
