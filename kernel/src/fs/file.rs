@@ -14,7 +14,7 @@ use core::{
 
 use bitflags::bitflags;
 use ostd::sync::Mutex;
-use proctree::PidId;
+use proctree::{NsId, PidId};
 
 use super::{
     dentry::Dentry,
@@ -169,8 +169,8 @@ pub trait FileOps: Send + Sync {
         String::from("anon_inode:[file]")
     }
 
-    /// More lines for /proc/pid/fdinfo.
-    fn describe(&self, out: &mut String) {}
+    /// More lines for /proc/pid/fdinfo of a procfs that shows namespace `ns`.
+    fn describe(&self, ns: NsId, out: &mut String) {}
 }
 
 pub const SEEK_SET: u32 = 0;
@@ -284,6 +284,11 @@ impl File {
     pub fn set_flags(&self, new: OpenFlags) {
         let kept = self.flags() - OpenFlags::SETTABLE;
         self.flags.store((kept | new & OpenFlags::SETTABLE).bits(), Relaxed);
+    }
+
+    /// Flags that F_GETFL shows though they mean nothing to open files in general.
+    pub fn add_flags(&self, flags: OpenFlags) {
+        self.flags.fetch_or(flags.bits(), Relaxed);
     }
 
     /// Who gets SIGIO, and whether it is a process group; a stale pid if nobody does.

@@ -461,6 +461,11 @@ pub trait Inode: Any + Send + Sync {
         Err(EOPNOTSUPP)
     }
 
+    /// Asked by ftruncate(2) of what is no regular file; without an objection it is EINVAL.
+    fn may_resize(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The attributes are about to be changed by chmod, chown or utimensat.
     fn may_change_attributes(&self) -> Result<()> {
         Ok(())

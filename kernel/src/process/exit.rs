@@ -30,7 +30,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::power;
-use proctree::Fate;
+use proctree::{Exited, Fate};
 
 use super::{
     ExitRecord, Process, Thread, Usage,
@@ -160,21 +160,27 @@ fn leave_tree(thread: &Arc<Thread>, status: i32, is_last: bool) {
     let mut table = tree::lock();
     // A leader stays behind its number while its group lives; any other thread's number goes with it.
     let behind_tid = (!was_leader).then(|| {
-        let tid = table.tid(thread.id());
-        pid::set_thread(&table, process.pid_ns(), tid, None)
+        let numbers = table.tid(thread.id()).and_then(|tid| table.numbers(tid));
+        numbers.map_or_else(pid::Held::default, |numbers| pid::retire(process.pid_ns(), numbers))
     });
+    let mut behind_pid = pid::Held::default();
     let record = |process: &Arc<Process>| {
         let mut record = prepared.unwrap_or_else(|| blank_record(process, leader));
         close_record(&mut record, process, status);
+        behind_pid = pid::retire(process.pid_ns(), process.numbers());
+        record.pid_ref = behind_pid.pid_ref.take();
+        if let Some(pid_ref) = &record.pid_ref {
+            pid_ref.died();
+        }
         record
     };
     let exited = table.exit(thread.id(), record, &mut effects);
-    let behind_pid = match &exited {
-        Some(exited) if !matches!(exited.fate, Fate::Lives) => {
-            pid::set_thread(&table, process.pid_ns(), table.pid(process.id()), None)
-        }
-        _ => None,
-    };
+    if let Some(pid::Held { pid_ref: Some(pid_ref), .. }) = &behind_tid {
+        pid_ref.gone(Some(status));
+    }
+    if let Some(Exited { fate: Fate::Autoreaped(_, gone), .. }) = &exited {
+        gone.record.tell_pidfds();
+    }
     drop(table);
 
     // What was in the table is dropped here, outside its lock.
@@ -210,6 +216,7 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         start_ns: process.start_ns,
         own_ns: [0; 2],
         usage: Usage::default(),
+        pid_ref: None,
     })
 }
 

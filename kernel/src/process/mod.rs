@@ -10,6 +10,7 @@
 //! | [`record`] | what stays of a zombie |
 //! | [`reaper`] | reaper control, beyond Linux |
 //! | [`pid`] | from numbers to threads without the table's lock |
+//! | [`pidfd`] | descriptors that refer to a process |
 //! | [`group`] | process groups and sessions |
 //! | [`namespace`] | pid namespaces |
 //! | [`signal`] | signals |
@@ -34,6 +35,7 @@ pub mod init;
 pub mod namespace;
 pub mod oom;
 pub mod pid;
+pub mod pidfd;
 pub mod prctl;
 #[expect(clippy::module_inception, reason = "the process subsystem has a file about the process")]
 pub mod process;

@@ -7,14 +7,18 @@
 //!
 //! Entries are made and removed with the table locked, in the same step as the table's own change; readers need
 //! the bucket's lock only. Rank: `PID_SHARD`, inside `TABLE`.
+//!
+//! What pidfds share ([`PidRef`]) hangs at the entry of the number in the pid's own namespace, from the first pidfd on and as
+//! long as the number is allocated: a task without pidfds pays for a null pointer.
 
-use proctree::{Body, NsId, PidId};
+use proctree::{Body, NsId, Numbers, PidId};
 
 use ostd::sync::SpinLock;
 
 use super::{
     Process, Thread,
     namespace::PidNs,
+    pidfd::PidRef,
     tree::{self, Table},
 };
 use crate::{lock_order, prelude::*};
@@ -25,6 +29,23 @@ struct Entry {
     pid: PidId,
     /// The thread of this number; a leader that is dead while its group lives is still here.
     thread: Option<Arc<Thread>>,
+    /// What the pidfds of this pid refer to, once there has been one.
+    pid_ref: Option<Arc<PidRef>>,
+}
+
+/// What an entry held, to be dropped outside the table's lock.
+#[derive(Default)]
+pub(super) struct Held {
+    pub thread: Option<Arc<Thread>>,
+    pub pid_ref: Option<Arc<PidRef>>,
+}
+
+/// A pid by a number and its identity: another pid that gets the number later is not taken for it (rule 13.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub ns: NsId,
+    pub nr: u32,
+    pub pid: PidId,
 }
 
 /// Most buckets hold one entry at most, which needs no memory of its own.
@@ -53,14 +74,13 @@ fn bucket(ns: NsId, nr: u32) -> &'static SpinLock<Bucket> {
 
 /// Enters the numbers of a new pid in `ns`, one for each level.
 pub(super) fn insert(table: &Table, ns: &PidNs, pid: PidId, thread: &Arc<Thread>) {
-    for_each_level(table, ns, pid, |ns, nr| insert_number(ns, nr, pid, thread.clone()));
+    if let Some(numbers) = table.numbers(pid) {
+        for_each_level(ns, numbers, |ns, nr| insert_number(ns, nr, pid, thread.clone()));
+    }
 }
 
-/// Calls `f` for each namespace that knows `pid`, which is one of `ns`, and its number there: the innermost first.
-fn for_each_level(table: &Table, ns: &PidNs, pid: PidId, mut f: impl FnMut(NsId, u32)) {
-    let Some(numbers) = table.numbers(pid) else {
-        return;
-    };
+/// Calls `f` for each namespace that knows a pid of `ns`, and its number there: the innermost first.
+fn for_each_level(ns: &PidNs, numbers: &Numbers, mut f: impl FnMut(NsId, u32)) {
     f(ns.id(), numbers.innermost());
     let mut at = ns;
     while let Some(above) = at.parent() {
@@ -70,7 +90,7 @@ fn for_each_level(table: &Table, ns: &PidNs, pid: PidId, mut f: impl FnMut(NsId,
 }
 
 fn insert_number(ns: NsId, nr: u32, pid: PidId, thread: Arc<Thread>) {
-    let entry = Entry { ns, nr, pid, thread: Some(thread) };
+    let entry = Entry { ns, nr, pid, thread: Some(thread), pid_ref: None };
     let mut bucket = bucket(ns, nr).lock();
     if bucket.first.is_none() {
         bucket.first = Some(entry);
@@ -79,18 +99,36 @@ fn insert_number(ns: NsId, nr: u32, pid: PidId, thread: Arc<Thread>) {
     }
 }
 
-/// Forgets a number that is free again. The thread, if one was left, is the caller's to drop outside the table's lock.
-pub(super) fn remove(ns: NsId, nr: u32) -> Option<Arc<Thread>> {
+/// Forgets a number that is free again. What was left there is the caller's to drop outside the table's lock.
+pub(super) fn remove(ns: NsId, nr: u32) -> Held {
     let mut bucket = bucket(ns, nr).lock();
-    if bucket.first.as_ref().is_some_and(|entry| entry.nr == nr && entry.ns == ns) {
-        return bucket.first.take()?.thread;
-    }
-    let position = bucket.more.iter().position(|entry| entry.nr == nr && entry.ns == ns)?;
-    let entry = bucket.more.swap_remove(position);
-    if bucket.more.is_empty() {
-        bucket.more = Vec::new();
-    }
-    entry.thread
+    let entry = if bucket.first.as_ref().is_some_and(|entry| entry.nr == nr && entry.ns == ns) {
+        bucket.first.take()
+    } else {
+        let position = bucket.more.iter().position(|entry| entry.nr == nr && entry.ns == ns);
+        let entry = position.map(|position| bucket.more.swap_remove(position));
+        if bucket.more.is_empty() {
+            bucket.more = Vec::new();
+        }
+        entry
+    };
+    entry.map_or_else(Held::default, |entry| Held { thread: entry.thread, pid_ref: entry.pid_ref })
+}
+
+/// The task of a pid of `ns` has exited: takes the thread away at all levels, and tells of the pidfds. The numbers may live on,
+/// as those of a zombie, a group or a session. Called with the table locked.
+pub(super) fn retire(ns: &PidNs, numbers: &Numbers) -> Held {
+    let mut held = Held::default();
+    for_each_level(ns, numbers, |ns, nr| {
+        if let Some(entry) = bucket(ns, nr).lock().find(ns, nr) {
+            // All levels had the same one.
+            held.thread = entry.thread.take();
+            if let Some(pid_ref) = &entry.pid_ref {
+                held.pid_ref = Some(pid_ref.clone());
+            }
+        }
+    });
+    held
 }
 
 /// Replaces the thread behind a pid of `ns` at all levels, and returns the old one to be dropped outside the table's lock.
@@ -101,7 +139,7 @@ pub(super) fn set_thread(
     thread: Option<&Arc<Thread>>,
 ) -> Option<Arc<Thread>> {
     let mut old = None;
-    for_each_level(table, ns, pid?, |ns, nr| {
+    for_each_level(ns, table.numbers(pid?)?, |ns, nr| {
         if let Some(entry) = bucket(ns, nr).lock().find(ns, nr) {
             // All levels had the same one: it is freed with the last that is returned.
             old = core::mem::replace(&mut entry.thread, thread.cloned());
@@ -125,6 +163,35 @@ pub fn process(ns: NsId, nr: u32) -> Option<Arc<Process>> {
     thread(ns, nr).map(|thread| thread.process.clone())
 }
 
+/// The thread of a pid, if the number is still that pid's: see [`thread`].
+pub fn thread_of(key: &Key) -> Option<Arc<Thread>> {
+    let mut bucket = bucket(key.ns, key.nr).lock();
+    bucket.find(key.ns, key.nr).filter(|entry| entry.pid == key.pid)?.thread.clone()
+}
+
+/// The pid of a number, and its thread.
+pub(super) fn resolve(ns: NsId, nr: u32) -> Option<(PidId, Option<Arc<Thread>>)> {
+    bucket(ns, nr).lock().find(ns, nr).map(|entry| (entry.pid, entry.thread.clone()))
+}
+
+/// What the pidfds of a pid refer to, if there has been one.
+pub(super) fn pid_ref(key: &Key) -> Option<Arc<PidRef>> {
+    let mut bucket = bucket(key.ns, key.nr).lock();
+    bucket.find(key.ns, key.nr).filter(|entry| entry.pid == key.pid)?.pid_ref.clone()
+}
+
+/// Hangs `new` at the entry of its pid, and returns what is there then: `new`, or what another thread was quicker to hang there.
+/// `None` if the number has no thread any more; a zombie's is let pass with the table locked, which is `dead`.
+pub(super) fn attach(new: Arc<PidRef>, dead: bool) -> Option<Arc<PidRef>> {
+    let key = new.key();
+    let mut bucket = bucket(key.ns, key.nr).lock();
+    let entry = bucket.find(key.ns, key.nr).filter(|entry| entry.pid == key.pid)?;
+    if entry.thread.is_none() && !dead {
+        return None;
+    }
+    Some(entry.pid_ref.get_or_insert(new).clone())
+}
+
 /// What kill(2) finds behind a number.
 pub enum Target {
     Thread(Arc<Thread>),
@@ -146,6 +213,18 @@ pub fn find(nr: u32) -> Option<Target> {
         }
         entry.pid
     };
+    zombie(pid)
+}
+
+/// As [`find`], of a pid whose number may have been given to another one since.
+pub fn find_exact(key: &Key) -> Option<Target> {
+    match thread_of(key) {
+        Some(thread) => Some(Target::Thread(thread)),
+        None => zombie(key.pid),
+    }
+}
+
+fn zombie(pid: PidId) -> Option<Target> {
     let table = tree::lock();
     match table.body(table.pid_process(pid)?)? {
         Body::Zombie(record) => Some(Target::Zombie { uid: record.creds.uid, suid: record.creds.suid }),

@@ -113,6 +113,11 @@ impl Process {
         self.ns
     }
 
+    /// Its pid's numbers, one for each level.
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
     pub fn pid_ns(&self) -> &PidNs {
         &self.pid_ns
     }

@@ -344,7 +344,7 @@ fn kill_in(
     }
     let mut killed = Killed::default();
     for (id, process) in found.iter() {
-        match signal_member(ctx, &mut table, process, Some(signo)) {
+        match signal_member(ctx, &mut table, process, Some(signo), None) {
             Ok(()) => killed.count += 1,
             Err(_) if killed.failed == 0 => killed.failed = number(&table, *id, mine.ns()),
             Err(_) => {}

@@ -2,7 +2,9 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Credentials, Rlimits, Usage, namespace::PidNs, thread::COMM_LEN, usage::ns_to_ticks};
+use super::{
+    Credentials, Rlimits, Usage, namespace::PidNs, pidfd::PidRef, thread::COMM_LEN, usage::ns_to_ticks,
+};
 use crate::prelude::*;
 
 pub struct ExitRecord {
@@ -26,6 +28,8 @@ pub struct ExitRecord {
     pub own_ns: [u64; 2],
     /// All that the process used, and its waited-for children with it: what wait4 gives (rule 4.21).
     pub usage: Usage,
+    /// What its pidfds refer to, if it has any.
+    pub pid_ref: Option<Arc<PidRef>>,
 }
 
 /// Threads and zombies in the system (kernel.threads-max).
@@ -52,6 +56,14 @@ impl ExitRecord {
     /// User and system time in clock ticks, as SIGCHLD shows them (rule 5.1).
     pub fn own_ticks(&self) -> (i64, i64) {
         (ns_to_ticks(self.own_ns[0]), ns_to_ticks(self.own_ns[1]))
+    }
+
+    /// The process has left the table: its pidfds get the exit status (rules 11.2, 11.9). Called with the table locked, so that
+    /// nobody finds the number free and the status missing.
+    pub(super) fn tell_pidfds(&self) {
+        if let Some(pid_ref) = &self.pid_ref {
+            pid_ref.gone(Some(self.status));
+        }
     }
 
     /// The process is reaped: gives up what it still held.

@@ -61,6 +61,10 @@ fn take_over_leader(thread: &Arc<Thread>) {
     let done = table.exec(thread.id(), &mut effects);
     let mut dead_leader = None;
     if done.is_ok() && old_tid != pid {
+        // The caller's own pid ends here, the leader's goes on (rule 10.12).
+        if let Some(pid_ref) = &effects.freed.pid_ref {
+            pid_ref.gone(Some(0));
+        }
         let number = table.pid(process.id());
         dead_leader = pid::set_thread(&table, process.pid_ns(), number, Some(thread));
         thread.set_tid(pid);

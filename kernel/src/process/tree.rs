@@ -132,8 +132,8 @@ impl From<proctree::NoMemory> for Errno {
 pub struct Effects {
     /// The sender of parent-death signals: the dying thread's.
     sender: Option<Arc<Credentials>>,
-    /// A thread that was found behind a freed number. Its memory is freed with `Effects`, after the lock was released.
-    freed: Option<Arc<Thread>>,
+    /// What was found behind a freed number. Its memory is freed with `Effects`, after the lock was released.
+    pub(super) freed: pid::Held,
     /// Whether a parent throws SIGCHLD away.
     unwanted: Option<(ProcId, bool)>,
     /// The numbers of namespaces that went.
@@ -203,13 +203,17 @@ impl Sink<Foster> for Effects {
     }
 
     fn autoreaped(&mut self, gone: Reaped<Foster>) {
+        gone.record.tell_pidfds();
         gone.record.release();
     }
 
     fn number_freed(&mut self, ns: NsId, nr: u32) {
-        let thread = pid::remove(ns, nr);
-        if thread.is_some() {
-            self.freed = thread;
+        let held = pid::remove(ns, nr);
+        if held.thread.is_some() {
+            self.freed.thread = held.thread;
+        }
+        if held.pid_ref.is_some() {
+            self.freed.pid_ref = held.pid_ref;
         }
     }
 
@@ -329,12 +333,15 @@ pub enum Group {
     /// The caller's.
     Own,
     Number(u32),
+    /// That of a pidfd: the number may be another group's by now.
+    Exact(PidId),
 }
 
 /// The live members of a group, and how many zombies there are beside them. Drop them with the table unlocked.
 pub fn group_members(table: &Table, caller: &Process, group: Group) -> (Vec<Arc<Process>>, usize) {
     let number = match group {
         Group::Own => None,
+        Group::Exact(pid) => Some(pid),
         Group::Number(nr) => match pid::lookup(caller.ns(), nr) {
             Some(pid) => Some(pid),
             None => return (Vec::new(), 0),

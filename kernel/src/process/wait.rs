@@ -74,6 +74,8 @@ pub enum Target {
     Pid(u32),
     OwnPgrp,
     Pgrp(u32),
+    /// By a pidfd: the number may be another process's by now.
+    Exact(PidId),
 }
 
 /// Waits for a child of `thread`'s process. `Ok(None)`: nothing to report yet, and `WNOHANG` is set.
@@ -118,6 +120,7 @@ fn resolve(process: &Process, target: Target) -> Result<Who> {
             let pid = lookup(nr)?;
             Who::Process(tree::lock().pid_process(pid).ok_or(ECHILD)?)
         }
+        Target::Exact(pid) => Who::Process(tree::lock().pid_process(pid).ok_or(ECHILD)?),
         Target::OwnPgrp => Who::Pgrp(tree::pgrp_of(process).ok_or(ECHILD)?),
         Target::Pgrp(nr) => Who::Pgrp(lookup(nr)?),
     })
@@ -134,6 +137,9 @@ fn look(thread: &Thread, what: &WaitFor, keep: bool) -> Result<Option<Report>> {
             let nr = number(&table, child, thread.process.ns());
             let mut effects = Effects::new();
             let reaped = table.reap(child, &mut effects);
+            if let Some(reaped) = &reaped {
+                reaped.record.tell_pidfds();
+            }
             drop(table);
             Ok(reaped.map(|reaped| account(&thread.process, nr, reaped.record)))
         }

@@ -117,6 +117,8 @@ pub fn sys_ftruncate(ctx: &mut Context, [fd, size, ..]: Args) -> Result<usize> {
     }
     let file = file(ctx, fd)?;
     if !file.inode().base().is_regular() || !file.flags().writable() {
+        // A node of pidfs counts as a regular file, though its mode does not say so (rule 11.6).
+        file.inode().may_resize()?;
         return Err(EINVAL);
     }
     name_ops::resize(file.inode(), size as u64, &ctx.thread.creds())?;

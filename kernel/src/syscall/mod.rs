@@ -24,6 +24,7 @@ pub mod mm;
 pub mod mount;
 pub mod namespace;
 pub mod path;
+pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod resource;

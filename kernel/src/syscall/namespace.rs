@@ -11,6 +11,7 @@ use crate::{
         Cap,
         clone::CloneFlags,
         namespace::{PidNs, change},
+        pidfd::{PidRef, file::pid_of},
     },
 };
 
@@ -49,9 +50,13 @@ pub fn sys_unshare(ctx: &mut Context, args: Args) -> Result<usize> {
     Ok(0)
 }
 
-/// setns(2): by an open namespace (rule 9.3).
+/// setns(2): by an open namespace (rule 9.3), or by a pidfd into several of a process's.
 pub fn sys_setns(ctx: &mut Context, [fd, flags, ..]: Args) -> Result<usize> {
     let file = ctx.thread.files().get(fd as i32)?;
+    if let Ok(pid_ref) = pid_of(&file) {
+        enter_those_of(ctx, pid_ref, flags as u32)?;
+        return Ok(0);
+    }
     let NsFile { ns } = file.downcast().ok_or(EINVAL)?;
     let flags = flags as u32;
     if flags != 0 && u64::from(flags) != ns.kind().flag().bits() {
@@ -62,6 +67,37 @@ pub fn sys_setns(ctx: &mut Context, [fd, flags, ..]: Args) -> Result<usize> {
         Namespace::Initial(kind) => enter_initial(ctx, *kind)?,
     }
     Ok(0)
+}
+
+/// Into the namespaces of a process that `flags` name (rule 11.12). Those that can only be refused come first, so that nothing
+/// has changed then.
+fn enter_those_of(ctx: &Context, pid_ref: &PidRef, flags: u32) -> Result<()> {
+    const ORDER: [NsKind; 7] =
+        [NsKind::User, NsKind::Uts, NsKind::Ipc, NsKind::Cgroup, NsKind::Net, NsKind::Time, NsKind::Mnt];
+    let flags = CloneFlags::from_bits(u64::from(flags)).ok_or(EINVAL)?;
+    let kinds = CloneFlags::NAMESPACES | CloneFlags::NEWUSER;
+    if flags.is_empty() || !kinds.contains(flags) {
+        return Err(EINVAL);
+    }
+    // One that has exited has no namespaces any more, though its group may live.
+    let target = pid_ref.thread().filter(|thread| thread.try_files().is_some()).ok_or(ESRCH)?;
+    if !ctx.thread.may_inspect(&target) {
+        return Err(EPERM);
+    }
+    let pid_ns = flags.contains(CloneFlags::NEWPID).then(|| target.process.pid_ns());
+    if let Some(ns) = pid_ns {
+        ctx.thread.creds().require(Cap::SysAdmin)?;
+        if !ns.is_within(ctx.process().pid_ns()) {
+            return Err(EINVAL);
+        }
+    }
+    for kind in ORDER.into_iter().filter(|kind| flags.contains(kind.flag())) {
+        enter_initial(ctx, kind)?;
+    }
+    match pid_ns {
+        Some(ns) => change::enter_pid_ns(ctx.thread, ns),
+        None => Ok(()),
+    }
 }
 
 /// Joining the only namespace of a kind changes nothing, and may be refused as on Linux.

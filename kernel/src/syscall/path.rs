@@ -283,8 +283,9 @@ fn time_ns(sec: i64, nsec: i64) -> NewTime {
 
 fn set_times(ctx: &Context, target: &Target, times: [NewTime; 2]) -> Result<usize> {
     // A file without a path (a pipe) has times too, which nobody sees.
-    if let Some(path) = target.path() {
-        name_ops::set_times(path, &ctx.thread.creds(), times[0], times[1])?;
+    match target.path() {
+        Some(path) => name_ops::set_times(path, &ctx.thread.creds(), times[0], times[1])?,
+        None => target.inode()?.may_change_attributes()?,
     }
     Ok(0)
 }

@@ -26,7 +26,7 @@ fn read_set(addr: usize) -> Result<SigSet> {
 }
 
 /// A signal number for sending: 0 only checks permission.
-fn sendable(raw: usize) -> Result<Option<Signo>> {
+pub(super) fn sendable(raw: usize) -> Result<Option<Signo>> {
     if raw as u32 == 0 { Ok(None) } else { valid_signo(raw).map(Some) }
 }
 
@@ -44,7 +44,7 @@ fn knows(target: &Process, sender: &Process) -> bool {
 }
 
 /// Whether the caller may send `signo` to `target` (rule 7.5).
-fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<()> {
+pub(super) fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<()> {
     may_signal_or(ctx, target, signo, || tree::same_session(ctx.process(), target))
 }
 
@@ -62,7 +62,7 @@ fn may_signal_or(
     if allowed { Ok(()) } else { Err(EPERM) }
 }
 
-fn signal_process(
+pub(super) fn signal_process(
     ctx: &Context,
     target: &Arc<Process>,
     prefer: Option<&Arc<Thread>>,
@@ -81,10 +81,10 @@ pub fn sys_kill(ctx: &mut Context, args: Args) -> Result<usize> {
     let (pid, raw) = (args[0] as i32, args[1]);
     match pid {
         1.. => kill_one(ctx, pid as u32, raw)?,
-        0 => kill_group(ctx, tree::Group::Own, raw)?,
+        0 => kill_group(ctx, tree::Group::Own, raw, None)?,
         -1 => kill_all(ctx, raw)?,
         i32::MIN => return Err(ESRCH),
-        _ => kill_group(ctx, tree::Group::Number(-pid as u32), raw)?,
+        _ => kill_group(ctx, tree::Group::Number(-pid as u32), raw, None)?,
     }
     Ok(0)
 }
@@ -108,17 +108,24 @@ pub fn signal_member(
     table: &mut tree::Table,
     target: &Arc<Process>,
     signo: Option<Signo>,
+    info: Option<&SigInfo>,
 ) -> Result<()> {
     may_signal_or(ctx, target, signo, || tree::same_session_in(table, ctx.process(), target))?;
     if let Some(signo) = signo {
         let (pid, uid) = sender(ctx, target);
-        signal::send_member_in_table(table, target, SigInfo::kill(signo, pid, uid));
+        let info = info.cloned().unwrap_or_else(|| SigInfo::kill(signo, pid, uid));
+        signal::send_member_in_table(table, target, info);
     }
     Ok(())
 }
 
-/// Success if one member could be signalled, else the last error (rule 7.3).
-fn kill_group(ctx: &Context, group: tree::Group, raw: usize) -> Result<()> {
+/// Success if one member could be signalled, else the last error (rule 7.3). `info` is what pidfd_send_signal was given.
+pub(super) fn kill_group(
+    ctx: &Context,
+    group: tree::Group,
+    raw: usize,
+    info: Option<&SigInfo>,
+) -> Result<()> {
     let mut table = tree::lock();
     let (members, zombies) = tree::group_members(&table, ctx.process(), group);
     if members.is_empty() && zombies == 0 {
@@ -129,7 +136,7 @@ fn kill_group(ctx: &Context, group: tree::Group, raw: usize) -> Result<()> {
     if let Ok(signo) = sendable(raw) {
         let mut delivered = zombies > 0;
         for member in &members {
-            let sent = signal_member(ctx, &mut table, member, signo);
+            let sent = signal_member(ctx, &mut table, member, signo, info);
             delivered |= sent.is_ok();
             result = sent;
         }
@@ -152,7 +159,7 @@ fn kill_all(ctx: &Context, raw: usize) -> Result<()> {
     if let Ok(signo) = signo {
         for target in targets.iter().filter(|target| !spared(target)) {
             // EPERM, and there is no other.
-            let _ = signal_member(ctx, &mut table, target, signo);
+            let _ = signal_member(ctx, &mut table, target, signo, None);
         }
     }
     drop(table);
@@ -190,13 +197,18 @@ fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result
         }
         _ => return Err(ESRCH),
     };
+    signal_thread(ctx, &thread, raw)?;
+    Ok(0)
+}
+
+pub(super) fn signal_thread(ctx: &Context, thread: &Arc<Thread>, raw: usize) -> Result<()> {
     let signo = sendable(raw)?;
     may_signal(ctx, &thread.process, signo)?;
     if let Some(signo) = signo {
         let (pid, uid) = sender(ctx, &thread.process);
-        signal::send_thread(&thread, SigInfo::tkill(signo, pid, uid));
+        signal::send_thread(thread, SigInfo::tkill(signo, pid, uid));
     }
-    Ok(0)
+    Ok(())
 }
 
 /// A `siginfo_t` from user mode; only to itself may a process claim to be the kernel or kill(2) (rule 7.7).

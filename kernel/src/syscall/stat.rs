@@ -218,10 +218,12 @@ pub fn sys_statfs(ctx: &mut Context, [path, buf, ..]: Args) -> Result<usize> {
 pub fn sys_fstatfs(ctx: &mut Context, [fd, buf, ..]: Args) -> Result<usize> {
     const PIPEFS_MAGIC: u64 = 0x5049_5045;
     let file = ctx.thread.files().get_any(fd as i32)?;
-    match file.path() {
+    // A pidfd that was opened by its link in /proc has a place, but is on no mount.
+    match file.path().filter(|path| path.dentry.parent().is_some() || !path.dentry.is_unhashed()) {
         Some(path) => write_statfs(buf, path.mount.statfs()?, Some(&path.mount), path.mount.sb.dev.encode()),
         None => {
-            let stat = FsStat { magic: PIPEFS_MAGIC, block_size: PAGE_SIZE as u64, ..FsStat::default() };
+            let pipefs = FsStat { magic: PIPEFS_MAGIC, block_size: PAGE_SIZE as u64, ..FsStat::default() };
+            let stat = file.inode().statfs().unwrap_or(pipefs);
             write_statfs(buf, stat, None, file.inode().base().dev.encode())
         }
     }

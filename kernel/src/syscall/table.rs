@@ -1,8 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, namespace, path, poll, process,
-    resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait,
+    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, namespace, path, pidfd, poll,
+    process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait,
 };
 
 /// One more than the highest number that has a handler.
@@ -246,8 +246,11 @@ pub static TABLE: [Entry; SIZE] = table! {
     327 => file::sys_preadv2,
     328 => file::sys_pwritev2,
     332 => stat::sys_statx,
+    424 => pidfd::sys_pidfd_send_signal,
+    434 => pidfd::sys_pidfd_open,
     435 => process::sys_clone3,
     436 => fd::sys_close_range,
+    438 => pidfd::sys_pidfd_getfd,
     439 => path::sys_faccessat2,
     441 => event::sys_epoll_pwait2,
     452 => path::sys_fchmodat2,

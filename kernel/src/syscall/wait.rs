@@ -6,6 +6,7 @@ use super::{Args, Context};
 use crate::{
     prelude::*,
     process::{
+        pidfd::file::pid_of,
         signal::SIGCHLD,
         wait::{self, Report, Target, *},
     },
@@ -74,11 +75,20 @@ fn waitid(ctx: &Context, idtype: i32, id: i32, options: u32) -> Result<Option<Re
         P_PID if id > 0 => Target::Pid(id as u32),
         P_PGID if id == 0 => Target::OwnPgrp,
         P_PGID if id > 0 => Target::Pgrp(id as u32),
-        // There are no pidfds yet, so no descriptor is one.
-        P_PIDFD if id >= 0 => return Err(EBADF),
+        P_PIDFD if id >= 0 => return wait_pidfd(ctx, id, options),
         _ => return Err(EINVAL),
     };
     wait::wait(ctx.thread, target, options)
+}
+
+/// With O_NONBLOCK it does not wait, and says so unless it was not to (rule 4.5).
+fn wait_pidfd(ctx: &Context, fd: i32, options: u32) -> Result<Option<Report>> {
+    let file = ctx.thread.files().get(fd)?;
+    let target = Target::Exact(pid_of(&file)?.key().pid);
+    if options & WNOHANG != 0 || !file.is_nonblocking() {
+        return wait::wait(ctx.thread, target, options);
+    }
+    wait::wait(ctx.thread, target, options | WNOHANG)?.map(Some).ok_or(EAGAIN)
 }
 
 /// si_signo, si_errno, si_code at 0, 4, 8; si_pid, si_uid, si_status at 16, 20, 24. The rest is left alone.

@@ -37,6 +37,8 @@ use ostd::sync::{IrqSpinLock, Mutex, SpinLock, WaitQueue, Wake, WakerRegistratio
 use spin::Once;
 
 use super::nesting::{self, Mark};
+use proctree::NsId;
+
 use crate::{
     fs::{
         anon,
@@ -534,7 +536,7 @@ impl FileOps for Epoll {
         String::from("anon_inode:[eventpoll]")
     }
 
-    fn describe(&self, out: &mut String) {
+    fn describe(&self, _: NsId, out: &mut String) {
         for item in self.items.lock().values().filter(|item| !item.is_dead()) {
             let Some(file) = item.file.upgrade() else { continue };
             let (events, data) = (item.events.load(Relaxed), item.data.load(Relaxed));

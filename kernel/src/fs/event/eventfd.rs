@@ -6,6 +6,8 @@
 
 use ostd::sync::{SpinLock, WaitQueue};
 
+use proctree::NsId;
+
 use crate::{
     fs::{
         anon,
@@ -116,7 +118,7 @@ impl FileOps for EventFd {
         String::from("anon_inode:[eventfd]")
     }
 
-    fn describe(&self, out: &mut String) {
+    fn describe(&self, _: NsId, out: &mut String) {
         *out += &format!("eventfd-count: {:16x}\n", *self.count.lock());
         *out += &format!("eventfd-semaphore: {}\n", i32::from(self.semaphore));
     }

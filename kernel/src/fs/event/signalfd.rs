@@ -7,6 +7,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use proctree::NsId;
+
 use crate::{
     fs::{
         anon,
@@ -98,7 +100,7 @@ impl FileOps for SignalFd {
         String::from("anon_inode:[signalfd]")
     }
 
-    fn describe(&self, out: &mut String) {
+    fn describe(&self, _: NsId, out: &mut String) {
         *out += &format!("sigmask:\t{:016x}\n", self.wanted().0);
     }
 }

@@ -16,6 +16,8 @@ use ostd::{
     timer::Timer,
 };
 
+use proctree::NsId;
+
 use crate::{
     fs::{
         anon,
@@ -297,7 +299,7 @@ impl FileOps for TimerFile {
         String::from("anon_inode:[timerfd]")
     }
 
-    fn describe(&self, out: &mut String) {
+    fn describe(&self, _: NsId, out: &mut String) {
         let setting = self.get();
         let ticks = self.timer().shared.state.lock().ticks;
         let pair = |ns: u64| format!("({}, {})", ns / 1_000_000_000, ns % 1_000_000_000);

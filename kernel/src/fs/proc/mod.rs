@@ -36,6 +36,8 @@ mod status;
 mod sys;
 mod task;
 
+pub use node::process_of;
+
 const PROC_MAGIC: u64 = 0x9fa0;
 
 /// What a procfs has for all its inodes.

@@ -17,6 +17,7 @@ use crate::{
     },
     lock_order,
     prelude::*,
+    process::pid::Key,
 };
 
 /// Makes the text of a file about the system.
@@ -83,6 +84,14 @@ impl Kind {
             | Kind::FdInfo(task, _) => Some(task),
             _ => None,
         }
+    }
+}
+
+/// The process whose directory is open as `file`, also if it is gone by now: pidfd_send_signal(2) takes one for a pidfd.
+pub fn process_of(file: &File) -> Option<Key> {
+    match file.inode().downcast::<Node>()?.kind {
+        Kind::Task(TaskRef { ns, nr, pid, .. }, TaskDir::Process) => Some(Key { ns, nr, pid }),
+        _ => None,
     }
 }
 

@@ -360,7 +360,7 @@ pub fn fd_info(task: &TaskRef, fd: i32, out: &mut Vec<u8>) -> Result<()> {
         mount,
         file.inode().base().ino
     );
-    file.ops().describe(&mut text);
+    file.ops().describe(task.ns, &mut text);
     out.extend_from_slice(text.as_bytes());
     Ok(())
 }
