@@ -202,6 +202,23 @@ impl FileTable {
         Ok(())
     }
 
+    /// Closes `fd` if it still is `file`, which was installed there a moment ago.
+    pub fn close_if(&self, fd: Fd, file: &Arc<File>) {
+        let closed = {
+            let mut contents = self.contents.lock();
+            let is_same = |other: &Arc<File>| Arc::ptr_eq(other, file);
+            if !contents.files.get(fd as u32 as usize).is_some_and(|slot| slot.as_ref().is_some_and(is_same))
+            {
+                return;
+            }
+            match own(&mut contents) {
+                Ok(contents) => contents.take(fd as usize),
+                Err(_) => None,
+            }
+        };
+        self.closed(closed);
+    }
+
     /// Closes, or marks close-on-exec, all descriptors from `first` to `last` (both included).
     pub fn close_range(&self, first: u32, last: u32, only_mark: bool) -> Result<()> {
         let closed = {

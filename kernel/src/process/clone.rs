@@ -14,8 +14,13 @@
 //! | IO SYSVSEM UNTRACED PTRACE DETACHED | accepted; there is no io context, System V semaphore or tracer to share |
 //! | NEWPID | the child is the init of a new pid namespace |
 //! | other NEW* (namespaces) | EPERM without CAP_SYS_ADMIN, else EINVAL: not built in |
-//! | PIDFD | EINVAL: not built in |
+//! | PIDFD | the parent gets a descriptor that refers to the child (6.9), a thread's too |
+//! | AUTOREAP | the child never is a zombie: it goes when it dies, and its parent gets no signal |
+//! | NNP | the child starts with no_new_privs |
+//! | PIDFD_AUTOKILL | the child is killed when the descriptor is closed for good |
 //! | INTO_CGROUP | EBADF: there are no cgroups |
+//!
+//! AUTOREAP, NNP and PIDFD_AUTOKILL are those of Linux 7.1; `docs/process.md` tells their rules.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -30,13 +35,20 @@ use proctree::{NewProcess, Numbers, PidId};
 use super::{
     Cap, Credentials, Process, Thread,
     namespace::{PidNs, change},
-    pid, record,
+    pid,
+    pidfd::{self, PidRef},
+    record,
     rlimit::{self, RLIM_INFINITY, Resource},
     signal::{self, AltStack, Forking, SIGCHLD, ThreadSignals},
     thread::{NewThread, TaskThread, VforkDone},
     tree, user_loop,
 };
-use crate::{mm::ForkHints, prelude::*, syscall::Context};
+use crate::{
+    fs::{File, OpenFlags, fd_table::Fd},
+    mm::ForkHints,
+    prelude::*,
+    syscall::Context,
+};
 
 bitflags! {
     /// `CLONE_*`. The low byte of legacy clone's flags, the exit signal, is not part of them.
@@ -69,6 +81,9 @@ bitflags! {
         const IO = 0x8000_0000;
         const CLEAR_SIGHAND = 1 << 32;
         const INTO_CGROUP = 1 << 33;
+        const AUTOREAP = 1 << 34;
+        const NNP = 1 << 35;
+        const PIDFD_AUTOKILL = 1 << 36;
     }
 }
 
@@ -81,6 +96,12 @@ impl CloneFlags {
         .union(CloneFlags::NEWPID)
         .union(CloneFlags::NEWNET)
         .union(CloneFlags::NEWTIME);
+
+    /// Those that may be refused for what the child's end would be.
+    const LIFETIME: CloneFlags = CloneFlags::PARENT
+        .union(CloneFlags::AUTOREAP)
+        .union(CloneFlags::NNP)
+        .union(CloneFlags::PIDFD_AUTOKILL);
 }
 
 /// What a clone is to do.
@@ -96,6 +117,8 @@ pub struct CloneArgs<'a> {
     pub tls: usize,
     /// The numbers that the child is to have in the innermost namespaces, its own first (clone3(2)).
     pub set_tid: &'a [u32],
+    /// Where the number of the pidfd goes.
+    pub pidfd: Vaddr,
 }
 
 impl CloneArgs<'_> {
@@ -108,6 +131,7 @@ impl CloneArgs<'_> {
             child_tid: 0,
             tls: 0,
             set_tid: &[],
+            pidfd: 0,
         }
     }
 
@@ -123,8 +147,27 @@ impl CloneArgs<'_> {
             || has(F::PARENT) && caller.is_init()
             || has(F::THREAD) && self.flags.intersects(F::NEWUSER | F::NEWPID)
             || has(F::NEWIPC | F::SYSVSEM)
-            || has(F::PIDFD);
+            || has(F::PIDFD | F::DETACHED);
         if wrong { Err(EINVAL) } else { Ok(()) }
+    }
+
+    /// What the flags of Linux 7.1 go together with. A child that is killed with its pidfd must not become more powerful than who
+    /// made it, by a set-id program say, unless its maker is privileged.
+    fn check_lifetime(&self, caller: &Thread) -> Result<()> {
+        type F = CloneFlags;
+        let has = |flags: CloneFlags| self.flags.contains(flags);
+        let wrong = has(F::AUTOREAP) && (has(F::THREAD) || has(F::PARENT) || self.exit_signal != 0)
+            // A sibling would get its exit signal, none, and wait for a parent that does not hear of it.
+            || has(F::PARENT) && caller.process.is_autoreaped()
+            || has(F::NNP | F::THREAD)
+            || has(F::PIDFD_AUTOKILL) && !has(F::PIDFD | F::AUTOREAP);
+        if wrong {
+            return Err(EINVAL);
+        }
+        if has(F::PIDFD_AUTOKILL) && !has(F::NNP) {
+            caller.creds().require(Cap::SysAdmin)?;
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +178,9 @@ impl CloneArgs<'_> {
 /// `ERESTARTNOINTR` if a signal is to be handled first (rule 6.16).
 pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     args.check(ctx.process())?;
+    if args.flags.intersects(CloneFlags::LIFETIME) {
+        args.check_lifetime(ctx.thread)?;
+    }
     if signal::signal_pending(ctx.thread) {
         return Err(ERESTARTNOINTR);
     }
@@ -283,13 +329,20 @@ pub(super) fn make(
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Relaxed);
     }
+    if args.flags.contains(CloneFlags::NNP) {
+        child.no_new_privs.store(true, Relaxed);
+    }
     let task = build_task(&child, body)?;
+    let pidfd = match args.flags.contains(CloneFlags::PIDFD) {
+        true => Some(NewPidfd::install(parent, &child, &reserved, args)?),
+        false => None,
+    };
     signal::attach_thread(&child, Some(parent))?;
     if let Err(error) = charge(&parent.process, &creds) {
         signal::detach_thread(&child);
         return Err(error);
     }
-    match link(parent, &child, args, reserved, task, forking) {
+    match link(parent, &child, args, reserved, task, forking, pidfd) {
         Ok(()) => {
             child.update_weight();
             Ok(child)
@@ -298,6 +351,51 @@ pub(super) fn make(
             signal::detach_thread(&child);
             record::uncharge(&creds);
             Err(error)
+        }
+    }
+}
+
+/// The parent's descriptor for a child that is not there yet (rule 6.9). Taken back when dropped, unless the child was linked.
+struct NewPidfd<'a> {
+    parent: &'a Thread,
+    fd: Fd,
+    file: Arc<File>,
+    pid_ref: Arc<PidRef>,
+    published: bool,
+}
+
+impl<'a> NewPidfd<'a> {
+    /// Installs it and tells the program. It is after the child's table was copied, so the child has none.
+    fn install(
+        parent: &'a Thread,
+        child: &Thread,
+        reserved: &ReservedPid,
+        args: &CloneArgs,
+    ) -> Result<NewPidfd<'a>> {
+        let mut flags = OpenFlags::empty();
+        flags.set(pidfd::PIDFD_THREAD, args.flags.contains(CloneFlags::THREAD));
+        flags.set(pidfd::PIDFD_AUTOKILL, args.flags.contains(CloneFlags::PIDFD_AUTOKILL));
+        let pid_ref = pidfd::unborn(child.process.pid_ns(), child.tid(), reserved.pid.ok_or(EAGAIN)?);
+        let file = pid_ref.clone().open(flags)?;
+        let fd = parent.files().install(file.clone(), true, 0)?;
+        let new = NewPidfd { parent, fd, file, pid_ref, published: false };
+        mem::write(args.pidfd, &fd)?;
+        Ok(new)
+    }
+
+    /// The child is in the tree. With the table locked.
+    fn publish(&mut self) {
+        pidfd::publish(self.pid_ref.clone());
+        self.published = true;
+    }
+}
+
+impl Drop for NewPidfd<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            // Another thread may have copied the descriptor already: it refers to nobody.
+            self.pid_ref.gone(None);
+            self.parent.files().close_if(self.fd, &self.file);
         }
     }
 }
@@ -346,6 +444,9 @@ fn new_process(
     let process = Process::new(numbers, pid_ns, sighand, parent.rlimits(), creds.clone());
     process.oom_score_adj.store(parent.oom_score_adj.load(Relaxed), Relaxed);
     process.tty.store(parent.tty.load(Relaxed), Relaxed);
+    if args.flags.contains(CloneFlags::AUTOREAP) {
+        process.set_autoreaped();
+    }
     process
 }
 
@@ -409,6 +510,7 @@ fn link(
     mut reserved: ReservedPid,
     task: Arc<Task>,
     forking: Option<Forking>,
+    mut pidfd: Option<NewPidfd>,
 ) -> Result<()> {
     let Some(pid) = reserved.pid else {
         return Err(EAGAIN);
@@ -445,6 +547,9 @@ fn link(
     child.set_id(ids.thread);
     process.set_id(ids.process);
     pid::insert(&table, process.pid_ns(), ids.pid, child);
+    if let Some(pidfd) = &mut pidfd {
+        pidfd.publish();
+    }
     if let Some(forking) = forking {
         forking.hand_over(&mut table, process);
     }

@@ -44,6 +44,8 @@ pub struct Process {
     is_child_subreaper: AtomicBool,
     /// Has or had a subreaper above it (rule 1.13). Written by the table only.
     has_child_subreaper: AtomicBool,
+    /// CLONE_AUTOREAP: it never is a zombie.
+    is_autoreaped: AtomicBool,
     pub signals: ProcessSignals,
     pub itimers: ITimers,
     pub posix_timers: PosixTimers,
@@ -87,6 +89,7 @@ impl Process {
             ppid: AtomicU32::new(0),
             is_child_subreaper: AtomicBool::new(false),
             has_child_subreaper: AtomicBool::new(false),
+            is_autoreaped: AtomicBool::new(false),
             signals: ProcessSignals::new(sighand, is_init),
             itimers: ITimers::new(),
             posix_timers: PosixTimers::new(),
@@ -161,6 +164,16 @@ impl Process {
     /// Whether it is the first process of all.
     pub fn is_global_init(&self) -> bool {
         self.is_init() && self.pid_ns.is_initial()
+    }
+
+    /// Whether it goes without a zombie when it dies, whoever is its parent then.
+    pub fn is_autoreaped(&self) -> bool {
+        self.is_autoreaped.load(Relaxed)
+    }
+
+    /// Before it is linked.
+    pub(super) fn set_autoreaped(&self) {
+        self.is_autoreaped.store(true, Relaxed);
     }
 
     /// The credentials of its leader.
@@ -253,6 +266,10 @@ impl ProcessPayload for Process {
 
     fn set_ppid(&self, ppid: u32) {
         self.ppid.store(ppid, Relaxed);
+    }
+
+    fn is_autoreaped(&self) -> bool {
+        self.is_autoreaped.load(Relaxed)
     }
 
     fn child_policy(&self) -> ChildPolicy {

@@ -24,15 +24,17 @@ pub fn sys_vfork(ctx: &mut Context, _: Args) -> Result<usize> {
     clone::clone(ctx, &CloneArgs { flags, ..CloneArgs::fork() })
 }
 
-/// Legacy clone: flags above bit 31 and DETACHED are ignored, the low byte is the exit signal (rule 6.3).
+/// Legacy clone: flags above bit 31 are ignored, the low byte is the exit signal (rule 6.3).
 pub fn sys_clone(ctx: &mut Context, args: Args) -> Result<usize> {
     let [raw, stack, parent_tid, child_tid, tls, _] = args;
-    let flags = CloneFlags::from_bits_truncate(raw as u64 & 0xffff_ff00) & !CloneFlags::DETACHED;
+    let flags = CloneFlags::from_bits_truncate(raw as u64 & 0xffff_ff00);
     // The pidfd goes where the parent's tid would: both together can't be.
     if flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
         return Err(EINVAL);
     }
-    let args = CloneArgs { flags, exit_signal: raw as u8, stack, parent_tid, child_tid, tls, set_tid: &[] };
+    let pidfd = parent_tid;
+    let args =
+        CloneArgs { flags, exit_signal: raw as u8, stack, parent_tid, child_tid, tls, set_tid: &[], pidfd };
     clone::clone(ctx, &args)
 }
 
@@ -135,6 +137,7 @@ fn decode_clone_args<'a>(
         child_tid: word(field::CHILD_TID),
         tls: word(field::TLS),
         set_tid: tids,
+        pidfd: word(field::PIDFD),
     })
 }
 

@@ -12,7 +12,7 @@
 //!       being orphaned, and a member is stopped, the group gets SIGHUP and SIGCONT (2.21).
 //!    4. The process becomes a zombie: the payload goes back to the caller, the record stays.
 //!    5. Its parent is signalled and woken (section 5), and if it ignores its children, the zombie is
-//!       released at once (4.23); else it stands in the parent's event tree until it is reaped
+//!       released at once (4.23), as is one that was made to be (CLONE_AUTOREAP), without a signal; else it stands in the parent's event tree until it is reaped
 //!       ([`Table::reap`]).
 //!
 //! Nothing here allocates. What is to be freed goes to the caller or its sink.
@@ -136,7 +136,13 @@ impl<K: Kernel> Table<K> {
             self.leave(process, thread, sink);
         }
         let payload = self.become_zombie(process, record)?;
-        if self.announce_death(process, sink) {
+        let unwanted = if payload.is_autoreaped() {
+            self.tell_parent(process, 0, ChildChange::Exited, sink);
+            true
+        } else {
+            self.announce_death(process, sink)
+        };
+        if unwanted {
             Some(Fate::Autoreaped(payload, self.release(process, sink)?))
         } else {
             self.set_event(process, events::ZOMBIE);

@@ -37,6 +37,11 @@ pub trait ProcessPayload {
     /// The number of the parent in the process's own pid namespace, 0 if it is not in it: what `getppid`
     /// answers (2.18). Only the table calls this, at fork and whenever the parent becomes another process.
     fn set_ppid(&self, ppid: u32);
+    /// It never becomes a zombie: it is released when it dies, and its parent is woken but not signalled, whoever
+    /// that is then and whatever it does with other children (CLONE_AUTOREAP).
+    fn is_autoreaped(&self) -> bool {
+        false
+    }
     /// What the process does with its dead children, at this moment (rules 4.23, 5.7).
     fn child_policy(&self) -> ChildPolicy;
 }
@@ -56,6 +61,9 @@ impl<T: ProcessPayload + ?Sized> ProcessPayload for Arc<T> {
     }
     fn set_ppid(&self, ppid: u32) {
         (**self).set_ppid(ppid);
+    }
+    fn is_autoreaped(&self) -> bool {
+        (**self).is_autoreaped()
     }
     fn child_policy(&self) -> ChildPolicy {
         (**self).child_policy()
