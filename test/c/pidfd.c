@@ -1,17 +1,44 @@
 /* pidfd.c - section 11 and what sections 4, 6 and 7 say of pidfds. */
 #include "lib/tap.h"
 
+#include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
 #endif
 #define PIDFD_THREAD O_EXCL
+#define FUTEX_WAIT_ 0
 
 static long pidfd_open_(long pid, long flags) { return syscall(SYS_pidfd_open, pid, flags); }
 static long send_(long fd, long sig, void *si, long flags) { return syscall(SYS_pidfd_send_signal, fd, sig, si, flags); }
+
+static long getfd_(long fd, long target, long flags) { return syscall(SYS_pidfd_getfd, fd, target, flags); }
+
+/* struct pidfd_info as Linux 6.18 has it. */
+struct info {
+	uint64_t mask, cgroupid;
+	uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+	int32_t exit_code;
+	uint32_t coredump_mask, spare;
+	uint64_t beyond;
+};
+enum { I_PID = 1, I_CREDS = 2, I_CGROUP = 4, I_EXIT = 8, I_CORE = 16, I_ALWAYS = 7 };
+#define GET_INFO(size) _IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, size)
+
+static int get_info(int fd, struct info *i, uint64_t mask, int size)
+{
+	memset(i, 0xaa, sizeof *i);
+	i->mask = mask;
+	return ioctl(fd, GET_INFO(size), i);
+}
+
+static long clone3_(struct clone_args *a) { return syscall(SYS_clone3, a, sizeof *a); }
 
 static int events(int fd)
 {
@@ -81,6 +108,12 @@ CASE(no_file_operations)
 	CHECK_ERR(write(fd, b, 8), EINVAL, "[11.6] write: EINVAL");
 	CHECK_ERR((long)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), ENODEV, "[11.6] mmap: ENODEV");
 	CHECK_ERR(lseek(fd, 0, SEEK_SET), ESPIPE, "[11.6] lseek: ESPIPE");
+	CHECK_ERR(ioctl(fd, 0x5401, b), ENOTTY, "[11.6] an unknown ioctl: ENOTTY");
+	IF_SINCE(6, 9, "[11.6] attributes") {
+		CHECK_ERR(ftruncate(fd, 0), EOPNOTSUPP, "[11.6] ftruncate: EOPNOTSUPP");
+		CHECK_ERR(fchmod(fd, 0600), EOPNOTSUPP, "[11.6] fchmod: EOPNOTSUPP");
+		CHECK_ERR(fchown(fd, 0, 0), EOPNOTSUPP, "[11.6] fchown: EOPNOTSUPP");
+	}
 	char link[64] = "", path[64];
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	REQUIRE(readlink(path, link, sizeof link - 1) > 0);
@@ -88,11 +121,101 @@ CASE(no_file_operations)
 	char info[512], want[32];
 	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
 	REQUIRE(read_file(path, info, sizeof info) > 0);
-	snprintf(want, sizeof want, "Pid:\t%d\n", c->pid);
+	snprintf(want, sizeof want, "\nPid:\t%d\n", c->pid);
 	CHECK(strstr(info, want), "[11.8] fdinfo has the Pid");
-	retire(c, NULL);
+	snprintf(want, sizeof want, "\nNSpid:\t%d\n", c->pid);
+	CHECK(strstr(info, want), "[11.8] and NSpid");
+	quit(c, 0);
+	REQUIRE(await_zombie(c->pid));
 	read_file(path, info, sizeof info);
-	CHECK(strstr(info, "Pid:\t-1\n"), "[11.8] -1 after the reap");
+	CHECK(strstr(info, want), "[11.8] also of a zombie");
+	reap(c->pid);
+	read_file(path, info, sizeof info);
+	CHECK(strstr(info, "\nPid:\t-1\n") && strstr(info, "\nNSpid:\t-1\n"), "[11.8] -1 after the reap");
+}
+
+CASE(inode)
+{
+	struct agent *c = spawn(NULL), *d = spawn(NULL);
+	struct stat a, b, e;
+	struct statfs fs;
+	int fd = MUST(pidfd_open_(c->pid, 0)), again = MUST(pidfd_open_(c->pid, O_NONBLOCK)), other = MUST(pidfd_open_(d->pid, 0));
+	MUST(fstat(fd, &a));
+	MUST(fstat(again, &b));
+	MUST(fstat(other, &e));
+	IF_SINCE(6, 9, "[11.7] pidfs") {
+		CHECK(a.st_ino == b.st_ino && a.st_dev == b.st_dev, "[11.7] two opens of one process: one inode");
+		CHECK(a.st_ino != e.st_ino && a.st_dev == e.st_dev, "[11.7] another process: another inode");
+		CHECK_EQ(a.st_mode, 0700, "[11.7] st_mode");
+		CHECK(fstatfs(fd, &fs) == 0 && fs.f_type == 0x50494446, "[11.7] f_type");
+		close(fd);
+		close(again);
+		fd = MUST(pidfd_open_(c->pid, 0));
+		MUST(fstat(fd, &b));
+		CHECK_EQ(a.st_ino, b.st_ino, "[11.7] the same when all had been closed between");
+		char path[64];
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		int reopened = open(path, O_RDONLY);
+		MUST(reopened);
+		MUST(fstat(reopened, &b));
+		CHECK(a.st_ino == b.st_ino && send_(reopened, 0, NULL, 0) == 0, "[11.7] opened through /proc: a pidfd of the same process");
+		quit(c, 0);
+		REQUIRE(await_zombie(c->pid));
+		again = MUST(pidfd_open_(c->pid, 0));
+		MUST(fstat(again, &b));
+		CHECK_EQ(a.st_ino, b.st_ino, "[11.7] the same of the zombie");
+		reap(c->pid);
+		MUST(fstat(fd, &b));
+		CHECK_EQ(a.st_ino, b.st_ino, "[11.7] and after the reap");
+	}
+}
+
+CASE(get_info)
+{
+	struct agent *c = spawn(NULL), *z = spawn(NULL);
+	struct info i;
+	int fd = MUST(pidfd_open_(c->pid, 0)), zfd;
+	IF_SINCE(6, 15, "[11.9] PIDFD_GET_INFO") {
+		CHECK_OK(get_info(fd, &i, 0, 64), "[11.9] PIDFD_GET_INFO");
+		CHECK_EQ(i.mask, I_ALWAYS, "[11.9] PID, CREDS and CGROUPID without being asked for");
+		CHECK(i.pid == (uint32_t)c->pid && i.tgid == i.pid && i.ppid == (uint32_t)getpid(), "[11.9] pid, tgid, ppid");
+		CHECK(i.cgroupid != 0 && i.cgroupid != ~0ull / 3 * 2, "[11.9] a cgroup id");
+		CHECK(i.ruid == getuid() && i.egid == getegid() && i.fsuid == geteuid(), "[11.9] credentials");
+		CHECK(i.exit_code == 0 && i.coredump_mask == 0xaaaaaaaa, "[11.9] nothing is written beyond the caller's size");
+		CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.mask == I_ALWAYS, "[11.9] alive: no exit status");
+		CHECK(get_info(fd, &i, ~0ull, 80) == 0 && i.beyond == 0, "[11.9] a longer structure is filled with zeros");
+		IF_SINCE(6, 16, "[11.9] coredump mask")
+			CHECK(get_info(fd, &i, I_CORE, 72) == 0 && i.mask == (I_ALWAYS | I_CORE) && i.coredump_mask == 4, "[11.9] a dump would be the user's");
+		if (geteuid() == 0) {
+			REQUIRE(call(c, ag_drop, 1234) == 0);
+			CHECK(get_info(fd, &i, 0, 64) == 0 && i.ruid == 1234 && i.euid == 1234 && i.suid == 1234 && i.rgid == 1234, "[11.9] its credentials, not the caller's");
+		}
+		CHECK_ERR(ioctl(fd, GET_INFO(64), NULL), EINVAL, "[11.9] NULL: EINVAL");
+		CHECK_ERR(ioctl(fd, GET_INFO(64), BADPTR), EFAULT, "[11.9] a bad pointer: EFAULT");
+		CHECK_ERR(get_info(fd, &i, 0, 56), ENOTTY, "[11.9] too small: ENOTTY");
+		CHECK_ERR(ioctl(fd, _IOC(_IOC_READ, 0xff, 11, 64), &i), ENOTTY, "[11.9] another direction: ENOTTY");
+
+		quit(c, 7);
+		REQUIRE(await_zombie(c->pid));
+		CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.mask == I_ALWAYS && i.pid == (uint32_t)c->pid, "[11.9] a zombie: ids, and no exit status yet");
+		reap(c->pid);
+		CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.mask == (I_EXIT | I_CGROUP) && i.exit_code == 7 << 8, "[11.9] reaped: the exit status");
+		CHECK_EQ(i.pid, 0, "[11.9] and no ids");
+		CHECK_ERR(get_info(fd, &i, I_PID | I_CREDS, 64), ESRCH, "[11.9] reaped, not asked for the exit status: ESRCH");
+		zfd = MUST(pidfd_open_(z->pid, 0));
+		close(zfd);
+		kill(z->pid, SIGKILL);
+		REQUIRE(await_zombie(z->pid));
+		zfd = MUST(pidfd_open_(z->pid, 0));
+		reap(z->pid);
+		CHECK(get_info(zfd, &i, I_EXIT, 64) == 0 && i.exit_code == SIGKILL, "[11.9] opened of a zombie, killed: the signal");
+		signal(SIGCHLD, SIG_IGN);
+		struct agent *a = spawn(NULL);
+		fd = MUST(pidfd_open_(a->pid, 0));
+		quit(a, 9);
+		CHECK(AWAIT(events(fd) & POLLHUP), "[11.4,11.2] autoreaped: HUP");
+		CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.exit_code == 9 << 8, "[11.9,11.4] autoreaped: the exit status");
+	}
 }
 
 CASE(waitid_pidfd)
@@ -110,7 +233,44 @@ CASE(waitid_pidfd)
 	quit(c, 7);
 	CHECK(sys_waitid(P_PIDFD, fd, &si, WEXITED, NULL) == 0 && si.si_pid == c->pid && si.si_status == 7, "[11.11] waits for and reaps the child");
 	CHECK_ERR(sys_waitid(P_PIDFD, fd, &si, WEXITED, NULL), ECHILD, "[11.11] after the reap: ECHILD");
+	CHECK_ERR(sys_waitid(P_PIDFD, nb, &si, WEXITED, NULL), ECHILD, "[11.11,4.5] also with a non-blocking one: ECHILD");
+	CHECK_ERR(sys_waitid(P_PIDFD, -1, &si, WEXITED, NULL), EINVAL, "[4.4] a negative id: EINVAL");
+	CHECK_ERR(sys_waitid(P_PIDFD, 999, &si, WEXITED, NULL), EBADF, "[4.4] not open: EBADF");
+	CHECK_ERR(sys_waitid(P_PIDFD, 1, &si, WEXITED, NULL), EBADF, "[4.4] not a pidfd: EBADF");
+	int d = MUST(open("/proc/self", O_RDONLY | O_DIRECTORY));
+	CHECK_ERR(sys_waitid(P_PIDFD, d, &si, WEXITED, NULL), EBADF, "[4.4] a directory of /proc: EBADF");
+	c = spawn(NULL);
+	fd = MUST(pidfd_open_(c->pid, 0));
+	kill(c->pid, SIGSTOP);
+	CHECK(sys_waitid(P_PIDFD, fd, &si, WSTOPPED, NULL) == 0 && si.si_status == SIGSTOP, "[11.11] a stop is reported too");
+	kill(c->pid, SIGCONT);
+	CHECK(sys_waitid(P_PIDFD, fd, &si, WCONTINUED, NULL) == 0 && si.si_status == SIGCONT, "[11.11] and its end");
+	IF_SINCE(6, 15, "[11.11] PIDFD_THREAD of a leader") {
+		int lf = MUST(pidfd_open_(c->pid, PIDFD_THREAD));
+		quit(c, 3);
+		CHECK(sys_waitid(P_PIDFD, lf, &si, WEXITED, NULL) == 0 && si.si_status == 3, "[11.11] a leader's thread pidfd waits for the process");
+	}
 }
+
+/* Edge-triggered: one event when it is a zombie, one more when it is reaped. */
+CASE(edge_triggered)
+{
+	struct agent *c = spawn(NULL);
+	int fd = MUST(pidfd_open_(c->pid, 0)), ep = MUST(epoll_create1(0));
+	struct epoll_event ev = { EPOLLIN | EPOLLET, { .u32 = 5 } };
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	CHECK_EQ(epoll_wait(ep, &ev, 1, 0), 0, "[11.2] alive: no event");
+	quit(c, 0);
+	CHECK(epoll_wait(ep, &ev, 1, deadline_ms) == 1 && ev.events == EPOLLIN, "[11.2] epoll fires at the death");
+	REQUIRE(await_zombie(c->pid));
+	CHECK_EQ(epoll_wait(ep, &ev, 1, 0), 0, "[11.2] once");
+	reap(c->pid);
+	IF_SINCE(6, 9, "[11.2] HUP")
+		CHECK(epoll_wait(ep, &ev, 1, deadline_ms) == 1 && ev.events == (EPOLLIN | EPOLLHUP), "[11.2] and again at the reap");
+}
+
+static long ag_send0(long fd) { return send_(fd, 0, NULL, 0); }
+static long ag_getfd0(long fd) { return getfd_(fd, 0, 0); }
 
 CASE(send_signal)
 {
@@ -138,23 +298,97 @@ CASE(send_signal)
 	char path[32];
 	snprintf(path, sizeof path, "/proc/%d", c->pid);
 	int d = MUST(open(path, O_RDONLY | O_DIRECTORY));
-	CHECK_OK(send_(d, 0, NULL, 0), "[7.30] a /proc/pid directory is accepted");
+	CHECK_OK(send_(d, SIGUSR1, NULL, 0), "[7.30] a /proc/pid directory is accepted");
+	CHECK(AWAIT(siglog_count(c->pid, SIGUSR1) == 2), "[7.30] and the signal delivered");
+	snprintf(path, sizeof path, "/proc/%d/fd", c->pid);
+	CHECK_ERR(send_(MUST(open(path, O_RDONLY | O_DIRECTORY)), 0, NULL, 0), EBADF, "[7.30] another directory there is not: EBADF");
+	si.si_signo = SIGUSR1;
+	si.si_code = SI_TKILL;
+	CHECK_ERR(send_(fd, SIGUSR1, &si, 0), EPERM, "[7.30] si_code of tkill to another: EPERM");
+	si.si_code = SI_QUEUE;
+	si.si_value.sival_int = 77;
+	CHECK_OK(send_(fd, SIGUSR1, &si, 0), "[7.30] with a siginfo");
+	CHECK(AWAIT(siglog_count(c->pid, SIGUSR1) == 3) && siglog_get(c->pid, SIGUSR1, 2)->status == 77, "[7.30] which the handler gets");
+	if (geteuid() == 0) {
+		struct agent *u = spawn(NULL);
+		REQUIRE(call(u, ag_drop, 1234) == 0);
+		sh->v[0] = fd;
+		CHECK(call(u, ag_send0, fd) == -1 && u->err == EPERM, "[7.30,7.5] without permission: EPERM");
+		retire(u, NULL);
+	}
 	quit(c, 0);
 	REQUIRE(await_zombie(c->pid));
-	CHECK_OK(send_(fd, SIGKILL, NULL, 0), "[7.30] to a zombie: 0");
+	CHECK_OK(send_(fd, SIGKILL, NULL, 0), "[7.30,3.12] to a zombie: 0");
+	CHECK_ERR(send_(fd, 65, NULL, 0), EINVAL, "[7.30] a bad signal to a zombie: EINVAL");
 	reap(c->pid);
 	CHECK_ERR(send_(fd, SIGKILL, NULL, 0), ESRCH, "[7.30] after the reap: ESRCH");
+	CHECK_ERR(send_(fd, 65, NULL, 0), ESRCH, "[7.30] even with a bad signal: ESRCH");
+	CHECK_ERR(send_(d, SIGKILL, NULL, 0), ESRCH, "[7.30,12.9] by the /proc directory of a reaped one: ESRCH");
+}
+
+/* ---- scopes ---- */
+
+static long ag_catch_tid(long sig) { siglog_catch(sig, SA_SIGINFO); return 0; }
+
+/* What arrived at thread `tid` only. */
+static int caught_by(pid_t tid, int sig)
+{
+	int n = 0;
+	for (int k = 0; k < sh->nsig; k++)
+		n += sh->sig[k].tid == tid && sh->sig[k].sig == sig;
+	return n;
+}
+
+CASE(scopes)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p), *m = spawn(p);
+	IF_SINCE(6, 9, "[7.29] scopes") {
+		call(p, ag_catch_tid, SIGUSR1);
+		call(m, ag_catch_tid, SIGUSR1);
+		int pf = MUST(pidfd_open_(p->pid, 0)), tf = MUST(pidfd_open_(t->tid, PIDFD_THREAD)), mf = MUST(pidfd_open_(m->pid, 0));
+		CHECK_OK(send_(tf, SIGUSR1, NULL, 0), "[7.29] flags 0 on a thread pidfd");
+		CHECK(AWAIT(caught_by(t->tid, SIGUSR1) == 1), "[7.29] reaches that thread");
+		CHECK_EQ(siglog_get(p->pid, SIGUSR1, 0)->code, SI_TKILL, "[7.29] as tkill does");
+		CHECK_OK(send_(pf, SIGUSR1, NULL, 1), "[7.29] THREAD on a process's pidfd");
+		CHECK(AWAIT(caught_by(p->tid, SIGUSR1) == 1), "[7.29] reaches the leader");
+		CHECK_OK(send_(tf, SIGUSR1, NULL, 2), "[7.29] THREAD_GROUP on a thread pidfd");
+		CHECK(AWAIT(siglog_count(p->pid, SIGUSR1) == 3), "[7.29] reaches the process");
+		CHECK_EQ(siglog_get(p->pid, SIGUSR1, 2)->code, SI_USER, "[7.29] as kill does");
+		CHECK_ERR(send_(pf, SIGUSR1, NULL, 4), ESRCH, "[7.30] PROCESS_GROUP when it leads none: ESRCH");
+		CHECK_ERR(send_(tf, SIGUSR1, NULL, 4), ESRCH, "[7.30] nor does a thread: ESRCH");
+		REQUIRE(call(p, ag_setpgid, 0) == 0);
+		REQUIRE(setpgid(m->pid, p->pid) == -1);
+		REQUIRE(call(m, ag_setpgid, p->pid) == 0);
+		CHECK_OK(send_(pf, SIGUSR1, NULL, 4), "[7.29] PROCESS_GROUP");
+		CHECK(AWAIT(siglog_count(p->pid, SIGUSR1) == 4 && siglog_count(m->pid, SIGUSR1) == 1), "[7.29] reaches each member");
+		CHECK_ERR(send_(mf, SIGUSR1, NULL, 4), ESRCH, "[7.30] by a member that does not lead it: ESRCH");
+		siginfo_t si;
+		memset(&si, 0, sizeof si);
+		si.si_signo = SIGUSR1;
+		si.si_code = SI_QUEUE;
+		si.si_value.sival_int = 5;
+		CHECK_OK(send_(pf, SIGUSR1, &si, 4), "[7.29] PROCESS_GROUP with a siginfo");
+		CHECK(AWAIT(siglog_count(m->pid, SIGUSR1) == 2) && siglog_get(m->pid, SIGUSR1, 1)->status == 5, "[7.29] which each gets");
+		quit(p, 0);
+		REQUIRE(reap(p->pid) == 0);
+		CHECK_OK(send_(pf, 0, NULL, 4), "[7.29,8.8] the group outlives its leader");
+		CHECK_ERR(send_(pf, 0, NULL, 0), ESRCH, "[7.30] the leader itself is gone: ESRCH");
+		CHECK_ERR(pidfd_open_(p->pid, 0), ESRCH, "[11.1] a number that only a group uses: ESRCH");
+	}
 }
 
 CASE(clone_pidfd)
 {
 	int fd = -1;
+	int lowest = MUST(dup(0));
+	close(lowest);
 	long pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &fd, 0, 0);
 	if (pid == 0)
-		_exit(fcntl(3, F_GETFD) < 0 ? 5 : 6);
+		_exit(fcntl(lowest, F_GETFD) < 0 ? 5 : 6);
 	CHECK(pid > 0 && fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC, "[6.9,6.3] CLONE_PIDFD stores a close-on-exec descriptor");
 	siginfo_t si;
 	CHECK(sys_waitid(P_PIDFD, fd, &si, WEXITED, NULL) == 0 && si.si_pid == pid, "[6.9] of the child");
+	CHECK(fd == lowest && si.si_status == 5, "[6.9] which has it not");
 	errno = 0;
 	pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, 0x10, 0, 0);
 	if (pid == 0)
@@ -166,6 +400,117 @@ CASE(clone_pidfd)
 	if (pid == 0)
 		_exit(0);
 	CHECK(pid == -1 && errno == EINVAL, "[6.2] with PARENT_SETTID in the legacy call: EINVAL");
+	errno = 0;
+	pid = syscall(SYS_clone, CLONE_PIDFD | CLONE_DETACHED | SIGCHLD, 0, &fd, 0, 0);
+	if (pid == 0)
+		_exit(0);
+	CHECK(pid == -1 && errno == EINVAL, "[6.2] with DETACHED: EINVAL");
+
+	pid_t tid = 0;
+	struct clone_args a = { .flags = CLONE_PIDFD | CLONE_PARENT_SETTID, .exit_signal = SIGCHLD, .pidfd = (uintptr_t)&fd, .parent_tid = (uintptr_t)&fd };
+	errno = 0;
+	pid = clone3_(&a);
+	if (pid == 0)
+		_exit(0);
+	CHECK(pid == -1 && errno == EINVAL, "[6.2] pidfd and parent_tid at one address: EINVAL");
+	a.parent_tid = (uintptr_t)&tid;
+	pid = clone3_(&a);
+	if (pid == 0)
+		_exit(4);
+	CHECK(pid > 0 && tid == pid && sys_waitid(P_PIDFD, fd, &si, WEXITED, NULL) == 0 && si.si_status == 4, "[6.9] both, by clone3");
+	lowest = MUST(dup(0));
+	close(lowest);
+	a.flags = CLONE_PIDFD;
+	a.pidfd = 0x10;
+	errno = 0;
+	pid = clone3_(&a);
+	if (pid == 0)
+		_exit(0);
+	CHECK(pid == -1 && errno == EFAULT && fcntl(lowest, F_GETFD) == -1, "[6.9] a bad address in clone3: EFAULT, and no descriptor is left");
+	CHECK_ERR(sys_wait4(-1, NULL, WNOHANG, NULL), ECHILD, "[6.9] and no child");
+	struct rlimit old, none;
+	getrlimit(RLIMIT_NOFILE, &old);
+	none = (struct rlimit){ 0, old.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &none);
+	a.pidfd = (uintptr_t)&fd;
+	errno = 0;
+	pid = clone3_(&a);
+	if (pid == 0)
+		_exit(0);
+	setrlimit(RLIMIT_NOFILE, &old);
+	CHECK(pid == -1 && errno == EMFILE, "[6.9] no descriptor to be had: EMFILE");
+	CHECK_ERR(sys_wait4(-1, NULL, WNOHANG, NULL), ECHILD, "[6.9] and no child");
+}
+
+static int sleeper(void *x)
+{
+	while (!*(volatile int *)x)
+		syscall(SYS_futex, x, FUTEX_WAIT_, 0, NULL, NULL, 0);
+	syscall(SYS_exit, 6);
+	return 0;
+}
+
+CASE(clone_thread_pidfd)
+{
+	IF_SINCE(6, 9, "[6.9] CLONE_PIDFD with CLONE_THREAD") {
+		static volatile int leave;
+		static char stack[65536] __attribute__((aligned(64)));
+		int fd = -1;
+		struct info i;
+		int tid = clone(sleeper, stack + sizeof stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_PIDFD, (void *)&leave, &fd, NULL, NULL);
+		MUST(tid);
+		CHECK(fd >= 0 && fcntl(fd, F_GETFL) == (2 | PIDFD_THREAD), "[6.9] CLONE_PIDFD of a thread is a thread pidfd");
+		CHECK_EQ(events(fd), 0, "[6.9,11.3] not ready while it lives");
+		IF_SINCE(6, 15, "[11.9] thread")
+			CHECK(get_info(fd, &i, 0, 64) == 0 && i.pid == (uint32_t)tid && i.tgid == (uint32_t)getpid(), "[11.9] a thread's pid and tgid");
+		leave = 1;
+		syscall(SYS_futex, &leave, 1, 1, NULL, NULL, 0);
+		struct pollfd p = { fd, POLLIN, 0 };
+		CHECK_EQ(poll(&p, 1, deadline_ms), 1, "[11.3] ready when it has exited");
+		CHECK_EQ(events(fd), POLLIN | POLLRDNORM | POLLHUP, "[11.3] with HUP at once");
+		CHECK_ERR(send_(fd, 0, NULL, 0), ESRCH, "[7.30] a thread that is gone: ESRCH");
+		IF_SINCE(6, 15, "[11.9] thread")
+			CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.exit_code == 6 << 8, "[11.9] its own exit status");
+	}
+}
+
+/* ---- exec by another thread than the leader ---- */
+
+HELPER(rest)
+{
+	pause();
+	return 0;
+}
+
+static long ag_exec_rest(long x) { (void)x; exec_self("rest", NULL, NULL, NULL); return -1; }
+
+CASE(mt_exec)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p), *u = spawn_thread(p);
+	struct info i;
+	IF_SINCE(6, 15, "[10.12] pidfds over an exec") {
+		int pf = MUST(pidfd_open_(p->pid, 0)), lf = MUST(pidfd_open_(p->pid, PIDFD_THREAD));
+		int tf = MUST(pidfd_open_(t->tid, PIDFD_THREAD)), uf = MUST(pidfd_open_(u->tid, PIDFD_THREAD));
+		struct stat a, b;
+		MUST(fstat(pf, &a));
+		post(t, ag_exec_rest, 0);
+		struct pollfd w = { tf, POLLIN, 0 };
+		CHECK_EQ(poll(&w, 1, deadline_ms), 1, "[10.12,11.5] the exec'ing thread's pidfd becomes ready");
+		CHECK_EQ(events(tf), POLLIN | POLLRDNORM | POLLHUP, "[10.12] with HUP");
+		CHECK_ERR(send_(tf, 0, NULL, 0), ESRCH, "[10.12] its old tid is gone: ESRCH");
+		CHECK(events(pf) == 0 && events(lf) == 0, "[10.12,14.2] the leader's pidfds stay silent");
+		CHECK_EQ(events(uf), POLLIN | POLLRDNORM | POLLHUP, "[10.12] a killed sibling's is ready");
+		CHECK(get_info(tf, &i, I_EXIT, 64) == 0 && i.mask == (I_EXIT | I_CGROUP) && i.exit_code == 0, "[11.9] the exit status of the old tid: 0");
+		CHECK(get_info(pf, &i, 0, 64) == 0 && i.pid == (uint32_t)p->pid && i.tgid == i.pid, "[10.12] the leader's refers to the process");
+		int again = MUST(pidfd_open_(p->pid, 0));
+		MUST(fstat(again, &b));
+		CHECK_EQ(a.st_ino, b.st_ino, "[10.12,11.7] and has the same inode");
+		CHECK_OK(send_(lf, SIGKILL, NULL, 0), "[10.12] and signals it");
+		w.fd = pf;
+		CHECK_EQ(poll(&w, 1, deadline_ms), 1, "[10.12] which ends it");
+		CHECK_EQ(reap(p->pid), SIGKILL, "[10.12] the status of the process");
+		CHECK(get_info(lf, &i, I_EXIT, 64) == 0 && i.exit_code == SIGKILL, "[11.9] and of its pidfd");
+	}
 }
 
 CASE(getfd)
@@ -183,6 +528,13 @@ CASE(getfd)
 	CHECK_ERR(syscall(SYS_pidfd_getfd, fd, 999, 0), EBADF, "[11.10] not open there: EBADF");
 	CHECK_ERR(syscall(SYS_pidfd_getfd, 1, 0, 0), EBADF, "[11.10] not a pidfd: EBADF");
 	CHECK_ERR(syscall(SYS_pidfd_getfd, fd, p[0], 1), EINVAL, "[11.10] flags: EINVAL");
+	CHECK_ERR(getfd_(999, 0, 0), EBADF, "[11.10] not open: EBADF");
+	if (geteuid() == 0) {
+		struct agent *u = spawn(NULL);
+		REQUIRE(call(u, ag_drop, 1234) == 0);
+		CHECK(call(u, ag_getfd0, fd) == -1 && u->err == EPERM, "[11.10] without the right to trace: EPERM");
+		retire(u, NULL);
+	}
 	quit(c, 0);
 	REQUIRE(await_zombie(c->pid));
 	CHECK_ERR(syscall(SYS_pidfd_getfd, fd, p[0], 0), ESRCH, "[11.10,3.12] of a zombie: ESRCH");
@@ -211,6 +563,8 @@ CASE(thread_pidfd)
 	}
 }
 
+static long ag_send_self(long sig) { return send_(-10000, sig, NULL, 0); }
+
 CASE(self_and_setns)
 {
 	IF_SINCE(6, 14, "[7.32] the self sentinels") {
@@ -219,6 +573,17 @@ CASE(self_and_setns)
 		CHECK_OK(send_(-10001, SIGUSR1, NULL, 0), "[7.32] -10001: the own process");
 		CHECK_EQ(siglog_count(0, SIGUSR1), 2, "[7.32] both arrive");
 		CHECK_ERR(send_(-10002, SIGUSR1, NULL, 0), EBADF, "[7.32] another negative one: EBADF");
+		CHECK_ERR(send_(-10001, 65, NULL, 0), EINVAL, "[7.32,7.30] a bad signal: EINVAL");
+		siginfo_t si;
+		memset(&si, 0, sizeof si);
+		si.si_signo = SIGUSR1;
+		si.si_code = SI_USER;
+		CHECK_OK(send_(-10000, SIGUSR1, &si, 0), "[7.32,7.30] to itself any si_code");
+		struct agent *p = spawn(NULL), *t = spawn_thread(p);
+		call(p, ag_catch_tid, SIGUSR1);
+		CHECK_OK(call(t, ag_send_self, SIGUSR1), "[7.32] -10000 by another thread than the leader");
+		CHECK_EQ(caught_by(t->tid, SIGUSR1), 1, "[7.32] reaches that thread");
+		retire(p, NULL);
 	}
 	struct agent *c = spawn(NULL);
 	int fd = MUST(pidfd_open_(c->pid, 0));
@@ -286,4 +651,65 @@ CASE_T(one_reap, 60)
 		close(the_fd);
 	}
 	CHECK_EQ(wrong, 0, "[13.8] waitid(P_PIDFD) against wait(-1): one success, one ECHILD; the poller always wakes");
+}
+
+/* ---- 13.9 ---- */
+
+static volatile int spamming;
+
+/* Kills through the pidfd of a dead process, again and again: how often it worked after the reap. */
+static void *spam(void *x)
+{
+	long wrong = 0;
+	(void)x;
+	for (int phase; (phase = spamming);)
+		wrong += send_(the_fd, SIGKILL, NULL, 0) == 0 && phase > 1;
+	return (void *)wrong;
+}
+
+/* A child with this very pid; -1 if it is in use. */
+static pid_t fork_as(pid_t pid)
+{
+	struct clone_args a = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&pid, .set_tid_size = 1 };
+	return clone3_(&a);
+}
+
+CASE_T(reused_pid, 60)
+{
+	NEED_ROOT("[13.9] a chosen pid");
+	int n = iterations(300), wrong = 0, reused = 0;
+	for (int i = 0; i < n; i++) {
+		pthread_t t;
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+		the_fd = MUST(pidfd_open_(pid, 0));
+		spamming = 1;
+		REQUIRE(pthread_create(&t, NULL, spam, NULL) == 0);
+		REQUIRE(reap(pid) == SIGKILL);
+		spamming = 2;
+		int owner;
+		do {
+			owner = fork_as(pid);
+			if (owner == 0) {
+				for (volatile int d = 0; d < i % 50 * 40; d++)
+					;
+				_exit(42);
+			}
+		} while (owner < 0 && errno == EAGAIN);
+		if (owner > 0) {
+			reused++;
+			wrong += owner != pid || reap(owner) != 42 << 8;
+		} else
+			REQUIRE(errno == EEXIST);	/* somebody else was quicker */
+		spamming = 0;
+		void *hits;
+		pthread_join(t, &hits);
+		wrong += hits != NULL;
+		close(the_fd);
+	}
+	CHECK_EQ(wrong, 0, "[13.9] a kill through a pidfd never hits the number's next owner");
+	CHECK(reused > n / 2, "[13.9] and the number was used again");
 }
