@@ -617,6 +617,57 @@ CASE(no_flood)
 	retire(s, NULL);
 }
 
+/* ---- pid namespaces ---- */
+
+CASE(namespaces)
+{
+	NEED_FOSTER("[reaper] pid namespaces");
+	NEED_ROOT("[reaper] pid namespaces");
+	/* s (subreaper) - i (init of a namespace) - a (subreaper in it) - m - x */
+	struct agent *s = spawn(NULL), *i = spawn_flags(s, CLONE_NEWPID | SIGCHLD);
+	REQUIRE(i->self == 1);
+	struct agent *a = spawn(i), *m = spawn(a), *x = spawn(m);
+	call(s, ag_subreaper, 1);
+	call(a, ag_subreaper, 1);
+	struct reap_status st = status_of(s->pid);
+	CHECK(st.descendants == 4 && st.reapers == 2 && st.children == 1, "[reaper,9.8] what is in an inner namespace counts");
+	int n = pr(PR_REAP_GETPIDS, s->pid, list, 64, 0);
+	CHECK_EQ(n, 4, "[reaper,9.8] and is listed");
+	bool visible = true;
+	for (int k = 0; k < n; k++) {
+		char path[64], buf[1024], want[32];
+		snprintf(path, sizeof path, "/proc/%u/reaper", list[k].pid);
+		snprintf(want, sizeof want, "Pid:\t%u\n", list[k].pid);
+		visible = visible && list[k].subtree == (uint32_t)i->pid && read_file(path, buf, sizeof buf) > 0 && strstr(buf, want);
+	}
+	CHECK(visible, "[reaper] with the caller's numbers, by which they are found");
+	struct reap_pid *p = listed(n, i->pid);
+	CHECK(p && p->flags == (REAP_CHILD | REAP_REAPER), "[reaper] the init of a namespace is a reaper");
+
+	CHECK_EQ(call(i, ag_status, 0), (long)sizeof st, "[reaper] an init asks about itself");
+	CHECK(i->out[6] == REAP_IS_INIT && i->out[7] == 1 && i->out[4] == 1, "[reaper] it is number 1 and its own reaper");
+	CHECK_EQ(i->out[5], 0, "[reaper] and above it is nobody");
+	CHECK_EQ(call(a, ag_status, 0), (long)sizeof st, "[reaper] a subreaper in a namespace asks about itself");
+	CHECK(a->out[7] == a->self && a->out[4] == a->self && a->out[5] == 1, "[reaper] it sees inner numbers");
+	CHECK_ERR(call(a, ag_status, s->pid), ESRCH, "[reaper] and nothing that is above");
+	CHECK_ERR(kill_by(a, s->pid, SIGKILL, 0, 0), ESRCH, "[reaper] nor can it kill there");
+
+	retire(m, a);
+	CHECK_EQ(call(x, ag_getppid, 0), a->self, "[reaper] (an orphan is adopted)");
+	CHECK_EQ(call(a, ag_release, 0), 1, "[reaper] release in a namespace");
+	CHECK_EQ(call(x, ag_getppid, 0), 1, "[reaper,2.3] goes to its init, not to the subreaper above it");
+	CHECK_ERR(call(i, ag_release, 0), EINVAL, "[reaper] the init can't release");
+	CHECK_OK(call(i, ag_quiet, REAP_AUTOREAP_QUIET), "[reaper] but can have the adopted reaped");
+	quit(x, 0);
+	CHECK(AWAIT(status_of(s->pid).descendants == 2), "[reaper] so that they leave nothing");
+	CHECK_OK(kill_by(s, 0, SIGKILL, 0, 0), "[reaper] a kill from above reaches the namespace and its init");
+	CHECK_EQ(sh->v[3], 2, "[reaper] two are left in it");
+	CHECK_EQ(call(s, ag_reap, -1), i->pid, "[reaper] the init is dead");
+	CHECK_EQ(s->out[0], SIGKILL, "[reaper] by the signal");
+	CHECK_ERR(call(s, ag_reap, -1), ECHILD, "[reaper] and nobody else came to the reaper above");
+	retire(s, NULL);
+}
+
 /* ---- kernel.subreaper_scope ---- */
 
 #define SCOPE "/proc/sys/kernel/subreaper_scope"
