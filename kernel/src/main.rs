@@ -4,9 +4,6 @@
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
-// The kernel of the unit tests starts no PID 1, so that much of what serves user programs is never called.
-#![cfg_attr(feature = "ktest", allow(dead_code))]
-
 extern crate alloc;
 
 mod device;
@@ -22,9 +19,7 @@ mod sched;
 mod syscall;
 mod time;
 
-#[cfg(not(feature = "ktest"))]
-use ostd::task;
-use ostd::{cpu, user};
+use ostd::{cpu, task, user};
 
 use crate::prelude::*;
 
@@ -33,8 +28,9 @@ ostd::kernel_main!(main);
 /// What runs on the boot CPU when the framework is up. To return is to power off: with PID 1 running, its task ends instead.
 fn main() {
     #[cfg(feature = "ktest")]
-    ktests();
-    #[cfg(not(feature = "ktest"))]
+    if !checks_tree() {
+        return ktests();
+    }
     match start() {
         Ok(()) => task::exit(),
         Err(error) => error!("can't start: {error}"),
@@ -69,6 +65,16 @@ fn fill_root() {
     if let Err(error) = fs::initramfs::unpack(&image, &fs::root()) {
         error!("initramfs: {error}");
     }
+}
+
+/// With `check_tree` the kernel of the unit tests boots as the other, and checks the process tree after every change.
+#[cfg(feature = "ktest")]
+fn checks_tree() -> bool {
+    let asked = ostd::boot::cmdline().split_ascii_whitespace().any(|word| word == "check_tree");
+    if asked {
+        process::check::start();
+    }
+    asked
 }
 
 #[cfg(feature = "ktest")]

@@ -760,7 +760,7 @@ HELPER(unmapped)
 CASE_T(exec_against_exit_group, 60)
 {
 	/* 10.14, 13.4 */
-	int n = iterations(300) / 3 + 1, bad = 0, execs = 0;
+	int n = iterations(300), bad = 0, execs = 0;
 	for (int i = 0; i < n; i++) {
 		sh->w[1] = 0;
 		sh->nagents = 0;
@@ -799,7 +799,7 @@ static long exec_reap(long x)
 CASE_T(exec_against_fork, 60)
 {
 	/* 13.17: exec by a thread while a sibling forks: the children remain children of the process */
-	int n = iterations(300) / 6 + 1, wrong = 0;
+	int n = iterations(300), wrong = 0;
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	for (int i = 0; i < n; i++) {
 		sh->nagents = 0;

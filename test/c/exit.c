@@ -93,7 +93,7 @@ CASE_T(exit_group_race, 60)
 		int st = reap(pid);
 		bad += st != 11 << 8 && st != 22 << 8 && st != 33 << 8;
 	}
-	CHECK_EQ(bad, 0, "[3.4] several exit_groups at once: the status is one of their codes");
+	CHECK_EQ(bad, 0, "[3.4,I10] several exit_groups at once: the status is one of their codes");
 }
 
 CASE(leader_last)

@@ -58,7 +58,7 @@ CASE_T(subreaper_dies, 60)
 		reaped_all += here + sh->v[1];
 	}
 	CHECK_EQ(lost, 0, "[13.1] a subreaper dies while its grandchildren exit: each process is reaped exactly once");
-	CHECK_EQ(reaped_all, created_all, "[13.1] created equals reaped");
+	CHECK_EQ(reaped_all, created_all, "[13.1,I2] created equals reaped");
 	CHECK_EQ(errors, 0, "[13.1] and then there is no child: ECHILD");
 }
 
@@ -107,7 +107,7 @@ CASE_T(set_against_fork, 60)
 		wrong += reap(s) != 0;
 		sh->w[2] = 0;
 	}
-	CHECK_EQ(wrong, 0, "[13.2] a parent that dies after SET has returned hands its child to the setter");
+	CHECK_EQ(wrong, 0, "[13.2,I7] a parent that dies after SET has returned hands its child to the setter");
 }
 
 /* ---- 13.5 ---- */
@@ -149,7 +149,7 @@ CASE_T(reaper_by_signal, 60)
 		}
 		wrong += reap(r) != 0;
 	}
-	CHECK_EQ(wrong, 0, "[13.5] a reaper driven by sigwait and WNOHANG reaps all, adoptions included");
+	CHECK_EQ(wrong, 0, "[13.5,I4] a reaper driven by sigwait and WNOHANG reaps all, adoptions included");
 }
 
 /* ---- 6.16 ---- */
@@ -320,7 +320,7 @@ CASE_T(ignore_against_exit, 60)
 		wrong += !WIFEXITED(st) || WEXITSTATUS(st) > 4;
 		by_wait += WIFEXITED(st) ? WEXITSTATUS(st) : 0;
 	}
-	CHECK_EQ(wrong, 0, "[13.12] SIG_IGN set while children exit: each is reaped or autoreaped, none is left after ECHILD");
+	CHECK_EQ(wrong, 0, "[13.12,I3] SIG_IGN set while children exit: each is reaped or autoreaped, none is left after ECHILD");
 	tap_note("%d of %d were reaped by wait", by_wait, 4 * n);
 }
 
@@ -419,4 +419,179 @@ CASE_T(children_time_monotone, 60)
 		last = t;
 	}
 	CHECK_EQ(back, 0, "[I9] RUSAGE_CHILDREN never goes back");
+}
+
+/* ---- 13.6 ---- */
+
+static void *wait_two(void *x)
+{
+	long got = 0;
+	int st;
+	(void)x;
+	while (sys_wait4(-1, &st, 0, NULL) > 0)
+		got++;
+	return (void *)got;
+}
+
+static void *idle_thread(void *x)
+{
+	(void)x;
+	while (!sh->w[4])
+		futex(&sh->w[4], 0, 0, NULL);
+	return NULL;
+}
+
+CASE_T(wait_against_adoption, 60)
+{
+	/* thread A sleeps in wait(-1); M, another thread's child, dies at any time and leaves a child that is or will be a zombie */
+	int n = iterations(300), wrong = 0;
+	for (int i = 0; i < n; i++) {
+		sh->w[4] = 0;
+		pid_t p = MUST(fork());
+		if (p == 0) {
+			pthread_t a, idle;
+			void *got;
+			prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+			pthread_create(&idle, NULL, idle_thread, NULL);
+			pid_t m = fork();
+			if (m == 0) {
+				if (fork() == 0) {
+					jitter(i * 7);
+					quiet_exit(0);
+				}
+				jitter(i * 11);
+				quiet_exit(0);
+			}
+			pthread_create(&a, NULL, wait_two, NULL);
+			pthread_join(a, &got);
+			set_word(&sh->w[4], 1);
+			quiet_exit((long)got == 2 ? 0 : 1);
+		}
+		wrong += reap(p) != 0;
+	}
+	CHECK_EQ(wrong, 0, "[13.6,I4] a wait that sleeps is woken by the adoption of a zombie, whichever thread adopts");
+}
+
+/* ---- 13.11, the part about vfork ---- */
+
+HELPER(exit_5) { return 5; }
+
+CASE_T(kill_against_vfork, 60)
+{
+	/* a vfork parent or its child is killed at any time around the child's exec */
+	int n = iterations(300), wrong = 0, early = 0;
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	for (int i = 0; i < n; i++) {
+		bool kill_child = i & 1;
+		sh->v[0] = 0;
+		pid_t p = MUST(fork());
+		if (p == 0) {
+			pid_t c = vfork();
+			if (c == 0) {
+				__atomic_store_n(&sh->v[0], getpid(), __ATOMIC_SEQ_CST);
+				for (volatile int k = 0; k < i % 7 * 300; k++)
+					;
+				exec_self("exit_5", NULL, NULL, NULL);
+				_exit(99);
+			}
+			for (;;)
+				pause();
+		}
+		while (!__atomic_load_n(&sh->v[0], __ATOMIC_SEQ_CST))
+			sched_yield();
+		jitter(i * 5);
+		pid_t c = sh->v[0];
+		int st;
+		if (kill_child) {
+			kill(c, SIGKILL);
+			/* the parent goes on: it reaps, or sleeps in pause, and can be killed */
+			REQUIRE(AWAIT(proc_state(p) == 'S'));
+			kill(p, SIGKILL);
+			wrong += reap(p) != SIGKILL;
+			st = reap(c);
+			wrong += st != SIGKILL && st != 5 << 8;
+			early += st == SIGKILL;
+		} else {
+			kill(p, SIGKILL);
+			wrong += reap(p) != SIGKILL;
+			wrong += reap(c) != 5 << 8;	/* it lives on, to its own end */
+		}
+		wrong += reap_any(NULL) != -ECHILD;
+	}
+	CHECK_EQ(wrong, 0, "[13.11,I12] a vfork parent and its child die of their own signals only, and nobody is left waiting");
+	tap_note("%d of %d children died before their end", early, n / 2);
+}
+
+/* ---- 13.16 ---- */
+
+#define FORKERS 4
+#define LIMIT 12
+
+static void forker(int n)
+{
+	for (int i = 0; i < n; i++) {
+		pid_t pid[6];
+		int made = 0;
+		for (int k = 0; k < 6; k++) {
+			pid[made] = fork();
+			if (pid[made] == 0)
+				quiet_exit(0);
+			if (pid[made] < 0) {
+				if (errno != EAGAIN)
+					quiet_exit(1);
+				sh->v[2] = 1;		/* the limit was met */
+				break;
+			}
+			long now = __atomic_add_fetch(&sh->v[0], 1, __ATOMIC_SEQ_CST), max = sh->v[1];
+			while (now > max && !__atomic_compare_exchange_n(&sh->v[1], &max, now, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+				;
+			made++;
+		}
+		for (int k = 0; k < made; k++) {
+			__atomic_sub_fetch(&sh->v[0], 1, __ATOMIC_SEQ_CST);	/* counted less before it is */
+			if (waitpid(pid[k], NULL, 0) != pid[k])
+				quiet_exit(2);
+		}
+	}
+	quiet_exit(0);
+}
+
+CASE_T(forks_against_nproc, 60)
+{
+	NEED_ROOT("[13.16,I8] forks against RLIMIT_NPROC");
+	int n = iterations(300), wrong = 0;
+	struct rlimit rl = { LIMIT, LIMIT };
+	sh->v[0] = sh->v[1] = sh->v[2] = 0;
+	pid_t top = MUST(fork());
+	if (top == 0) {
+		pid_t f[FORKERS];
+		int st, bad = 0;
+		MUST(syscall(SYS_setresuid, 61240, 61240, 61240));
+		setrlimit(RLIMIT_NPROC, &rl);
+		for (int k = 0; k < FORKERS; k++) {
+			f[k] = fork();
+			if (f[k] == 0)
+				forker(n / 4 + 1);
+		}
+		for (int k = 0; k < FORKERS; k++)
+			bad += waitpid(f[k], &st, 0) != f[k] || st != 0;
+		/* all reaped: there is exactly the rest of the limit again */
+		int room = 0;
+		pid_t last[LIMIT + 1];
+		while (room <= LIMIT && (last[room] = fork()) != -1) {
+			if (last[room] == 0)
+				for (;;)
+					pause();
+			room++;
+		}
+		for (int k = 0; k < room; k++) {
+			kill(last[k], SIGKILL);
+			waitpid(last[k], NULL, 0);
+		}
+		quiet_exit(bad ? 1 : room == LIMIT - 1 ? 0 : 2);
+	}
+	wrong = reap(top);
+	CHECK_EQ(wrong, 0, "[13.16,I8] after all are reaped the count is at its baseline");
+	CHECK(sh->v[1] + 1 + FORKERS <= LIMIT + FORKERS, "[13.16] the count never exceeds the limit by more than the concurrent forkers");
+	tap_note("at most %ld children of %d forkers with limit %d%s", sh->v[1], FORKERS, LIMIT, sh->v[2] ? "" : ", limit never met");
 }

@@ -207,7 +207,7 @@ CASE_T(storm_unsynchronised, 60)
 		twice += last == st;
 		last = st;
 	}
-	CHECK(stops <= n && conts <= n, "[13.11] never more reports than stops or continues (I11)");
+	CHECK(stops <= n && conts <= n, "[13.11,I11] never more reports than stops or continues");
 	CHECK(twice <= 2 * n, "[13.11] (the storm ended with the death)");
 	CHECK_EQ(reap(k), 0, "[13.11] and the sender is done");
 }

@@ -53,6 +53,8 @@ pub mod wait;
 pub mod wait_event;
 
 #[cfg(feature = "ktest")]
+pub mod check;
+#[cfg(feature = "ktest")]
 mod tests;
 
 pub use credentials::{Cap, Credentials};

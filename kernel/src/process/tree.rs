@@ -138,6 +138,8 @@ pub struct Effects {
     unwanted: Option<(ProcId, bool)>,
     /// The numbers of namespaces that went.
     spaces: Vec<NumberSpace>,
+    #[cfg(feature = "ktest")]
+    _walk: super::check::Walk,
 }
 
 impl Effects {

@@ -31,9 +31,10 @@ pub type Outcome<T> = Result<T, String>;
 const USAGE: &str = "usage: runner COMMAND
   kernel                                    build/foster
   run | debug                               boot to a shell; with a debugger
-  test [host | ktest | linux | guest1 | guest2 | boot | session]...
+  test [host | ktest | linux | guest1 | guest2 | checked | boot | session]...
   ktest [FILTER]                            the in-kernel unit tests whose name contains FILTER
-  suite [foster | linux | host] [PROGRAM]... the C suite in a guest, or here
+  suite [foster | checked | linux | host] [PROGRAM]...
+                                            the C suite in a guest, or here
   session [foster | linux] [NAME]...        the shell sessions in a guest
   bench [foster | linux]                    the figures; of one kernel alone
   rules [check]                             docs/rules.md: which rule has which assertions; is it up to date?

@@ -19,14 +19,16 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// After this many broken guests the rest is not worth the time.
 const MAX_BOOTS: usize = 20;
 
-/// `runner suite [foster | linux | host] [PROGRAM...]`: the suite by itself. On `linux`, Debian's kernel runs in the guest.
+/// `runner suite [foster | checked | linux | host] [PROGRAM...]`: the suite by itself. On `linux`, Debian's kernel runs in the
+/// guest; on `checked`, one that checks the process tree after every change of it.
 pub fn command(arguments: &[&str]) -> Outcome<bool> {
     let (place, programs) = match arguments {
-        [place @ ("foster" | "linux" | "host"), programs @ ..] => (*place, programs),
+        [place @ ("foster" | "checked" | "linux" | "host"), programs @ ..] => (*place, programs),
         programs => ("foster", programs),
     };
     let results = match place {
         "host" => on_host(programs)?,
+        "checked" => checked(programs)?,
         "linux" => in_guest(&bench::linux::kernel()?.elf, 2, "suite-linux", programs)?,
         _ => in_guest(&toolchain::kernel()?, 2, "suite", programs)?,
     };
@@ -51,11 +53,21 @@ pub fn on_host(programs: &[&str]) -> Outcome<Results> {
     Ok(results)
 }
 
+/// The programs of these groups on the kernel of the unit tests, which checks the process tree after every change of it.
+pub fn checked(groups: &[&str]) -> Outcome<Results> {
+    boots(&toolchain::ktest_kernel()?, 2, "suite-checked", "check_tree ", groups)
+}
+
 /// Boots `kernel` with the suite as its root file system, and judges what it prints.
 pub fn in_guest(kernel: &Path, cpus: u32, log: &str, programs: &[&str]) -> Outcome<Results> {
+    boots(kernel, cpus, log, "", programs)
+}
+
+fn boots(kernel: &Path, cpus: u32, log: &str, options: &str, programs: &[&str]) -> Outcome<Results> {
     let out = image::c_suite()?;
     let place = match (log, cpus) {
         ("suite-linux", _) => "linux-guest",
+        ("suite-checked", _) => "foster-checked",
         (_, 1) => "foster-1cpu",
         _ => "foster-2cpu",
     };
@@ -69,7 +81,7 @@ pub fn in_guest(kernel: &Path, cpus: u32, log: &str, programs: &[&str]) -> Outco
             .initrd(&initrd)
             .cpus(cpus)
             .memory("1G")
-            .command_line(&format!("loglevel=3 quiet panic=-1 -- {names}"));
+            .command_line(&format!("{options}loglevel=3 quiet panic=-1 -- {names}"));
         let log = if boot == 1 { log.to_string() } else { format!("{log}-{boot}") };
         let mut guest = machine.boot(&log)?;
         let mut suite = Suite::default();

@@ -10,15 +10,20 @@ use crate::{Outcome, boot, ktest, session, suite, toolchain, workspace};
 /// A layer: its name on the command line, what it is, and how it runs.
 type Layer = (&'static str, &'static str, fn() -> Outcome<Results>);
 
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 8] = [
     ("host", "host tests of the pure crates and of the runner", host),
     ("ktest", "unit tests in the booted kernel", kernel_tests),
     ("linux", "C suite on this machine's Linux", || suite::on_host(&[])),
     ("guest1", "C suite in the guest, 1 CPU", || guest_suite(1)),
     ("guest2", "C suite in the guest, 2 CPUs", || guest_suite(2)),
+    ("checked", "races with every change of the process tree checked", || suite::checked(CHECKED)),
     ("boot", "boots with good, odd and bad images", boot::all),
     ("session", "shell sessions on the guest's console", || session::on_foster(&[])),
 ];
+
+/// What runs in the layer `checked`.
+const CHECKED: &[&str] =
+    &["races", "reparent", "groups", "orphan_pgrp", "wait_events", "pdeath", "signal_stop"];
 
 /// Runs the layers of these names, or all; true if nothing failed.
 pub fn command(names: &[&str]) -> Outcome<bool> {
