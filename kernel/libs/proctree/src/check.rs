@@ -115,9 +115,6 @@ impl<K: Kernel> Table<K> {
             }
             Body::Live(_) => match report {
                 0 => {}
-                _ if !node.flags.has(ProcFlags::REPORTED) => {
-                    return Err(format!("{process:?} reports {report}, unmarked"));
-                }
                 events::STOPPED => {
                     ensure!(stopped, "{process:?} reports a stop but is not stopped")
                 }

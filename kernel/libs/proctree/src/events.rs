@@ -16,7 +16,7 @@
 use crate::{
     arena::{Arena, Link, marker},
     kernel::Kernel,
-    node::{CLASSES, EventNode, ProcLink, Process},
+    node::{ADOPTED, CLASSES, EventNode, ProcLink, Process},
 };
 
 type Processes<K> = Arena<marker::Process, Process<K>>;
@@ -45,6 +45,12 @@ pub(crate) fn mask(report: u16, classes: [bool; CLASSES]) -> u16 {
 /// The report in bits of any class.
 pub(crate) fn report(bits: u16) -> u16 {
     (bits | bits >> CLASS_SHIFT | bits >> (2 * CLASS_SHIFT)) & ANY
+}
+
+/// Makes the bits of a node those of an adopted child: right for a tree as a whole only, whose nodes all change.
+pub(crate) fn adopt(event: &mut EventNode) {
+    event.own = bits(report(event.own), ADOPTED);
+    event.all = bits(report(event.all), ADOPTED);
 }
 
 /// Gives `node` these report bits: puts it into the tree, changes it, or takes it out (0).

@@ -108,15 +108,12 @@ impl ProcFlags {
     pub(crate) const PARENT: Self = ProcFlags(128);
     /// Always set.
     const ONE: Self = ProcFlags(256);
-    /// Was stopped or continued once, so that a report of it may be due.
-    pub(crate) const REPORTED: Self = ProcFlags(512);
     /// Adopted children of it that die are reaped at once (see `reaper`) ...
-    pub(crate) const AUTOREAP: Self = ProcFlags(1024);
+    pub(crate) const AUTOREAP: Self = ProcFlags(512);
     /// ... and it gets SIGCHLD for them all the same.
-    pub(crate) const AUTOREAP_SIGNAL: Self = ProcFlags(2048);
+    pub(crate) const AUTOREAP_SIGNAL: Self = ProcFlags(1024);
     /// What makes a child need more than a new parent, if father and adopter are in the same namespace ...
-    pub(crate) const SPECIAL: Self =
-        ProcFlags(Self::PDEATH.0 | Self::CLONE.0 | Self::FOREIGN.0 | Self::REPORTED.0);
+    pub(crate) const SPECIAL: Self = ProcFlags(Self::PDEATH.0 | Self::CLONE.0 | Self::FOREIGN.0);
     /// ... and if they are not.
     pub(crate) const ALL: Self = Self::ONE;
 

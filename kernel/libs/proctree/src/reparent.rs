@@ -103,6 +103,9 @@ impl<K: Kernel> Table<K> {
             self.splice_children(&orphans, reaper, |class| class);
             self.visit_orphans::<true>(first, &adoption, sink);
         } else {
+            if orphans.events.is_some() {
+                self.adopt_reports(first);
+            }
             self.splice_children(&orphans, reaper, |_| ADOPTED);
             self.visit_orphans::<false>(first, &adoption, sink);
         }
@@ -170,8 +173,21 @@ impl<K: Kernel> Table<K> {
         None
     }
 
+    /// Reports of orphans become those of adopted children, while their tree is one of its own: later, each of them would
+    /// change all that is above it.
+    fn adopt_reports(&mut self, first: ProcLink) {
+        let mut child = first;
+        while child.is_some() {
+            let node = &mut self.processes[child];
+            if node.event.own != 0 {
+                events::adopt(&mut node.event);
+            }
+            child = node.siblings.next;
+        }
+    }
+
     /// Hooks the list and the event tree of the orphans behind those of `to`, where a class becomes that which
-    /// `class` says. The `seq`s, the flags and the event bits follow in [`visit_orphans`](Self::visit_orphans).
+    /// `new_class` says. The `seq`s and the flags follow in [`visit_orphans`](Self::visit_orphans).
     fn splice_children(&mut self, orphans: &Children, to: ThreadLink, new_class: impl Fn(usize) -> usize) {
         let to = &mut self.threads[to];
         self.processes[to.process].flags.set(ProcFlags::PARENT);
@@ -230,14 +246,20 @@ impl<K: Kernel> Table<K> {
         adoption: &Adoption,
         sink: &mut impl Sink<K>,
     ) {
-        let zombie = self.processes[child].is_zombie();
+        let node = &mut self.processes[child];
+        let zombie = node.is_zombie();
+        if !SILENT {
+            // Rule 2.10. The adopter's books and its event tree count the child as an adopted one already.
+            node.exit_signal = SIGCHLD;
+            node.flags.clear(ProcFlags::CLONE);
+            node.flags.set(ProcFlags::ADOPTED);
+        }
         if !zombie {
             self.visit_live_orphan(child, rest, adoption, sink);
         }
         if SILENT {
             return;
         }
-        self.mark_adopted(child);
         let unwanted = zombie && self.announce_death(child, sink);
         let pgrp = self.processes[child].pgrp;
         if pgrp != adoption.father_pgrp && self.pids[pgrp].stopped != 0 {
@@ -247,20 +269,6 @@ impl<K: Kernel> Table<K> {
         if unwanted && let Some(gone) = self.release(child, sink) {
             sink.autoreaped(gone);
         }
-    }
-
-    /// An adopted child's exit signal is SIGCHLD (2.10). The adopter's books count it as adopted since it was
-    /// spliced in; its own flags and event bits follow here.
-    fn mark_adopted(&mut self, child: ProcLink) {
-        let node = &mut self.processes[child];
-        node.exit_signal = SIGCHLD;
-        node.flags.clear(ProcFlags::CLONE);
-        node.flags.set(ProcFlags::ADOPTED);
-        let report = events::report(node.event.own);
-        if report == 0 {
-            node.flags.clear(ProcFlags::REPORTED);
-        }
-        self.set_event(child, report);
     }
 
     fn visit_live_orphan(

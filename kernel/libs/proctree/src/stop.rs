@@ -25,7 +25,7 @@ impl<K: Kernel> Table<K> {
             let pgrp = node.pgrp;
             self.pids[pgrp].stopped += 1;
         }
-        self.set_report(process, events::STOPPED);
+        self.set_event(process, events::STOPPED);
         self.tell_parent(process, SIGCHLD, ChildChange::Stopped(signal), sink);
     }
 
@@ -66,14 +66,8 @@ impl<K: Kernel> Table<K> {
         };
         if !self.processes[process].is_zombie() {
             self.unset_stopped(process);
-            self.set_report(process, report);
+            self.set_event(process, report);
         }
-    }
-
-    /// What a live child has to report, marked for an adoption that comes before the report is read.
-    fn set_report(&mut self, process: ProcLink, report: u16) {
-        self.processes[process].flags.set(ProcFlags::REPORTED);
-        self.set_event(process, report);
     }
 
     pub(crate) fn unset_stopped(&mut self, process: ProcLink) {
