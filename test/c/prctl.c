@@ -237,3 +237,283 @@ CASE(others)
 	CHECK_ERR(pr(0x41555856, (long)BADPTR, 8, 0, 0), EFAULT, "[1.51] otherwise EFAULT");
 	CHECK_ERR(pr(0x41555856, (long)aux, 8, 1, 0), EINVAL, "[1.51] arg4 must be 0");
 }
+
+/* ---- more of 1.33-1.51 ---- */
+
+static long can_read(long path)
+{
+	char b[8];
+	int fd = open((char *)path, O_RDONLY);
+	long n = fd < 0 ? -1 : read(fd, b, sizeof b);
+	int e = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = e;
+	return n < 0 ? -1 : 0;
+}
+
+CASE(inspection)
+{
+	NEED_ROOT("[1.37] looking into a process that is not dumpable");
+	struct agent *p = spawn(NULL), *q = spawn(NULL);
+	REQUIRE(call(p, become, 1000) == 0 && call(q, become, 1000) == 0);
+	static char path[64];
+	/* q was forked before: the text has to be in memory that both share. */
+	char *shared = (char *)&sh->v[8];
+	snprintf(path, sizeof path, "/proc/%d/auxv", p->pid);
+	strcpy(shared, path);
+	CHECK(call(q, can_read, (long)shared) == -1 && q->err == EACCES, "[1.37] its user may not look into it: EACCES");
+	CHECK_EQ(can_read((long)path), 0, "[1.37] root may");
+	REQUIRE(call(p, set_dumpable, 1) == 0);
+	CHECK_EQ(call(q, can_read, (long)shared), 0, "[1.37] dumpable, its user may");
+	retire(p, NULL);
+	retire(q, NULL);
+}
+
+static void child_exits(int (*fn)(void), int want, const char *text)
+{
+	pid_t pid = MUST(fork());
+	if (pid == 0)
+		_exit(fn());
+	CHECK_EQ(reap(pid), want << 8, text);
+}
+
+HELPER(slack_now) { return slack(0) == 77777 ? 0 : 1; }
+HELPER(thp_now) { return pr(42, 0, 0, 0, 0); }
+HELPER(mdwe_now) { return pr(66, 0, 0, 0, 0); }
+HELPER(tid_address_now)
+{
+	int *got = (int *)1;
+	pid_t pid = raw_clone(SIGCHLD);
+	if (pid == 0)
+		_exit(pr(40, (long)&got, 0, 0, 0) == 0 && got == NULL ? 0 : 1);
+	return WEXITSTATUS(reap(pid));
+}
+HELPER(merge_now) { return pr(68, 0, 0, 0, 0); }
+
+static int slack_over_exec(void) { pr(PR_SET_TIMERSLACK, 77777, 0, 0, 0); exec_self("slack_now", NULL, NULL, NULL); return 9; }
+static int thp_over_exec(void) { pr(41, 1, 0, 0, 0); exec_self("thp_now", NULL, NULL, NULL); return 9; }
+static int mdwe_over_exec(void) { pr(65, 1, 0, 0, 0); exec_self("mdwe_now", NULL, NULL, NULL); return 9; }
+static int mdwe_not_over_exec(void) { pr(65, 3, 0, 0, 0); exec_self("mdwe_now", NULL, NULL, NULL); return 9; }
+static int mdwe_not_over_fork(void)
+{
+	pr(65, 3, 0, 0, 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(pr(66, 0, 0, 0, 0));
+	return WEXITSTATUS(reap(pid)) * 16 + pr(66, 0, 0, 0, 0);
+}
+static int merge_over_exec(void) { pr(67, 1, 0, 0, 0); exec_self("merge_now", NULL, NULL, NULL); return 9; }
+static int mce_over_fork(void)
+{
+	pr(33, 1, 1, 0, 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(pr(34, 0, 0, 0, 0));
+	return WEXITSTATUS(reap(pid)) * 16 + pr(34, 0, 0, 0, 0);
+}
+
+CASE(timerslack_more)
+{
+	child_exits(slack_over_exec, 0, "[1.43] kept over exec");
+	CHECK_OK(pr(PR_SET_TIMERSLACK, -1, 0, 0, 0), "[1.43] anything else is taken as a word of 64 bits");
+	pr(PR_SET_TIMERSLACK, 44444, 0, 0, 0);
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		pr(PR_SET_TIMERSLACK, 55555, 0, 0, 0);
+		pr(PR_SET_TIMERSLACK, 0, 0, 0, 0);
+		_exit(slack(0) == 44444 ? 0 : 1);
+	}
+	CHECK_EQ(reap(pid), 0, "[1.43] a child's default is the parent's current value");
+	NEED_ROOT("[1.43] real-time threads");
+	struct sched_param prio = { 1 };
+	REQUIRE(syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &prio) == 0);
+	CHECK_EQ(slack(0), 0, "[1.43] GET of a real-time thread: 0");
+	CHECK_OK(pr(PR_SET_TIMERSLACK, 66666, 0, 0, 0), "[1.43] SET returns 0");
+	prio.sched_priority = 0;
+	REQUIRE(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &prio) == 0);
+	CHECK(slack(0) != 66666, "[1.43] and is ignored");
+}
+
+CASE(memory_options)
+{
+	CHECK_ERR(pr(41, 1, 1, 0, 0), EINVAL, "[1.47] SET_THP_DISABLE with arg3 1: EINVAL");
+	CHECK_ERR(pr(41, 1, 0, 0, 1), EINVAL, "[1.47] with arg5: EINVAL");
+	IF_SINCE(6, 18, "[1.47] except advised") {
+		CHECK_ERR(pr(41, 0, 2, 0, 0), EINVAL, "[1.47] clearing with arg3 2: EINVAL");
+		CHECK_OK(pr(41, 1, 2, 0, 0), "[1.47] except advised");
+		CHECK_EQ(pr(42, 0, 0, 0, 0), 3, "[1.47] reads as 3");
+	}
+	child_exits(thp_over_exec, 1, "[1.47] kept over exec");
+	CHECK_OK(pr(41, 0, 0, 0, 0), "[1.47] cleared");
+	CHECK_EQ(pr(42, 0, 0, 0, 0), 0, "[1.47] reads as 0");
+	child_exits(mce_over_fork, 0x11, "[1.48] MCE_KILL is inherited over fork");
+	CHECK_OK(pr(33, 1, 0, 0, 0), "[1.48] SET late");
+	CHECK_EQ(pr(34, 0, 0, 0, 0), 0, "[1.48] reads as 0");
+	CHECK_OK(pr(33, 0, 0, 0, 0), "[1.48] CLEAR");
+	CHECK_EQ(pr(34, 0, 0, 0, 0), 2, "[1.48] reads as the default");
+	CHECK_ERR(pr(33, 2, 0, 0, 0), EINVAL, "[1.48] an unknown operation: EINVAL");
+	CHECK_ERR(pr(33, 1, 0, 1, 0), EINVAL, "[1.48] arg4 must be 0");
+	CHECK_ERR(pr(34, 1, 0, 0, 0), EINVAL, "[1.48] GET with an argument: EINVAL");
+	IF_SINCE(6, 4, "[1.51] MEMORY_MERGE") {
+		CHECK_ERR(pr(67, 1, 0, 0, 1), EINVAL, "[1.51] SET_MEMORY_MERGE with another argument: EINVAL");
+		CHECK_ERR(pr(68, 1, 0, 0, 0), EINVAL, "[1.51] GET_MEMORY_MERGE with an argument: EINVAL");
+		CHECK_OK(pr(67, 1, 0, 0, 0), "[1.51] SET_MEMORY_MERGE");
+		CHECK_EQ(pr(68, 0, 0, 0, 0), 1, "[1.51] as set");
+		CHECK_OK(pr(67, 0, 0, 0, 0), "[1.51] and off");
+		child_exits(merge_over_exec, 1, "[1.51] kept over exec");
+	}
+	CHECK_ERR(pr(52, 3, 0, 0, 0), ENODEV, "[1.51] GET_SPECULATION_CTRL of an unknown feature: ENODEV");
+	CHECK_ERR(pr(52, 0, 1, 0, 0), EINVAL, "[1.51] with another argument: EINVAL");
+	CHECK_ERR(pr(53, 9, 2, 0, 0), ENODEV, "[1.51] SET_SPECULATION_CTRL of an unknown feature: ENODEV");
+	CHECK_ERR(pr(53, 0, 2, 1, 0), EINVAL, "[1.51] with another argument: EINVAL");
+	CHECK(pr(52, 0, 0, 0, 0) >= 0, "[1.51] a known one");
+}
+
+static int mdwe_denies(void)
+{
+	char *rw = map_pages(1), *rx = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pr(65, 1, 0, 0, 0))
+		return 1;
+	if (mprotect(rw, 4096, PROT_READ | PROT_EXEC) != -1 || errno != EACCES)
+		return 2;
+	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED || errno != EACCES)
+		return 3;
+	if (mprotect(rx, 4096, PROT_READ | PROT_EXEC) || mprotect(rx, 4096, PROT_READ))
+		return 4;
+	if (mprotect(rx, 4096, PROT_READ | PROT_EXEC) != -1 || errno != EACCES)
+		return 5;
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+		return 6;
+	if (pr(65, 0, 0, 0, 0) != -1 || errno != EPERM)
+		return 7;
+	return pr(65, 1, 0, 0, 0) == 0 && pr(66, 0, 0, 0, 0) == 1 ? 0 : 8;
+}
+
+CASE(mdwe)
+{
+	IF_SINCE(6, 6, "[1.51] MDWE") {
+		CHECK_ERR(pr(65, 1, 1, 0, 0), EINVAL, "[1.51] SET_MDWE with another argument: EINVAL");
+		child_exits(mdwe_denies, 0, "[1.51] MDWE: nothing becomes executable that was not; clearing: EPERM");
+		child_exits(mdwe_over_exec, 1, "[1.51] kept over exec");
+		child_exits(mdwe_not_over_exec, 0, "[1.51] with NO_INHERIT not");
+		child_exits(mdwe_not_over_fork, 3, "[1.51] nor over fork");
+	}
+}
+
+static long no_sysres(long x)
+{
+	(void)x;
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct d[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	return syscall(SYS_capset, &h, d);
+}
+
+CASE(unprivileged_options)
+{
+	struct agent *a = spawn(NULL);
+	REQUIRE(call(a, no_sysres, 0) == 0);
+	long flusher(long x) { return pr(57, x, 9, 9, 9); }
+	long get_flusher(long x) { return pr(58, x, 0, 0, 0); }
+	long set_mm(long op) { return pr(35, op, 0x400000, 0, 0); }
+	CHECK(call(a, flusher, 7) == -1 && a->err == EPERM, "[1.50] IO_FLUSHER without CAP_SYS_RESOURCE: EPERM, before the arguments");
+	CHECK(call(a, get_flusher, 7) == -1 && a->err == EPERM, "[1.50] GET, too");
+	CHECK(call(a, set_mm, 1) == -1 && a->err == EPERM, "[1.45] SET_MM without CAP_SYS_RESOURCE: EPERM");
+	CHECK(call(a, set_mm, 99) == -1 && a->err == EPERM, "[1.45] also of an unknown operation");
+	CHECK(call(a, set_mm, 14) == -1 && a->err == EINVAL, "[1.45] MAP needs none; a wrong size: EINVAL");
+	retire(a, NULL);
+}
+
+struct mm_map {
+	unsigned long addr[11], auxv;
+	unsigned auxv_size, exe_fd;
+};
+
+static bool has_cap(int cap)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct d[2];
+	return syscall(SYS_capget, &h, d) == 0 && d[cap / 32].effective & 1u << cap % 32;
+}
+
+/* The map as /proc/self/stat has it: start_code end_code, start_data end_data, start_brk, arg and env. */
+static void read_map(struct mm_map *m)
+{
+	memset(m, 0, sizeof *m);
+	int fields[11] = { 26, 27, 45, 46, 47, 47, 28, 48, 49, 50, 51 };
+	for (int i = 0; i < 11; i++)
+		m->addr[i] = proc_stat(getpid(), fields[i]);
+	m->addr[5] = (unsigned long)sbrk(0);
+	m->exe_fd = -1;
+}
+
+CASE(set_mm)
+{
+	unsigned size = 0;
+	CHECK(pr(35, 15, (long)&size, 0, 0) == 0 && size == sizeof(struct mm_map), "[1.45] MAP_SIZE");
+	CHECK_ERR(pr(35, 15, (long)BADPTR, 0, 0), EFAULT, "[1.45] MAP_SIZE to a bad pointer: EFAULT");
+	CHECK_ERR(pr(35, 1, 0x400000, 1, 0), EINVAL, "[1.45] arg4 of an operation that takes none: EINVAL");
+	CHECK_ERR(pr(35, 14, (long)&size, 8, 0), EINVAL, "[1.45] MAP of a wrong size: EINVAL");
+	CHECK_ERR(pr(35, 14, (long)BADPTR, sizeof(struct mm_map), 0), EFAULT, "[1.45] MAP from a bad pointer: EFAULT");
+	struct mm_map m, old;
+	read_map(&m);
+	if (m.addr[2] == 0) {	/* start_data is hidden */
+		tap_skip("[1.45] MAP", "no addresses in /proc/self/stat");
+		return;
+	}
+	old = m;
+	char *page = map_pages(1);
+	strcpy(page, "changed");
+	m.addr[7] = (long)page;
+	m.addr[8] = (long)page + 8;
+	CHECK_OK(pr(35, 14, (long)&m, sizeof m, 0), "[1.45] MAP moves the arguments");
+	char b[64];
+	CHECK(read_file("/proc/self/cmdline", b, sizeof b) == 8 && !strcmp(b, "changed"), "[1.45] as /proc/self/cmdline shows");
+	struct mm_map bad = m;
+	bad.addr[8] = (long)page - 1;
+	CHECK_ERR(pr(35, 14, (long)&bad, sizeof bad, 0), EINVAL, "[1.45] an end before its start: EINVAL");
+	bad = m;
+	bad.addr[9] = 1L << 47;
+	CHECK_ERR(pr(35, 14, (long)&bad, sizeof bad, 0), EINVAL, "[1.45] outside of user memory: EINVAL");
+	bad = m;
+	bad.auxv_size = 8;
+	CHECK_ERR(pr(35, 14, (long)&bad, sizeof bad, 0), EINVAL, "[1.45] a size without an auxiliary vector: EINVAL");
+	unsigned long aux[64] = { 4711, 4712 };
+	m.auxv = (long)aux;
+	m.auxv_size = sizeof aux;
+	CHECK_ERR(pr(35, 14, (long)&m, sizeof m, 0), EINVAL, "[1.45] one that is too long: EINVAL");
+	m.auxv_size = 32;
+	CHECK_OK(pr(35, 14, (long)&m, sizeof m, 0), "[1.45] one that fits");
+	unsigned long got[64] = { 0 };
+	CHECK(pr(0x41555856, (long)got, sizeof got, 0, 0) > 0 && got[0] == 4711 && got[1] == 4712, "[1.45,1.51] is what GET_AUXV shows");
+	CHECK_OK(pr(35, 14, (long)&old, sizeof old, 0), "[1.45] and back");
+	if (!has_cap(24)) {
+		tap_skip("[1.45] the operations that need CAP_SYS_RESOURCE", "not had");
+		return;
+	}
+	CHECK_ERR(pr(35, 8, old.addr[8] + 1, 0, 0), EINVAL, "[1.45] ARG_START behind ARG_END: EINVAL");
+	CHECK_ERR(pr(35, 9, 0x7ffffffff000 - 16, 0, 0), EFAULT, "[1.45] ARG_END where nothing is mapped: EFAULT");
+	CHECK_ERR(pr(35, 8, 0x1000, 0, 0), EINVAL, "[1.45] an address below mmap_min_addr: EINVAL");
+	CHECK_ERR(pr(35, 8, 1L << 47, 0, 0), EINVAL, "[1.45] beyond user memory: EINVAL");
+	CHECK_ERR(pr(35, 99, 0x400000, 0, 0), EINVAL, "[1.45] an unknown operation: EINVAL");
+	CHECK_ERR(pr(35, 13, -1, 0, 0), EBADF, "[1.45] EXE_FILE without a file: EBADF");
+	int fd = MUST(open("/proc", O_RDONLY));
+	CHECK_ERR(pr(35, 13, fd, 0, 0), EACCES, "[1.45] EXE_FILE of a directory: EACCES");
+	close(fd);
+	REQUIRE(copy_self(tmp_path("exe"), 0755));
+	fd = MUST(open(tmp_path("exe"), O_RDONLY));
+	CHECK_ERR(pr(35, 13, fd, 0, 0), EBUSY, "[1.45] EXE_FILE while the old one is mapped: EBUSY");
+	CHECK_ERR(pr(35, 12, (long)aux, sizeof aux, 0), EINVAL, "[1.45] AUXV that is too long: EINVAL");
+	CHECK_OK(pr(35, 12, (long)aux, 32, 0), "[1.45] AUXV");
+	CHECK(pr(0x41555856, (long)got, sizeof got, 0, 0) > 0 && got[0] == 4711, "[1.45] as GET_AUXV shows");
+}
+
+CASE(tid_address_exec)
+{
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		exec_self("tid_address_now", NULL, NULL, NULL);
+		_exit(9);
+	}
+	CHECK_EQ(reap(pid), 0, "[1.44] NULL after a raw fork in a new program");
+}

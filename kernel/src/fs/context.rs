@@ -3,7 +3,7 @@
 //! Threads of a process share one (CLONE_FS); fork copies it. Both places change seldom and are read by every path walk,
 //! so they stand together under one spin lock ([`FS_CONTEXT`](lock_order::FS_CONTEXT)).
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
@@ -14,6 +14,28 @@ use crate::{lock_order, prelude::*};
 pub struct FsContext {
     places: SpinLock<Places>,
     umask: AtomicU32,
+    /// How many threads have it, as [`FsHolder`]s.
+    users: AtomicUsize,
+}
+
+/// A thread's hold on its context. References besides those of threads don't count as users.
+pub struct FsHolder(Arc<FsContext>);
+
+impl FsHolder {
+    pub fn new(fs: Arc<FsContext>) -> FsHolder {
+        fs.users.fetch_add(1, Relaxed);
+        FsHolder(fs)
+    }
+
+    pub fn get(&self) -> &Arc<FsContext> {
+        &self.0
+    }
+}
+
+impl Drop for FsHolder {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Clone)]
@@ -29,6 +51,7 @@ impl FsContext {
         Arc::new(FsContext {
             places: SpinLock::new(lock_order::FS_CONTEXT, places),
             umask: AtomicU32::new(0o022),
+            users: AtomicUsize::new(0),
         })
     }
 
@@ -38,7 +61,13 @@ impl FsContext {
         Arc::new(FsContext {
             places: SpinLock::new(lock_order::FS_CONTEXT, places),
             umask: AtomicU32::new(self.umask()),
+            users: AtomicUsize::new(0),
         })
+    }
+
+    /// How many threads have it.
+    pub fn users(&self) -> usize {
+        self.users.load(Relaxed)
     }
 
     pub fn root(&self) -> Path {

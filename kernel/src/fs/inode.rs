@@ -16,7 +16,7 @@ use core::{
 use ostd::{mm::Frame, sync::Mutex};
 use spin::Once;
 
-use super::{file::FileOps, file::OpenFlags, file_lock::FileLocks, path::Path, pipe::Pipe};
+use super::{file::FileOps, file::OpenFlags, file_lock::FileLocks, path::Path, pipe::Pipe, xattr::Xattrs};
 use crate::{lock_order, prelude::*};
 
 /// The longest name of a directory entry.
@@ -128,6 +128,8 @@ pub struct InodeBase {
     mapped: AtomicBool,
     /// Locks of flock(2) and fcntl(2), once there has been one.
     pub locks: Once<Box<FileLocks>>,
+    /// Extended attributes, once there has been one.
+    pub xattrs: Once<Box<Xattrs>>,
 }
 
 impl InodeBase {
@@ -150,6 +152,7 @@ impl InodeBase {
             lock: Mutex::new(lock_order::INODE, ()),
             mapped: AtomicBool::new(false),
             locks: Once::new(),
+            xattrs: Once::new(),
         }
     }
 
@@ -464,6 +467,11 @@ pub trait Inode: Any + Send + Sync {
     /// Asked by ftruncate(2) of what is no regular file; without an objection it is EINVAL.
     fn may_resize(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether it can have extended attributes.
+    fn has_xattrs(&self) -> bool {
+        false
     }
 
     /// The attributes are about to be changed by chmod, chown or utimensat.

@@ -44,13 +44,14 @@ pub mod poll;
 pub mod proc;
 pub mod ramfs;
 pub mod regular;
+pub mod xattr;
 
 #[cfg(feature = "ktest")]
 mod test;
 
 use spin::Once;
 
-pub use context::FsContext;
+pub use context::{FsContext, FsHolder};
 pub use fd_table::FileTable;
 pub use file::{File, OpenFlags};
 pub use path::Path;

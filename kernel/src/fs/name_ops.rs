@@ -17,6 +17,7 @@ use super::{
         S_IXGRP, same,
     },
     path::{Last, LastKind, PATH_MAX, Path, Walker, find_locked},
+    xattr,
 };
 use crate::{
     lock_order,
@@ -354,6 +355,7 @@ pub fn chown(
     base.set_owner(uid, gid);
     if !base.is_dir() {
         drop_set_id_always(base);
+        xattr::drop_file_caps(base);
     }
     base.touch_ctime();
     Ok(())
@@ -431,6 +433,7 @@ pub fn resize(inode: &Arc<dyn Inode>, size: u64, creds: &Credentials) -> Result<
     }
     inode.resize(size)?;
     drop_set_id_bits(base, creds);
+    xattr::drop_file_caps(base);
     Ok(())
 }
 

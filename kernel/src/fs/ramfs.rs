@@ -497,6 +497,10 @@ impl Inode for RamInode {
         }
     }
 
+    fn has_xattrs(&self) -> bool {
+        true
+    }
+
     fn fifo(&self) -> Option<Arc<Pipe>> {
         match &self.content {
             Content::Fifo(pipe) => Some(pipe.call_once(Pipe::new).clone()),

@@ -127,9 +127,10 @@ fn update_atime(file: &File) {
     }
 }
 
-/// A write by somebody without CAP_FSETID takes the set-id bits away.
+/// A write by somebody without CAP_FSETID takes the set-id bits away, and any write a program's capabilities.
 fn drop_set_id(file: &File) {
     let base = file.inode().base();
+    super::xattr::drop_file_caps(base);
     if base.mode() & 0o6000 != 0 {
         super::name_ops::drop_set_id_bits(base, &Thread::current().creds());
     }

@@ -4,10 +4,7 @@
 //! and shared memory come back by a fault (mostly one that maps the neighbours along), if the child ever needs them: most
 //! children exec.
 
-use core::{
-    ops::Range,
-    sync::atomic::{AtomicU8, AtomicUsize},
-};
+use core::{ops::Range, sync::atomic::AtomicUsize};
 
 use ostd::{
     mm::{AddrSpace, AllocClass, Frame, Mapper, PageFlags},
@@ -59,7 +56,7 @@ impl Vm {
             resident: AtomicUsize::new(resident),
             peak: AtomicUsize::new(0),
             window: FORK_WINDOW,
-            dumpable: AtomicU8::new(self.dumpable()),
+            settings: self.settings.inherited(),
             id: super::next_id(),
         }))
     }

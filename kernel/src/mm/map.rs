@@ -46,7 +46,7 @@ impl Vm {
     ///
     /// # Errors
     /// EINVAL (length 0, misaligned fixed address), ENOMEM (no room, limits, too many mappings, absurd size), EEXIST
-    /// (NOREPLACE), EPERM (below mmap_min_addr), EAGAIN (over RLIMIT_MEMLOCK).
+    /// (NOREPLACE), EACCES (PR_SET_MDWE), EPERM (below mmap_min_addr), EAGAIN (over RLIMIT_MEMLOCK).
     pub fn mmap(&self, request: MapRequest, limits: &MemoryLimits) -> Result<Vaddr> {
         if request.len == 0 {
             return Err(EINVAL);
@@ -54,6 +54,9 @@ impl Vm {
         let len = page_ceil(request.len).ok_or(ENOMEM)?;
         if let Some((_, offset)) = request.object {
             offset.checked_add(len as u64).filter(|&end| i64::try_from(end).is_ok()).ok_or(EOVERFLOW)?;
+        }
+        if self.denies_exec(VmFlags::EXEC, request.flags) {
+            return Err(EACCES);
         }
         let mut layout = self.layout.write();
         if layout.vmas.len() >= MAX_MAP_COUNT {

@@ -25,9 +25,11 @@ mod image;
 mod map;
 mod object;
 mod protect;
+mod relabel;
 mod remap;
 mod remote;
 mod report;
+mod settings;
 mod unmap;
 mod vma;
 
@@ -36,7 +38,7 @@ mod tests;
 
 use core::{
     ops::Range,
-    sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use ostd::{
@@ -51,7 +53,9 @@ pub use self::{
     fork::ForkHints,
     map::{MapRequest, Placement},
     object::{MemoryObject, ObjectId, ObjectName, SharedMemory},
+    relabel::ProgramMap,
     remap::Move,
+    settings::{mdwe, set_suid_dumpable, suid_dumpable},
     vma::{Backing, VmFlags, Vma, VmaAttr},
 };
 use crate::{
@@ -68,9 +72,6 @@ pub const MMAP_MIN_ADDR: Vaddr = 0x10000;
 
 /// Most vmas in an address space (vm.max_map_count).
 pub const MAX_MAP_COUNT: usize = 65530;
-
-/// What a program is marked as whose memory is not its user's business (fs.suid_dumpable).
-pub const SUID_DUMPABLE: u8 = 0;
 
 /// Bytes that stay free below a stack (Linux's stack_guard_gap).
 pub const STACK_GUARD: usize = 256 * PAGE_SIZE;
@@ -150,8 +151,7 @@ pub struct Vm {
     peak: AtomicUsize,
     /// Bytes that a fault may map of an object; a power of two.
     window: usize,
-    /// 0, 1 or 2 as PR_GET_DUMPABLE gives it.
-    dumpable: AtomicU8,
+    settings: settings::Settings,
     /// Never reused: names the address space in futex keys.
     id: u64,
 }
@@ -179,7 +179,7 @@ impl Vm {
             resident: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             window: fault::EXEC_WINDOW,
-            dumpable: AtomicU8::new(1),
+            settings: settings::Settings::new(),
             id: next_id(),
         })
     }
@@ -224,15 +224,6 @@ impl Vm {
         let mut mapper = self.space.lock();
         let pages = mapper.unmap(range);
         self.count_out(pages);
-    }
-
-    /// Whether the program may dump core and be looked at by its user: 0 no, 1 yes, 2 by root only (rules 1.34-1.37).
-    pub fn dumpable(&self) -> u8 {
-        self.dumpable.load(Relaxed)
-    }
-
-    pub fn set_dumpable(&self, value: u8) {
-        self.dumpable.store(value, Relaxed);
     }
 
     /// The file that the program was started from (/proc/pid/exe).

@@ -23,7 +23,13 @@ impl Vm {
             return Err(ENOMEM);
         }
         let mut layout = self.layout.write();
-        let (end, result) = layout.changeable(addr, addr + len, access, limits);
+        let denied =
+            layout.vmas.overlapping(addr, addr + len).find(|vma| self.denies_exec(vma.attr.flags, access));
+        let allowed_end = denied.map_or(addr + len, |vma| vma.start.max(addr));
+        let (end, mut result) = layout.changeable(addr, allowed_end, access, limits);
+        if denied.is_some() && result.is_ok() {
+            result = Err(EACCES);
+        }
         if end > addr {
             self.apply(&mut layout, addr, end, access);
         }

@@ -37,6 +37,7 @@ pub mod oom;
 pub mod pid;
 pub mod pidfd;
 pub mod prctl;
+mod prctl_mm;
 #[expect(clippy::module_inception, reason = "the process subsystem has a file about the process")]
 pub mod process;
 pub mod reaper;

@@ -16,7 +16,7 @@ use proctree::{Body, NsId, Numbers, PidId};
 use ostd::sync::SpinLock;
 
 use super::{
-    Process, Thread,
+    Credentials, Process, Thread,
     namespace::PidNs,
     pidfd::PidRef,
     tree::{self, Table},
@@ -238,6 +238,20 @@ pub fn translate(nr: u32, ns: NsId) -> u32 {
         return nr;
     }
     lookup(tree::root_ns(), nr).map_or(0, |pid| tree::lock().nr(pid, ns))
+}
+
+/// The credentials behind a number in the caller's namespace: a thread's, or those that a zombie had.
+pub fn creds(nr: u32) -> Option<Arc<Credentials>> {
+    let ns = Thread::current().process.ns();
+    if let Some(thread) = thread(ns, nr) {
+        return Some(thread.creds());
+    }
+    let pid = lookup(ns, nr)?;
+    let table = tree::lock();
+    match table.body(table.pid_process(pid)?)? {
+        Body::Zombie(record) => Some(record.creds.clone()),
+        Body::Live(process) => Some(process.creds()),
+    }
 }
 
 /// How many numbers are in use: the leak check of the test suite compares it before and after.

@@ -10,13 +10,14 @@ use ostd::user::mem;
 use super::{
     Cap, Credentials, Thread,
     credentials::{self, CapSet, LAST_CAP, SecureBits},
-    reaper,
+    prctl_mm, reaper,
     seccomp::{self, Mode},
     signal::NSIG,
     thread::COMM_LEN,
     tree,
 };
 use crate::{
+    mm::mdwe,
     prelude::*,
     syscall::{self, Args, Context},
 };
@@ -110,14 +111,12 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         SET_TSC => set_tsc(arg2),
         MCE_KILL => zero(&[arg4, arg5]).and_then(|()| mce_kill(thread, arg2, arg3)),
         MCE_KILL_GET => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.mce_kill.load(Relaxed) as usize),
-        SET_MM => set_mm(thread, arg2, arg4, arg5),
+        SET_MM => prctl_mm::set_mm(thread, arg2, arg3, arg4, arg5),
         GET_TID_ADDRESS => put(arg2, &(thread.clear_child_tid.load(Relaxed) as u64)),
         SET_THP_DISABLE => zero(&[arg4, arg5]).and_then(|()| set_thp_disable(thread, arg2, arg3)),
-        GET_THP_DISABLE => {
-            zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.thp_disable.load(Relaxed) as usize)
-        }
-        GET_SPECULATION_CTRL => zero(&[arg3, arg4, arg5]).and(Err(ENODEV)),
-        SET_SPECULATION_CTRL => zero(&[arg4, arg5]).and(Err(ENODEV)),
+        GET_THP_DISABLE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.vm().thp_disable() as usize),
+        GET_SPECULATION_CTRL => zero(&[arg3, arg4, arg5]).and_then(|()| get_speculation(arg2)),
+        SET_SPECULATION_CTRL => zero(&[arg4, arg5]).and_then(|()| set_speculation(arg2, arg3)),
         SET_IO_FLUSHER => {
             set_io_flusher(thread, arg2).and_then(|done| zero(&[arg3, arg4, arg5]).map(|()| done))
         }
@@ -125,9 +124,13 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
             get_io_flusher(thread).and_then(|value| zero(&[arg2, arg3, arg4, arg5]).map(|()| value))
         }
         SET_MDWE => zero(&[arg3, arg4, arg5]).and_then(|()| set_mdwe(thread, arg2)),
-        GET_MDWE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.mdwe.load(Relaxed) as usize),
-        // KSM merges nothing here: it can't be turned on, and off is what it is.
-        SET_MEMORY_MERGE | GET_MEMORY_MERGE => Err(EINVAL),
+        GET_MDWE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.vm().mdwe() as usize),
+        // A permission that nobody makes use of, as where KSM does not run.
+        SET_MEMORY_MERGE => zero(&[arg3, arg4, arg5]).map(|()| {
+            thread.vm().set_merge(arg2 != 0);
+            0
+        }),
+        GET_MEMORY_MERGE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.vm().merge() as usize),
         GET_AUXV => zero(&[arg4, arg5]).and_then(|()| get_auxv(thread, arg2, arg3)),
         _ => reaper::prctl(ctx, args),
     }
@@ -275,7 +278,10 @@ fn set_securebits(thread: &Thread, value: usize) -> Result<usize> {
     let new = u32::try_from(value).ok().and_then(SecureBits::from_bits).ok_or(EPERM)?;
     let changes_locked = (old ^ new.bits()) & locked != 0;
     let clears_lock = old & SecureBits::LOCKS & !new.bits() != 0;
-    if changes_locked || clears_lock || !creds.capable(Cap::Setpcap) {
+    // The bits about scripts restrict nobody but the thread itself, so anybody may set them.
+    let changed = old ^ new.bits();
+    let allowed = creds.capable(Cap::Setpcap) || changed != 0 && changed & !SecureBits::UNPRIVILEGED == 0;
+    if changes_locked || clears_lock || !allowed {
         return Err(EPERM);
     }
     change(thread, |creds| creds.securebits = new)
@@ -322,6 +328,37 @@ fn set_tsc(mode: usize) -> Result<usize> {
     if mode as i32 == ENABLE { Ok(0) } else { Err(EINVAL) }
 }
 
+mod speculation {
+    pub const STORE_BYPASS: usize = 0;
+    pub const INDIRECT_BRANCH: usize = 1;
+    pub const L1D_FLUSH: usize = 2;
+
+    pub const ENABLE: usize = 2;
+    pub const DISABLE: usize = 4;
+    pub const FORCE_DISABLE: usize = 8;
+}
+
+/// The processor speculates as it likes, and flushes nothing for it.
+fn get_speculation(feature: usize) -> Result<usize> {
+    match feature {
+        speculation::STORE_BYPASS | speculation::INDIRECT_BRANCH => Ok(speculation::ENABLE),
+        speculation::L1D_FLUSH => Ok(speculation::FORCE_DISABLE),
+        _ => Err(ENODEV),
+    }
+}
+
+/// No thread can have it otherwise.
+fn set_speculation(feature: usize, control: usize) -> Result<usize> {
+    use speculation::*;
+    match (feature, control) {
+        (STORE_BYPASS, _) => Err(ENXIO),
+        (INDIRECT_BRANCH, ENABLE) => Ok(0),
+        (INDIRECT_BRANCH, DISABLE | FORCE_DISABLE) | (L1D_FLUSH, _) => Err(EPERM),
+        (INDIRECT_BRANCH, _) => Err(ERANGE),
+        _ => Err(ENODEV),
+    }
+}
+
 fn mce_kill(thread: &Thread, operation: usize, policy: usize) -> Result<usize> {
     const CLEAR: usize = 0;
     const SET: usize = 1;
@@ -335,30 +372,15 @@ fn mce_kill(thread: &Thread, operation: usize, policy: usize) -> Result<usize> {
     Ok(0)
 }
 
-/// The layout of a program can't be rewritten: what needs no privilege is refused as not built in, the rest as
-/// unprivileged or not built in (rule 1.45).
-fn set_mm(thread: &Thread, operation: usize, arg4: usize, arg5: usize) -> Result<usize> {
-    const AUXV: usize = 12;
-    const MAP: usize = 14;
-    const MAP_SIZE: usize = 15;
-    if arg5 != 0 || arg4 != 0 && !matches!(operation, AUXV | MAP | MAP_SIZE) {
-        return Err(EINVAL);
-    }
-    if !matches!(operation, MAP | MAP_SIZE) {
-        thread.creds().require(Cap::SysResource)?;
-    }
-    Err(EINVAL)
-}
-
 fn set_thp_disable(thread: &Thread, on: usize, flags: usize) -> Result<usize> {
     const EXCEPT_ADVISED: usize = 2;
     let value = match (on != 0, flags) {
         (false, 0) => 0,
         (true, 0) => 1,
-        (true, EXCEPT_ADVISED) => 1 | EXCEPT_ADVISED as u32,
+        (true, EXCEPT_ADVISED) => 1 | EXCEPT_ADVISED as u8,
         _ => return Err(EINVAL),
     };
-    thread.thp_disable.store(value, Relaxed);
+    thread.vm().set_thp_disable(value);
     Ok(0)
 }
 
@@ -376,20 +398,19 @@ fn get_io_flusher(thread: &Thread) -> Result<usize> {
     Ok(thread.io_flusher.load(Relaxed) as usize)
 }
 
-/// Memory-deny-write-execute: remembered, and never taken back.
+/// Memory-deny-write-execute: never taken back.
 fn set_mdwe(thread: &Thread, bits: usize) -> Result<usize> {
-    const REFUSE_EXEC_GAIN: u32 = 1;
-    const NO_INHERIT: u32 = 2;
-    let bits = u32::try_from(bits).map_err(|_| EINVAL)?;
-    let known = bits & !(REFUSE_EXEC_GAIN | NO_INHERIT) == 0;
-    if !known || bits & NO_INHERIT != 0 && bits & REFUSE_EXEC_GAIN == 0 {
+    let bits = u8::try_from(bits).map_err(|_| EINVAL)?;
+    let known = bits & !(mdwe::REFUSE_EXEC_GAIN | mdwe::NO_INHERIT) == 0;
+    if !known || bits & mdwe::NO_INHERIT != 0 && bits & mdwe::REFUSE_EXEC_GAIN == 0 {
         return Err(EINVAL);
     }
-    let old = thread.mdwe.load(Relaxed);
+    let vm = thread.vm();
+    let old = vm.mdwe();
     if old != 0 && old != bits {
         return Err(EPERM);
     }
-    thread.mdwe.store(bits, Relaxed);
+    vm.set_mdwe(bits);
     Ok(0)
 }
 

@@ -17,7 +17,7 @@ use spin::Once;
 
 use super::{Credentials, Process, namespace::ThreadNamespaces, seccomp::Seccomp, signal::ThreadSignals};
 use crate::{
-    fs::{FileTable, FsContext},
+    fs::{FileTable, FsContext, FsHolder},
     lock_order,
     mm::Vm,
     prelude::*,
@@ -45,8 +45,8 @@ pub struct Thread {
     creds: ArcCell<Credentials>,
     vm: SpinLock<Option<Arc<Vm>>>,
     files: SpinLock<Option<Arc<FileTable>>>,
-    fs: SpinLock<Option<Arc<FsContext>>>,
     pub(super) namespaces: ThreadNamespaces,
+    fs: SpinLock<Option<FsHolder>>,
     /// Its name as two words, so that reading one needs no lock. A torn read gives half of each name, as on Linux.
     comm: [AtomicU64; 2],
     /// Where to store 0 and wake a waiter at exit (set_tid_address(2), rule 3.16).
@@ -64,13 +64,10 @@ pub struct Thread {
     pub policy: AtomicU32,
     pub rt_priority: AtomicU32,
     pub personality: AtomicU32,
-    /// What prctl keeps, as it returns them: PR_MCE_KILL (rule 1.48), PR_SET_TSC (1.50), PR_SET_THP_DISABLE (1.47),
-    /// PR_SET_IO_FLUSHER, PR_SET_MDWE (1.51).
+    /// What prctl keeps, as it returns them: PR_MCE_KILL (rule 1.48), PR_SET_TSC (1.50), PR_SET_IO_FLUSHER.
     pub mce_kill: AtomicU32,
     pub tsc_mode: AtomicU32,
-    pub thp_disable: AtomicU32,
     pub io_flusher: AtomicBool,
-    pub mdwe: AtomicU32,
     /// Its user had more processes than RLIMIT_NPROC when it became this user (rule 6.15).
     pub nproc_exceeded: AtomicBool,
     /// It sleeps where only its own death can wake it: state D of /proc.
@@ -141,8 +138,8 @@ impl Thread {
             creds: ArcCell::new(new.creds),
             vm: SpinLock::new(lock_order::PROCESS_MISC, new.vm),
             files: SpinLock::new(lock_order::THREAD_FILES, Some(new.files)),
-            fs: SpinLock::new(lock_order::PROCESS_MISC, Some(new.fs)),
             namespaces: ThreadNamespaces::new(),
+            fs: SpinLock::new(lock_order::PROCESS_MISC, Some(FsHolder::new(new.fs))),
             comm: comm.map(AtomicU64::new),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
@@ -156,9 +153,7 @@ impl Thread {
             personality: inherit(|thread| &thread.personality, 0),
             mce_kill: inherit(|thread| &thread.mce_kill, MCE_KILL_DEFAULT),
             tsc_mode: inherit(|thread| &thread.tsc_mode, TSC_ENABLE),
-            thp_disable: inherit(|thread| &thread.thp_disable, 0),
             io_flusher: AtomicBool::new(creator.is_some_and(|creator| creator.io_flusher.load(Relaxed))),
-            mdwe: inherit(|thread| &thread.mdwe, 0),
             nproc_exceeded: AtomicBool::new(false),
             in_killable_sleep: AtomicBool::new(false),
             vfork: SpinLock::new(lock_order::PROCESS_MISC, new.vfork),
@@ -290,11 +285,11 @@ impl Thread {
     }
 
     pub fn try_fs(&self) -> Option<Arc<FsContext>> {
-        self.fs.lock().clone()
+        self.fs.lock().as_ref().map(|fs| fs.get().clone())
     }
 
-    pub fn set_fs(&self, fs: Option<Arc<FsContext>>) -> Option<Arc<FsContext>> {
-        core::mem::replace(&mut *self.fs.lock(), fs)
+    pub fn set_fs(&self, fs: Option<Arc<FsContext>>) -> Option<FsHolder> {
+        core::mem::replace(&mut *self.fs.lock(), fs.map(FsHolder::new))
     }
 
     /// Its name, padded with NULs.

@@ -208,7 +208,7 @@ pub fn sys_capget(ctx: &mut Context, args: Args) -> Result<usize> {
     }
     let creds = match pid {
         0 => ctx.thread.creds(),
-        1.. => pid::thread(ctx.process().ns(), pid as u32).ok_or(ESRCH)?.creds(),
+        1.. => pid::creds(pid as u32).ok_or(ESRCH)?,
         _ => return Err(EINVAL),
     };
     let mut words: CapData = [[0; 3]; 2];

@@ -38,6 +38,7 @@ pub mod table;
 pub mod time;
 pub mod timer;
 pub mod wait;
+pub mod xattr;
 
 /// What a handler works on: the calling thread and its user registers.
 pub struct Context<'a> {

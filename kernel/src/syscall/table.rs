@@ -2,7 +2,7 @@
 
 use super::{
     Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, namespace, path, pidfd, poll,
-    process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait,
+    process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -170,6 +170,18 @@ pub static TABLE: [Entry; SIZE] = table! {
     170 => system::sys_sethostname,
     171 => system::sys_setdomainname,
     186 => identity::sys_gettid,
+    188 => xattr::sys_setxattr,
+    189 => xattr::sys_lsetxattr,
+    190 => xattr::sys_fsetxattr,
+    191 => xattr::sys_getxattr,
+    192 => xattr::sys_lgetxattr,
+    193 => xattr::sys_fgetxattr,
+    194 => xattr::sys_listxattr,
+    195 => xattr::sys_llistxattr,
+    196 => xattr::sys_flistxattr,
+    197 => xattr::sys_removexattr,
+    198 => xattr::sys_lremovexattr,
+    199 => xattr::sys_fremovexattr,
     200 => signal::sys_tkill,
     201 => time::sys_time,
     202 => futex::sys_futex,
@@ -254,4 +266,8 @@ pub static TABLE: [Entry; SIZE] = table! {
     439 => path::sys_faccessat2,
     441 => event::sys_epoll_pwait2,
     452 => path::sys_fchmodat2,
+    463 => xattr::sys_setxattrat,
+    464 => xattr::sys_getxattrat,
+    465 => xattr::sys_listxattrat,
+    466 => xattr::sys_removexattrat,
 };

@@ -73,3 +73,25 @@ pub fn auxv(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     out.extend(vm.auxv().iter().flat_map(|word| word.to_le_bytes()));
     Ok(())
 }
+
+/// Which parts of memory a core dump has (core(5)).
+pub fn coredump_filter(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    if let Some(vm) = vm_of(task)? {
+        out.extend_from_slice(format!("{:08x}\n", vm.dump_filter()).as_bytes());
+    }
+    Ok(())
+}
+
+/// Bits that mean nothing are ignored.
+pub fn set_coredump_filter(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let text = core::str::from_utf8(value).map_err(|_| EINVAL)?.trim();
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let parsed = match digits {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8),
+        None => text.parse(),
+    };
+    let filter = parsed.map_err(|_| EINVAL)?;
+    vm_of(task)?.ok_or(ESRCH)?.set_dump_filter(filter as u16);
+    Ok(())
+}

@@ -107,6 +107,7 @@ const ITEMS: &[(&str, Item)] = &[
     ("children", Item::Text(status::children)),
     ("cmdline", Item::Text(memory::cmdline)),
     ("comm", Item::Writable(status::comm, status::set_comm)),
+    ("coredump_filter", Item::Writable(memory::coredump_filter, memory::set_coredump_filter)),
     ("cwd", Item::Link(cwd)),
     ("environ", Item::Private(memory::environ, 0o400)),
     ("exe", Item::Link(exe)),

@@ -7,6 +7,7 @@ use proctree::NumberSpace;
 use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
+    mm,
     prelude::*,
     process::{Cap, Thread, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
     syscall::system,
@@ -56,7 +57,14 @@ pub const SYS: &[Entry] = &[
 static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
 static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());
 static PIPE_MAX_SIZE: Sysctl = read_only(|| pipe::MAX_CAPACITY.to_string());
-static SUID_DUMPABLE: Sysctl = read_only(|| String::from("0"));
+static SUID_DUMPABLE: Sysctl = writable(
+    || mm::suid_dumpable().to_string(),
+    |value| {
+        let value = value.trim().parse().ok().filter(|value| *value <= 2).ok_or(EINVAL)?;
+        mm::set_suid_dumpable(value);
+        Ok(())
+    },
+);
 static MOUNT_MAX: Sysctl = read_only(|| String::from("100000"));
 
 static EPOLL_WATCHES: Sysctl = read_only(|| epoll::max_user_watches().to_string());

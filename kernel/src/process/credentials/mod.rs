@@ -8,15 +8,17 @@
 //! fails changes nothing.
 
 mod capability;
+mod exec;
 mod user;
 
 use bitflags::bitflags;
 
 pub use capability::{Cap, CapSet, LAST_CAP};
+pub use exec::{ExecCreds, FileCaps, Privileges};
 pub use user::User;
 
 use super::{Thread, clone};
-use crate::prelude::*;
+use crate::{mm, prelude::*};
 
 bitflags! {
     /// Securebits (rule 1.42); each has a lock bit right above it.
@@ -40,6 +42,8 @@ bitflags! {
 impl SecureBits {
     /// The bits that lock another bit.
     pub const LOCKS: u32 = 0xaaa;
+    /// The bits that need no privilege: EXEC_*, and their locks.
+    pub const UNPRIVILEGED: u32 = 0xf00;
 }
 
 /// The most supplementary groups a thread can have.
@@ -307,35 +311,6 @@ impl Credentials {
         }
     }
 
-    /// What execve of a file without privileges of its own leaves: suid = fsuid = euid, root regains its capabilities,
-    /// everybody else keeps the ambient ones; KEEP_CAPS ends (rules 1.39, 10.10).
-    ///
-    /// `euid` and `egid` are those of a set-id file, or the current ones.
-    pub fn after_exec(&self, euid: u32, egid: u32) -> Credentials {
-        let mut new = self.clone();
-        new.euid = euid;
-        new.egid = egid;
-        let set_id = euid != self.euid || egid != self.egid;
-        let root_is_special = !self.securebits.contains(SecureBits::NOROOT);
-        let mut permitted = CapSet::EMPTY;
-        let mut file_effective = false;
-        if root_is_special && (euid == 0 || self.uid == 0) {
-            permitted = self.bounding | self.inheritable;
-            file_effective = euid == 0;
-        }
-        if set_id {
-            new.ambient = CapSet::EMPTY;
-        }
-        new.permitted = permitted | new.ambient;
-        new.effective = if file_effective { new.permitted } else { new.ambient };
-        new.suid = euid;
-        new.fsuid = euid;
-        new.sgid = egid;
-        new.fsgid = egid;
-        new.securebits.remove(SecureBits::KEEP_CAPS);
-        new
-    }
-
     /// Whether the step from `old` to `self` makes the program untouchable for its old self: resets `dumpable`
     /// and the parent-death signal (rules 1.21, 1.36).
     pub fn is_sensitive_change(&self, old: &Credentials) -> bool {
@@ -351,9 +326,8 @@ impl Credentials {
 pub fn commit(thread: &Thread, new: Credentials) {
     let old = thread.creds();
     if new.is_sensitive_change(&old) {
-        // fs.suid_dumpable is 0.
         if let Some(vm) = thread.try_vm() {
-            vm.set_dumpable(0);
+            vm.set_dumpable(mm::suid_dumpable());
         }
         thread.clear_pdeath();
     }

@@ -25,6 +25,7 @@ pub use self::{
     args::Args,
     open::{AT_FDCWD, Target, flags},
     program::Program,
+    stack::AUXV_WORDS,
 };
 use crate::{
     prelude::*,

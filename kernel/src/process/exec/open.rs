@@ -10,9 +10,14 @@ use crate::{
         mount::MountFlags,
         open::ExecFile,
         path::{Path, Walker},
+        xattr,
     },
     prelude::*,
-    process::{Credentials, Thread},
+    process::{
+        Thread,
+        credentials::{ExecCreds, Privileges},
+        signal,
+    },
 };
 
 /// What execve and execveat name.
@@ -97,23 +102,37 @@ fn basename(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
-/// The credentials that a program from `file` runs with, and whether the C library must not trust its environment
-/// (AT_SECURE).
+/// The credentials that a program from `file` runs with.
 ///
-/// Set-id bits count unless the mount or no_new_privs forbids it (rule 10.16).
-pub fn credentials(thread: &Thread, file: &ExecFile) -> (Credentials, bool) {
+/// Set-id bits count unless the mount or no_new_privs forbids it, capabilities of the file unless the mount does (rule 10.16).
+///
+/// # Errors
+/// EPERM and EINVAL for capabilities that can't be had or make no sense.
+pub fn credentials(thread: &Thread, file: &ExecFile) -> Result<ExecCreds> {
     let old = thread.creds();
     let base = file.inode().base();
     let mode = base.mode();
-    let nosuid = file.path().is_some_and(|path| path.mount.flags().contains(MountFlags::NOSUID));
-    let honoured = !nosuid && !thread.no_new_privs.load(Relaxed);
-    let set_uid = honoured && mode & S_ISUID != 0;
-    // Without group execution the bit means mandatory locking, which is no more.
-    let set_gid = honoured && mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP;
-    let new = old
-        .after_exec(if set_uid { base.uid() } else { old.euid }, if set_gid { base.gid() } else { old.egid });
-    let secure = new.euid != old.uid || new.egid != old.gid;
-    (new, secure)
+    let no_new_privs = thread.no_new_privs.load(Relaxed);
+    let mut privileges = Privileges::default();
+    if !file.path().is_some_and(|path| path.mount.flags().contains(MountFlags::NOSUID)) {
+        privileges.caps = xattr::file_caps(base)?;
+        if !no_new_privs && mode & S_ISUID != 0 {
+            privileges.set_uid = Some(base.uid());
+        }
+        // Without group execution the bit means mandatory locking, which is no more.
+        if !no_new_privs && mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP {
+            privileges.set_gid = Some(base.gid());
+        }
+    }
+    old.after_exec(&privileges, no_new_privs, || shares_fs(thread))
+}
+
+/// Whether another process could change the working directory or root under a program that is about to have more rights.
+fn shares_fs(thread: &Thread) -> bool {
+    let fs = thread.fs();
+    let mine = signal::threads(&thread.process);
+    let own = mine.iter().filter(|thread| thread.try_fs().is_some_and(|its| Arc::ptr_eq(&its, &fs)));
+    fs.users() > own.count()
 }
 
 /// Whether the caller can't read the file that it may execute.

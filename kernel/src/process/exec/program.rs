@@ -12,7 +12,7 @@ use crate::{
     fs::open::ExecFile,
     mm::{MemoryLimits, MemoryObject, ProgramRanges, STACK_GUARD, STACK_TOP, Vm, read_object},
     prelude::*,
-    process::{Credentials, Thread},
+    process::{Credentials, Thread, credentials::ExecCreds},
 };
 
 /// Most scripts that may stand in for each other (rule 10.4: five are fine).
@@ -27,8 +27,10 @@ pub struct Program {
     pub name: Vec<u8>,
     /// The credentials that it runs with.
     pub creds: Arc<Credentials>,
-    /// Ids have changed, or differ.
+    /// Ids have changed or differ, or capabilities have come.
     pub secure: bool,
+    /// It may have more rights than before: see [`ExecCreds`].
+    pub clear_personality: bool,
     /// The file may be executed but not read: the program may not be looked at (rule 1.35).
     pub unreadable: bool,
     /// To be killed by SIGSEGV instead of being started.
@@ -46,7 +48,7 @@ impl Program {
         let path = opened.path.clone();
         let (opened, head) = resolve_scripts(thread, opened, &mut args)?;
         let limits = thread.process.memory_limits();
-        let (creds, secure) = open::credentials(thread, &opened.exe);
+        let ExecCreds { creds, secure, clear_personality } = open::credentials(thread, &opened.exe)?;
         let unreadable = open::is_unreadable(thread, &opened.exe);
         let parts = Parts {
             exe: Some(opened.exe.clone()),
@@ -62,6 +64,7 @@ impl Program {
             name,
             creds: Arc::new(creds),
             secure,
+            clear_personality,
             unreadable,
             doomed: built.doomed,
         })
