@@ -496,7 +496,8 @@ impl ReservedPid {
 impl Drop for ReservedPid {
     fn drop(&mut self) {
         if let Some(pid) = self.pid {
-            let numbers = tree::lock().cancel_pid(pid);
+            let mut effects = Effects::new();
+            let numbers = tree::lock().cancel_pid(pid, &mut effects);
             drop(numbers);
         }
     }

@@ -206,7 +206,8 @@ impl<K: Kernel> Table<K> {
 
     /// Gives back a pid that was not used; the caller drops the numbers outside its lock. `None`: stale, or
     /// in use.
-    pub fn cancel_pid(&mut self, pid: PidId) -> Option<Numbers> {
+    /// The init of a dying namespace may have waited for just this.
+    pub fn cancel_pid(&mut self, pid: PidId, sink: &mut impl Sink<K>) -> Option<Numbers> {
         let pid = self.pids.resolve(pid)?;
         if !self.pids[pid].reserved {
             return None;
@@ -218,6 +219,15 @@ impl<K: Kernel> Table<K> {
         if ns.init.is_none() && ns.pids == 0 {
             ns.numbers.set_last(0);
         }
+        let mut at = node.ns;
+        while at.is_some() {
+            let ns = &self.namespaces[at];
+            if ns.dead {
+                self.tell_quiet(at, sink);
+            }
+            at = ns.parent;
+        }
+        self.remove_unused(node.ns, sink);
         Some(node.numbers)
     }
 

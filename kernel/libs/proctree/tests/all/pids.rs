@@ -57,7 +57,7 @@ fn a_low_cursor_wraps_to_one() {
     let pids: Vec<_> = (0..4).map(|_| w.alloc(ns).unwrap()).collect();
     let nrs: Vec<_> = pids.iter().map(|&pid| w.t.nr(pid, ns)).collect();
     assert_eq!(nrs, [1, 2, 3, 4]);
-    w.t.cancel_pid(pids[1]).unwrap();
+    w.t.cancel_pid(pids[1], &mut w.log).unwrap();
     let again = w.alloc(ns).unwrap();
     assert_eq!(w.t.nr(again, ns), 2);
 }
@@ -153,7 +153,7 @@ fn the_first_number_is_kept_for_the_init() {
     let mut w = World::line(&["a"]);
     let ns = w.namespace_below(w.ns);
     let pid = w.alloc(ns).unwrap();
-    w.t.cancel_pid(pid).unwrap();
+    w.t.cancel_pid(pid, &mut w.log).unwrap();
     let ids = w.fork_with("a", "nsinit", Opts { ns: Some(ns), ..FORK });
     assert_eq!(w.t.nr(ids.pid, ns), 1);
 }

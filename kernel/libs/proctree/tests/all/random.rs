@@ -128,7 +128,7 @@ impl Pair {
                 self.w.ids.insert(name, ids);
             }
             Err(_) => {
-                self.w.t.cancel_pid(pid).unwrap();
+                self.w.t.cancel_pid(pid, &mut self.w.log).unwrap();
                 self.m.cancel(mpid);
             }
         }

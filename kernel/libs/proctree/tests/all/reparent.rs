@@ -491,6 +491,24 @@ fn a_dying_namespace_init_still_takes_its_orphans_and_nothing_is_born() {
 }
 
 #[test]
+fn a_number_that_is_given_back_unused_wakes_a_dying_init() {
+    // 9.6, 13.18
+    let (mut w, ns) = with_namespace();
+    w.policy("nsinit", ChildPolicy::Ignore);
+    let reserved = w.alloc(ns).unwrap();
+    w.mark_exiting("nsinit");
+    w.t.disable_namespace(ns);
+    w.exit("b");
+    w.exit("a");
+    assert!(w.t.ns_pids(ns) > 1);
+    w.take_log();
+    w.t.cancel_pid(reserved, &mut w.log).unwrap();
+    assert!(w.take_log().contains(&"quiet, init nsinit".to_string()));
+    assert_eq!(w.t.ns_pids(ns), 1);
+    w.check();
+}
+
+#[test]
 fn namespaces_go_with_their_last_user() {
     // 9.15
     let (mut w, outer) = with_namespace();

@@ -216,7 +216,7 @@ impl World {
             sibling: opts.sibling,
         };
         let ids = self.t.fork(parent.thread, new).map_err(|refused| {
-            self.t.cancel_pid(refused.given.pid).unwrap();
+            self.t.cancel_pid(refused.given.pid, &mut self.log).unwrap();
             refused.error
         })?;
         self.procs.insert(name.into(), process);
@@ -238,7 +238,7 @@ impl World {
         let ns = self.t.namespace(of.process).unwrap();
         let pid = self.alloc(ns)?;
         let ids = self.t.clone_thread(of.thread, pid, name.into()).map_err(|refused| {
-            self.t.cancel_pid(pid).unwrap();
+            self.t.cancel_pid(pid, &mut self.log).unwrap();
             refused.error
         })?;
         self.ids.insert(name.into(), ids);
