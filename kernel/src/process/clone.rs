@@ -41,7 +41,8 @@ use super::{
     rlimit::{self, RLIM_INFINITY, Resource},
     signal::{self, AltStack, Forking, SIGCHLD, ThreadSignals},
     thread::{NewThread, TaskThread, VforkDone},
-    tree, user_loop,
+    tree::{self, Effects},
+    user_loop,
 };
 use crate::{
     fs::{File, OpenFlags, fd_table::Fd},
