@@ -147,7 +147,6 @@ impl CloneArgs<'_> {
             || has(F::SIGHAND | F::CLEAR_SIGHAND)
             || has(F::PARENT) && caller.is_init()
             || has(F::THREAD) && self.flags.intersects(F::NEWUSER | F::NEWPID)
-            || has(F::NEWIPC | F::SYSVSEM)
             || has(F::PIDFD | F::DETACHED);
         if wrong { Err(EINVAL) } else { Ok(()) }
     }
@@ -182,7 +181,7 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     if args.flags.intersects(CloneFlags::LIFETIME) {
         args.check_lifetime(ctx.thread)?;
     }
-    if signal::signal_pending(ctx.thread) {
+    if signal::signal_pending_before_fork(ctx.thread) {
         return Err(ERESTARTNOINTR);
     }
     ctx.thread.nproc_exceeded.store(false, Relaxed);

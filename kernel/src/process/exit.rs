@@ -66,6 +66,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
     if thread.has_exited() {
         return;
     }
+    thread.exit_status.store(status, Relaxed);
     let is_last = leave_group(thread);
     if is_last {
         if thread.process.is_global_init() {

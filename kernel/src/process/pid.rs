@@ -195,11 +195,8 @@ pub(super) fn attach(new: Arc<PidRef>, dead: bool) -> Option<Arc<PidRef>> {
 /// What kill(2) finds behind a number.
 pub enum Target {
     Thread(Arc<Thread>),
-    /// A dead process that nobody has waited for yet, with the ids that decide who may signal it (rule 3.12).
-    Zombie {
-        uid: u32,
-        suid: u32,
-    },
+    /// A dead process that nobody has waited for yet, with what decides who may signal it (rule 3.12).
+    Zombie(tree::Corpse),
 }
 
 /// The thread or zombie of a number in the caller's namespace. Only a zombie takes the table's lock.
@@ -226,10 +223,7 @@ pub fn find_exact(key: &Key) -> Option<Target> {
 
 fn zombie(pid: PidId) -> Option<Target> {
     let table = tree::lock();
-    match table.body(table.pid_process(pid)?)? {
-        Body::Zombie(record) => Some(Target::Zombie { uid: record.creds.uid, suid: record.creds.suid }),
-        Body::Live(_) => None,
-    }
+    tree::corpse(&table, table.pid_process(pid)?).map(Target::Zombie)
 }
 
 /// The number in `ns` of a pid that the initial namespace knows by `nr`: 0 if it has none there.

@@ -196,7 +196,7 @@ fn a_zombie_is_a_record_and_no_process() {
                 0
             }
         });
-        eventually(|| matches!(pid::find(child), Some(pid::Target::Zombie { .. })));
+        eventually(|| matches!(pid::find(child), Some(pid::Target::Zombie(_))));
         eventually(|| seen.get().is_some_and(|process| process.strong_count() == 0));
         assert_eq!(wait(init, Target::Any), Ok((child, 0)));
     });

@@ -72,6 +72,8 @@ pub struct Thread {
     pub nproc_exceeded: AtomicBool,
     /// It sleeps where only its own death can wake it: state D of /proc.
     pub in_killable_sleep: AtomicBool,
+    /// What it exited with, as a wait status: /proc shows it of a dead leader whose threads live on (rule 12.1).
+    pub exit_status: AtomicI32,
     /// Who waits in vfork(2) for this thread to let go of the memory.
     vfork: SpinLock<Option<Arc<VforkDone>>>,
     pub minor_faults: AtomicU64,
@@ -156,6 +158,7 @@ impl Thread {
             io_flusher: AtomicBool::new(creator.is_some_and(|creator| creator.io_flusher.load(Relaxed))),
             nproc_exceeded: AtomicBool::new(false),
             in_killable_sleep: AtomicBool::new(false),
+            exit_status: AtomicI32::new(0),
             vfork: SpinLock::new(lock_order::PROCESS_MISC, new.vfork),
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),

@@ -339,19 +339,19 @@ pub enum Group {
     Exact(PidId),
 }
 
-/// The live members of a group, and how many zombies there are beside them. Drop them with the table unlocked.
-pub fn group_members(table: &Table, caller: &Process, group: Group) -> (Vec<Arc<Process>>, usize) {
+/// The members of a group. Drop them with the table unlocked.
+pub fn group_members(table: &Table, caller: &Process, group: Group) -> Members {
     let number = match group {
         Group::Own => None,
         Group::Exact(pid) => Some(pid),
         Group::Number(nr) => match pid::lookup(caller.ns(), nr) {
             Some(pid) => Some(pid),
-            None => return (Vec::new(), 0),
+            None => return Members::default(),
         },
     };
     match number.or_else(|| table.pgrp(caller.id())) {
         Some(pgrp) => members(table, table.pgrp_members(pgrp)),
-        None => (Vec::new(), 0),
+        None => Members::default(),
     }
 }
 
@@ -359,7 +359,7 @@ pub fn group_members(table: &Table, caller: &Process, group: Group) -> (Vec<Arc<
 /// whether there was any.
 pub fn signal_pgrp(pgrp: PidId, info: &SigInfo) -> bool {
     let mut table = lock();
-    let (members, _) = members(&table, table.pgrp_members(pgrp));
+    let members = members(&table, table.pgrp_members(pgrp)).live;
     for member in &members {
         signal::send_member_in_table(&mut table, member, info.clone());
     }
@@ -367,25 +367,53 @@ pub fn signal_pgrp(pgrp: PidId, info: &SigInfo) -> bool {
     !members.is_empty()
 }
 
+/// Every process that a namespace knows, in order of creation. Drop them with the table unlocked.
+pub fn everybody_in(table: &Table, ns: NsId) -> Members {
+    members(table, table.processes_in(ns))
+}
+
 /// Every live process that a namespace knows, in order of creation. Drop them with the table unlocked.
 pub fn processes_in(table: &Table, ns: NsId) -> Vec<Arc<Process>> {
-    members(table, table.processes_in(ns)).0
+    everybody_in(table, ns).live
 }
 
 /// Every live process there was a moment ago.
 pub fn all_processes() -> Vec<Arc<Process>> {
     let table = lock();
-    members(&table, table.processes()).0
+    members(&table, table.processes()).live
 }
 
-fn members(table: &Table, ids: impl Iterator<Item = ProcId>) -> (Vec<Arc<Process>>, usize) {
-    let (mut live, mut zombies) = (Vec::new(), 0);
+/// What kill(2) goes by when a target is dead but not waited for: signalling it does nothing, and yet needs the right to.
+pub struct Corpse {
+    pub uid: u32,
+    pub suid: u32,
+    pub session: Option<PidId>,
+}
+
+/// Some processes, the live ones and the others.
+#[derive(Default)]
+pub struct Members {
+    pub live: Vec<Arc<Process>>,
+    pub dead: Vec<Corpse>,
+}
+
+pub fn corpse(table: &Table, id: ProcId) -> Option<Corpse> {
+    match table.body(id)? {
+        Body::Zombie(record) => {
+            Some(Corpse { uid: record.creds.uid, suid: record.creds.suid, session: table.session(id) })
+        }
+        Body::Live(_) => None,
+    }
+}
+
+fn members(table: &Table, ids: impl Iterator<Item = ProcId>) -> Members {
+    let mut members = Members::default();
     for id in ids {
         match table.body(id) {
-            Some(Body::Live(process)) => live.push(process.clone()),
-            Some(Body::Zombie(_)) => zombies += 1,
+            Some(Body::Live(process)) => members.live.push(process.clone()),
+            Some(Body::Zombie(_)) => members.dead.extend(corpse(table, id)),
             None => {}
         }
     }
-    (live, zombies)
+    members
 }

@@ -5,7 +5,7 @@ use ostd::user::mem;
 use super::{
     Args, Context,
     file::file,
-    signal::{kill_group, sendable, signal_process, signal_thread},
+    signal::{kill_group, may_signal_corpse, sendable, signal_process, signal_thread},
 };
 use crate::{
     fs::{File, OpenFlags, proc},
@@ -133,9 +133,9 @@ fn send(ctx: &Context, key: &pid::Key, scope: Scope, raw: usize, info: Option<Si
     let target = match pid::find_exact(key).ok_or(ESRCH)? {
         pid::Target::Thread(thread) => thread,
         // A zombie takes any signal, and nothing happens (rule 3.12).
-        pid::Target::Zombie { uid, suid } => {
-            sendable(raw)?;
-            return if ctx.thread.creds().may_signal_ids(uid, suid) { Ok(()) } else { Err(EPERM) };
+        pid::Target::Zombie(corpse) => {
+            let signo = sendable(raw)?;
+            return may_signal_corpse(ctx, &tree::lock(), &corpse, signo);
         }
     };
     match info {

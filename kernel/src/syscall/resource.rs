@@ -148,7 +148,7 @@ fn priority_targets(ctx: &Context, which: i32, who: i32) -> Result<Vec<Arc<Threa
         PRIO_PROCESS => pid::thread(ns, who as u32).into_iter().collect(),
         PRIO_PGRP => {
             let group = if who == 0 { tree::Group::Own } else { tree::Group::Number(who as u32) };
-            let (members, _) = tree::group_members(&tree::lock(), ctx.process(), group);
+            let members = tree::group_members(&tree::lock(), ctx.process(), group).live;
             members.iter().flat_map(|process| threads(process)).collect()
         }
         PRIO_USER => {

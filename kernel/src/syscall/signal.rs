@@ -62,6 +62,18 @@ fn may_signal_or(
     if allowed { Ok(()) } else { Err(EPERM) }
 }
 
+/// As [`may_signal`], for one that is dead but not waited for.
+pub(super) fn may_signal_corpse(
+    ctx: &Context,
+    table: &tree::Table,
+    corpse: &tree::Corpse,
+    signo: Option<Signo>,
+) -> Result<()> {
+    let allowed = ctx.thread.creds().may_signal_ids(corpse.uid, corpse.suid)
+        || signo == Some(SIGCONT) && corpse.session == table.session(ctx.process().id());
+    if allowed { Ok(()) } else { Err(EPERM) }
+}
+
 pub(super) fn signal_process(
     ctx: &Context,
     target: &Arc<Process>,
@@ -93,9 +105,9 @@ fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
     match pid::find(pid) {
         Some(pid::Target::Thread(thread)) => signal_process(ctx, &thread.process, Some(&thread), raw),
         // A zombie takes any signal, and nothing happens (rule 3.12).
-        Some(pid::Target::Zombie { uid, suid }) => {
-            sendable(raw)?;
-            if ctx.thread.creds().may_signal_ids(uid, suid) { Ok(()) } else { Err(EPERM) }
+        Some(pid::Target::Zombie(corpse)) => {
+            let signo = sendable(raw)?;
+            may_signal_corpse(ctx, &tree::lock(), &corpse, signo)
         }
         None => Err(ESRCH),
     }
@@ -127,16 +139,21 @@ pub(super) fn kill_group(
     info: Option<&SigInfo>,
 ) -> Result<()> {
     let mut table = tree::lock();
-    let (members, zombies) = tree::group_members(&table, ctx.process(), group);
-    if members.is_empty() && zombies == 0 {
+    let tree::Members { live, dead } = tree::group_members(&table, ctx.process(), group);
+    if live.is_empty() && dead.is_empty() {
         return Err(ESRCH);
     }
     // A number out of range is found only where there is somebody (rule 7.2).
     let mut result = sendable(raw).map(|_| ());
     if let Ok(signo) = sendable(raw) {
-        let mut delivered = zombies > 0;
-        for member in &members {
+        let mut delivered = false;
+        for member in &live {
             let sent = signal_member(ctx, &mut table, member, signo, info);
+            delivered |= sent.is_ok();
+            result = sent;
+        }
+        for corpse in &dead {
+            let sent = may_signal_corpse(ctx, &table, corpse, signo);
             delivered |= sent.is_ok();
             result = sent;
         }
@@ -152,9 +169,9 @@ pub(super) fn kill_group(
 fn kill_all(ctx: &Context, raw: usize) -> Result<()> {
     let mut table = tree::lock();
     let ns = ctx.process().ns();
-    let targets = tree::processes_in(&table, ns);
+    let tree::Members { live: targets, dead } = tree::everybody_in(&table, ns);
     let spared = |target: &Arc<Process>| target.pid_in(ns) == 1 || Arc::ptr_eq(target, ctx.process());
-    let found = targets.iter().any(|target| !spared(target));
+    let found = !dead.is_empty() || targets.iter().any(|target| !spared(target));
     let signo = sendable(raw);
     if let Ok(signo) = signo {
         for target in targets.iter().filter(|target| !spared(target)) {
@@ -191,9 +208,9 @@ fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result
         Some(pid::Target::Thread(thread)) if tgid.is_none_or(|tgid| thread.process.pid_in(ns) == tgid) => {
             thread
         }
-        Some(pid::Target::Zombie { uid, suid }) if tgid.is_none_or(|tgid| tgid == tid) => {
-            sendable(raw)?;
-            return if ctx.thread.creds().may_signal_ids(uid, suid) { Ok(0) } else { Err(EPERM) };
+        Some(pid::Target::Zombie(corpse)) if tgid.is_none_or(|tgid| tgid == tid) => {
+            let signo = sendable(raw)?;
+            return may_signal_corpse(ctx, &tree::lock(), &corpse, signo).map(|()| 0);
         }
         _ => return Err(ESRCH),
     };
@@ -229,7 +246,8 @@ fn seen_by(ctx: &Context, target: &Process, info: SigInfo) -> SigInfo {
 
 pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let pid = args[0] as i32;
-    let to_self = pid == ctx.process().pid() as i32;
+    // The thread itself, not its process: a thread may not forge what its siblings get through the leader (rule 7.7).
+    let to_self = pid == ctx.thread.tid() as i32;
     // The copy comes first; a bad number is found only where there is a target.
     let signo = sendable(args[1]);
     let info = read_siginfo(args[2], signo.unwrap_or(None), to_self)?;
@@ -243,16 +261,14 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
                 signal::queue(&thread, true, seen_by(ctx, &thread.process, info))?;
             }
         }
-        pid::Target::Zombie { .. } => {
-            signo?;
-        }
+        pid::Target::Zombie(corpse) => may_signal_corpse(ctx, &tree::lock(), &corpse, signo?)?,
     }
     Ok(0)
 }
 
 pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let (tgid, tid) = (args[0] as i32, args[1] as i32);
-    let to_self = tgid == ctx.process().pid() as i32;
+    let to_self = tid == ctx.thread.tid() as i32;
     let signo = sendable(args[2]);
     let info = read_siginfo(args[3], signo.unwrap_or(None), to_self)?;
     if tgid <= 0 || tid <= 0 {

@@ -120,6 +120,9 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
         policy: thread.policy.load(Relaxed),
         ..Fields::default()
     };
+    if thread.has_exited() && may_see(&thread.creds()) {
+        fields.exit_code = thread.exit_status.load(Relaxed);
+    }
     if let Some(vm) = thread.try_vm() {
         let usage = vm.memory_use();
         let secret = !Thread::current().may_inspect(thread);

@@ -20,6 +20,7 @@ pub fn check_new(thread: &Thread, flags: CloneFlags) -> Result<()> {
     if flags.intersects(CloneFlags::NAMESPACES) {
         thread.creds().require(Cap::SysAdmin)?;
     }
+    // Who may not make one hears of that first, also where NEWIPC contradicts SYSVSEM.
     if flags.intersects(CloneFlags::NAMESPACES - BUILT_IN) { Err(EINVAL) } else { Ok(()) }
 }
 

@@ -235,6 +235,16 @@ pub fn signal_pending(thread: &Thread) -> bool {
     thread.work.load(Relaxed) & (work::SIGNAL | work::KILL) != 0
 }
 
+/// As [`signal_pending`], at the start of a fork: a signal that woke a sibling, which has not taken it yet (it may be in
+/// vfork), is this thread's as much, and is handled before there is a child (rule 6.16).
+pub fn signal_pending_before_fork(thread: &Thread) -> bool {
+    let signals = &thread.process.signals;
+    if signals.thread_count() > 1 {
+        signals.lock().recalculate(thread);
+    }
+    signal_pending(thread)
+}
+
 /// Whether `thread` is about to die of SIGKILL or of its group's exit.
 pub fn fatal_signal_pending(thread: &Thread) -> bool {
     thread.work.load(Relaxed) & work::KILL != 0

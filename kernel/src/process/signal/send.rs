@@ -238,7 +238,9 @@ impl Group {
         if thread.signals.is_exiting() || thread.signals.blocked().contains(signo) {
             return false;
         }
-        signo == SIGKILL || thread.signals.stop.load(Relaxed) & stop::STOPPED == 0
+        // It sleeps where only SIGKILL reaches it and has one to look at already: what comes now waits with that one.
+        let deaf = thread.in_killable_sleep.load(Relaxed) && thread.work.load(Relaxed) & work::SIGNAL != 0;
+        signo == SIGKILL || !deaf && thread.signals.stop.load(Relaxed) & stop::STOPPED == 0
     }
 
     /// The thread that a process-directed signal wakes: the one addressed, else the next willing one in turn,
