@@ -2,13 +2,14 @@
 
 GO := @sh test/setup.sh
 
-.PHONY: help run test ktest bench debug lint kernel clean
+.PHONY: help run test ktest bench fuzz debug lint kernel clean
 
 help:
 	@echo 'make run      boot Foster under QEMU: a demonstration, then a shell (Ctrl-A x quits QEMU)'
 	@echo 'make test     every test: host, in-kernel, C suite here and in the guest, shell sessions'
 	@echo 'make ktest    the in-kernel unit tests alone (FILTER=name for some of them)'
 	@echo 'make bench    the figures, beside those of Debian'\''s Linux kernel; writes docs/bench.md and .svg'
+	@echo 'make fuzz     process trees from seeds, on Linux and on Foster; they must be the same (SEEDS=a-b)'
 	@echo 'make debug    as run, but QEMU waits for gdb'
 	@echo 'make lint     rustfmt and clippy, warnings denied'
 	@echo 'make kernel   build/foster, a bootable ELF with symbols'
@@ -19,6 +20,9 @@ run test bench debug lint kernel:
 
 ktest:
 	$(GO) ktest $(FILTER)
+
+fuzz:
+	$(GO) fuzz $(SEEDS)
 
 clean:
 	rm -rf build target

@@ -7,6 +7,7 @@
 mod bench;
 mod boot;
 mod cpio;
+mod fuzz;
 mod image;
 mod ktest;
 mod lint;
@@ -31,13 +32,14 @@ pub type Outcome<T> = Result<T, String>;
 const USAGE: &str = "usage: runner COMMAND
   kernel                                    build/foster
   run | debug                               boot to a shell; with a debugger
-  test [host | ktest | linux | guest1 | guest2 | checked | boot | session]...
+  test [host | ktest | linux | guest1 | guest2 | checked | boot | session | fuzz]...
   ktest [FILTER]                            the in-kernel unit tests whose name contains FILTER
   suite [foster | checked | linux | host] [PROGRAM]...
                                             the C suite in a guest, or here
   session [foster | linux] [NAME]...        the shell sessions in a guest
   bench [foster | linux]                    the figures; of one kernel alone
   rules [check]                             docs/rules.md: which rule has which assertions; is it up to date?
+  fuzz [A-B]                                the differential fuzzer, on seeds A to B
   lint";
 
 fn main() -> ExitCode {
@@ -84,6 +86,7 @@ fn dispatch(arguments: &[&str]) -> Outcome<bool> {
         ["rules", "check"] => rules::command(true),
         ["suite", arguments @ ..] => suite::command(arguments),
         ["session", arguments @ ..] => session::command(arguments),
+        ["fuzz", arguments @ ..] => fuzz::command(arguments),
         ["bench"] => bench::command(None),
         ["bench", only] => bench::command(Some(only)),
         _ => Err(USAGE.into()),

@@ -1,0 +1,170 @@
+/*
+ * fuzz.h - the differential fuzzer of the process tree: what its parts share.
+ *
+ * The master (PID 1 of its namespace, or of a guest) drives a tree of actors: processes and threads that wait on a
+ * word in shared memory, run the one operation that they are told, store what it returned and wait again.
+ *
+ *	actor.c		what runs in the tree: raw system calls only, no C library, because threads are bare clones
+ *	state.c		what the master sees: /proc of every actor, and when the tree is quiet
+ *	names.c		numbers to names (p3) and back, the text of operations
+ *	generate.c	from a seed to operations
+ *	judge.c		which steps have more than one right outcome
+ *	fuzz.c		the master: steps, printing, seeds and scripts
+ *
+ * Two kernels that agree print the same text: only what does not depend on pids, time or CPUs is printed.
+ */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define NACTOR 192		/* actors per seed; an id is used once */
+#define NREC 1024
+#define NCHILD 96
+#define SHARED_ADDR ((void *)0x100000000)
+#define SHARED_FD 3		/* both stay open in every actor, over execs too */
+#define PROGRAM_FD 4
+#define INIT 0			/* the master as an actor: pid 1 */
+#define RAN_EXEC 0x7ec0000	/* what an actor answers when it has become a new program */
+
+/* X(code, text, arguments) */
+#define OPS(X)                                                                                   \
+	X(FORK, "fork", 3)		/* new actor, flags, how */                              \
+	X(EXIT, "exit", 1)		/* of the thread: code */                                \
+	X(EXIT_GROUP, "exit_group", 1)                                                           \
+	X(KILL, "kill", 2)		/* target, signal */                                     \
+	X(TGKILL, "tgkill", 3)		/* tgid, tid, signal */                                  \
+	X(SIGQUEUE, "sigqueue", 3)	/* target, signal, si_code */                            \
+	X(WAIT4, "wait4", 2)		/* target, options */                                    \
+	X(WAITID, "waitid", 3)		/* id type, id, options */                               \
+	X(SUBREAPER, "subreaper", 1)                                                             \
+	X(PDEATHSIG, "pdeathsig", 1)                                                             \
+	X(SIGACTION, "sigaction", 3)	/* signal, 0 default 1 ignore 2 catch, flags */          \
+	X(SIGMASK, "sigmask", 2)	/* how, set */                                           \
+	X(TAKE, "take", 1)		/* sigtimedwait without waiting: set */                  \
+	X(SETSID, "setsid", 0)                                                                   \
+	X(SETPGID, "setpgid", 2)                                                                 \
+	X(EXEC, "exec", 2)		/* 0 itself, 1 no such file; who it will be */           \
+	X(SETUID, "setuid", 1)		/* 0 effective, 1 all, 2 back */                         \
+	X(AUDIT, "audit", 0)		/* what only the actor itself can ask */                 \
+	X(GETPGID, "getpgid", 1)                                                                 \
+	X(GETSID, "getsid", 1)                                                                   \
+	X(PIDFD_OPEN, "pidfd_open", 2)	/* target, flags */                                      \
+	X(PIDFD_KILL, "pidfd_kill", 3)	/* descriptor, signal, flags */                          \
+	X(PIDFD_POLL, "pidfd_poll", 1)                                                           \
+	X(CLOSE, "close", 1)                                                                     \
+	X(UNSHARE, "unshare", 1)
+
+enum code {
+#define X(code, text, arguments) OP_##code,
+	OPS(X)
+#undef X
+	NOPS
+};
+
+/* A child made with these does something before it reports. */
+enum { HOW_CLONE, HOW_CLONE3, HOW_ROOT /* clone, then setsid */ };
+
+/* One actor's letter box. The first field is what %gs:0 reads. */
+struct slot {
+	struct slot *self;
+	volatile uint32_t command, answered;	/* number of the last command given / answered; futex words */
+	volatile int born;			/* it runs and `tid` is right */
+	volatile int execs;
+	volatile int tid, pid;			/* as it sees itself */
+	volatile int how;
+	volatile int op;
+	volatile long arg[6];
+	volatile long ret, out[12];
+};
+
+/* A signal that a handler took. */
+struct record {
+	int slot, sig, code, pid, status, uid;
+};
+
+struct shared {
+	volatile uint32_t event;	/* futex word: some actor has something to tell */
+	volatile uint32_t nrec;
+	struct record rec[NREC];
+	struct slot slot[NACTOR];
+};
+#define sh ((struct shared *)SHARED_ADDR)
+
+/* ---- actor.c ---- */
+void actor_main(struct slot *me) __attribute__((noreturn));
+long actor_run(struct slot *me);
+long futex_word(volatile uint32_t *word, int op, uint32_t value, const void *timeout);
+void actor_signal_setup(void);
+
+/* ---- operations ---- */
+struct ref {		/* a number, or one that stands for an actor */
+	enum { NUMBER, PID, GROUP } kind;
+	long n;
+};
+struct op {
+	int actor;
+	enum code code;
+	struct ref arg[3];
+};
+extern const char *const op_name[NOPS];
+extern const int op_args[NOPS];
+
+/* ---- what the master knows of an actor ---- */
+struct view {
+	char state;		/* S T Z D; 0: gone */
+	long ppid, pgrp, session, exit_signal, exit_code, threads, uid, depth;
+	uint64_t pending, shared, blocked, ignored, caught;
+	int nchild;
+	int child[NCHILD];
+};
+struct actor {
+	bool used, thread;
+	int leader;		/* the actor that is its process's leader; itself if it is one */
+	int pid, tid;		/* in the master's namespace */
+	int execs;
+	bool vm;		/* shares its memory with another process */
+	bool nested;		/* lives in a pid namespace of its own */
+	int pdeathsig;		/* as it set it last */
+	bool nocldwait;		/* its own SIGCHLD setting, as far as the master knows */
+	bool busy;		/* a command is not answered yet */
+	int busy_step;
+	struct op op;
+	bool tainted;		/* which of several events its pending SIGCHLD tells of is open */
+	int fd_status, fd_stat, fd_children;
+	char *text[2];		/* its status file, of the last two looks */
+	int len[2];
+	struct view was, now;
+};
+extern struct actor actor[NACTOR];
+extern int nactor;		/* ids below are taken */
+
+/* ---- state.c ---- */
+void state_reset(void);
+void state_meet(int id);			/* a new actor has reported: open its files */
+bool state_settle(int waiting_for);		/* until nothing moves; false when time is up */
+void state_read(void);				/* fill every actor's `now` */
+bool process_dead(int id, bool now);		/* a process whose every thread is dead */
+extern int patience_ms;
+
+/* ---- names.c ---- */
+void name_set(int pid, int id);
+void name_reset(void);
+int name_find(int pid);				/* -1: nobody */
+const char *name_of(long pid);			/* "p3", "init", "0", "?" */
+void op_text(const struct op *op, char *buf, size_t n);
+bool op_parse(const char *line, struct op *op);
+
+/* ---- generate.c ---- */
+void random_seed(uint64_t seed);
+uint32_t random_below(uint32_t n);
+bool generate(struct op *op);			/* an operation that can run now */
+bool actor_idle(int id);
+
+/* ---- judge.c ---- */
+const char *judge(const struct op *op);		/* why the step had several right outcomes; NULL if it had one */
+
+#endif

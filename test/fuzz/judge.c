@@ -1,0 +1,158 @@
+/*
+ * judge.c - which steps have more than one right outcome.
+ *
+ * One operation may kill or stop several processes, which then die in any order on any kernel. Mostly nobody can
+ * tell; the cases in which the order shows in the tree are named here. After such a step the tree is abandoned and
+ * the seed goes on with a new one.
+ */
+#include "fuzz.h"
+#include <sys/wait.h>
+
+static bool alive(char state)
+{
+	return state && state != 'Z';
+}
+
+/* What happened to process `id` in this step. */
+static bool died(int id)
+{
+	return !process_dead(id, false) && process_dead(id, true);
+}
+
+/* A process is stopped when one of its threads shows it: its leader may be a zombie. */
+static bool is_stopped(int id, bool now)
+{
+	for (int i = 1; i < nactor; i++)
+		if (actor[i].used && actor[i].leader == id && (now ? actor[i].now.state : actor[i].was.state) == 'T')
+			return true;
+	return false;
+}
+
+static bool stopped(int id)
+{
+	return !is_stopped(id, false) && is_stopped(id, true);
+}
+
+static bool continued(int id)
+{
+	return is_stopped(id, false) && !is_stopped(id, true) && !process_dead(id, true);
+}
+
+static bool is_process(int id)
+{
+	return actor[id].used && !actor[id].thread && actor[id].was.state;
+}
+
+/* A thread that waits in a system call, in process `id`. */
+static bool has_waiter(int id, int step)
+{
+	for (int i = 1; i < nactor; i++)
+		if (actor[i].used && actor[i].leader == id && actor[i].busy && actor[i].busy_step < step)
+			return true;
+	return false;
+}
+
+/*
+ * The process group that a thread of `id` waits for, or 0. Linux wakes such a waiter only for members of the group, so it
+ * sleeps on when its last member has left (rule 4.29); a kernel may as well tell it that nobody is left.
+ */
+static int waited_group(int id, int step)
+{
+	for (int i = 1; i < nactor; i++) {
+		const struct actor *a = &actor[i];
+		if (!a->used || a->leader != id || !a->busy || a->busy_step >= step)
+			continue;
+		struct ref whom = a->op.code == OP_WAIT4 ? a->op.arg[0] : a->op.arg[1];
+		bool wait4 = a->op.code == OP_WAIT4;
+		if ((wait4 && whom.kind == GROUP) || (a->op.code == OP_WAITID && a->op.arg[0].n == P_PGID && whom.kind == PID))
+			return actor[whom.n].pid;
+		if (whom.kind == NUMBER && whom.n == 0 && (wait4 || a->op.arg[0].n == P_PGID))
+			return a->was.pgrp;
+	}
+	return 0;
+}
+
+/* Tasks that died in this step and had children: two lists of orphans come in any order. */
+static int dead_parents(const struct op *op)
+{
+	int n = 0;
+	for (int i = 1; i < nactor; i++) {
+		const struct actor *a = &actor[i];
+		if (!a->used || !a->was.nchild || !alive(a->was.state))
+			continue;
+		bool gone = !alive(a->now.state);
+		if (op->code == OP_EXEC && !process_dead(a->leader, true) && actor[op->actor].thread
+		    && a->leader == actor[op->actor].leader)
+			gone = i != op->actor;	/* the thread lives on under its leader's number */
+		n += gone;
+	}
+	return n;
+}
+
+/*
+ * Threads of `id` died together: a child of one may have passed to another that was about to die too, or not, and so
+ * been sent its parent-death signal once or twice.
+ */
+static bool death_signals_vary(int id)
+{
+	int dead_tasks = 0;
+	for (int i = 1; i < nactor; i++)
+		if (actor[i].used && actor[i].leader == id)
+			dead_tasks += alive(actor[i].was.state) && !alive(actor[i].now.state);
+	if (dead_tasks < 2)
+		return false;
+	for (int i = 1; i < nactor; i++)
+		if (actor[i].used && actor[i].pdeathsig && actor[i].was.ppid == actor[id].pid)
+			return true;
+	return false;
+}
+
+const char *judge(const struct op *op)
+{
+	extern int step;
+	int deaths = 0, was_stopped = 0;
+	const char *why = dead_parents(op) > 1 ? "several parents died" : NULL;
+	for (int i = 1; i < nactor; i++) {
+		if (!is_process(i))
+			continue;
+		deaths += died(i);
+		was_stopped += is_stopped(i, false);
+	}
+	if (deaths > 1 && was_stopped)
+		why = "several died beside a stopped one";
+	for (int p = 0; p < nactor; p++) {
+		if (!actor[p].used || actor[p].thread || (p != INIT && !actor[p].was.state))
+			continue;
+		int events = 0, dead_children = 0, other_groups = 0;
+		bool odd_exit_signal = false;
+		for (int c = 1; c < nactor; c++) {
+			if (!is_process(c) || !(died(c) || stopped(c) || continued(c)))
+				continue;
+			if (actor[c].was.ppid != actor[p].pid && actor[c].now.ppid != actor[p].pid)
+				continue;
+			events++;
+			other_groups += actor[c].was.pgrp != waited_group(p, step);
+			if (died(c) && actor[c].was.ppid == actor[p].pid) {
+				dead_children++;
+				odd_exit_signal |= actor[c].was.exit_signal && actor[c].was.exit_signal != SIGCHLD;
+			}
+		}
+		if (events > 1)
+			actor[p].tainted = true;
+		if (p == INIT)
+			continue;
+		if (death_signals_vary(p))
+			why = "a child of dying threads has a parent-death signal";
+		if (events > 1 && has_waiter(p, step))
+			why = "several children for one waiter";
+		if (events && stopped(p))
+			why = "a parent stopped beside its child";
+		if (waited_group(p, step) && (other_groups || (!events && actor[p].now.nchild != actor[p].was.nchild)))
+			why = "a waiter for a group, and something outside of it";
+		if (dead_children && died(p) && (odd_exit_signal || has_waiter(p, step)))
+			why = "a parent that would have heard of it died beside its child";
+		if (dead_children && died(p) && (actor[p].was.ignored >> 16 & 1 || actor[p].nocldwait))
+			why = "a parent that ignores its children died beside one";
+	}
+	return why;
+}
