@@ -344,7 +344,7 @@ pub(super) fn make(
     }
     match link(parent, &child, args, reserved, task, forking, pidfd) {
         Ok(()) => {
-            child.update_weight();
+            child.init_schedule();
             Ok(child)
         }
         Err(error) => {
@@ -570,7 +570,7 @@ pub(super) fn make_init(
     let child = Thread::new(new, None);
     let task = build_task(&child, body)?;
     child.set_task(task);
-    child.update_weight();
+    child.init_schedule();
     signal::attach_thread(&child, None)?;
     record::charge(&creds);
     let mut table = tree::lock();

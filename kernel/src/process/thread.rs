@@ -21,6 +21,7 @@ use crate::{
     lock_order,
     mm::Vm,
     prelude::*,
+    sched::{self, Class},
 };
 
 /// Bytes of a thread's name, the final NUL included.
@@ -63,6 +64,10 @@ pub struct Thread {
     /// Scheduling policy and real-time priority, as sched_setscheduler(2) numbers them.
     pub policy: AtomicU32,
     pub rt_priority: AtomicU32,
+    /// How long it would like to run at once, ns; 0: as the scheduler has it (sched_setattr(2)).
+    pub slice_ns: AtomicU64,
+    /// Its weight in input and output, as ioprio_set(2) has it.
+    pub ioprio: AtomicU32,
     pub personality: AtomicU32,
     /// What prctl keeps, as it returns them: PR_MCE_KILL (rule 1.48), PR_SET_TSC (1.50), PR_SET_IO_FLUSHER.
     pub mce_kill: AtomicU32,
@@ -92,6 +97,18 @@ pub(super) struct NewThread {
     pub files: Arc<FileTable>,
     pub fs: Arc<FsContext>,
     pub vfork: Option<Arc<VforkDone>>,
+}
+
+/// Scheduling policies, as sched_setscheduler(2) numbers them.
+pub mod policy {
+    pub const OTHER: u32 = 0;
+    pub const FIFO: u32 = 1;
+    pub const RR: u32 = 2;
+    pub const BATCH: u32 = 3;
+    pub const IDLE: u32 = 5;
+    pub const DEADLINE: u32 = 6;
+    /// A flag beside them: what the thread makes is ordinary again.
+    pub const RESET_ON_FORK: u32 = 0x4000_0000;
 }
 
 /// What a nice value is worth in CPU time, from -20 to 19: each step is worth a quarter more or less (1.25 to the power of
@@ -152,6 +169,8 @@ impl Thread {
             nice: AtomicI32::new(schedule[2]),
             policy: AtomicU32::new(schedule[0] as u32),
             rt_priority: AtomicU32::new(schedule[1] as u32),
+            slice_ns: AtomicU64::new(creator.map_or(0, |creator| creator.slice_ns.load(Relaxed))),
+            ioprio: inherit(|thread| &thread.ioprio, 0),
             personality: inherit(|thread| &thread.personality, 0),
             mce_kill: inherit(|thread| &thread.mce_kill, MCE_KILL_DEFAULT),
             tsc_mode: inherit(|thread| &thread.tsc_mode, TSC_ENABLE),
@@ -316,38 +335,54 @@ impl Thread {
 
     pub fn set_nice(&self, nice: i32) {
         self.nice.store(nice, Relaxed);
-        self.update_weight();
+        self.update_schedule();
     }
 
     /// Policy, real-time priority and nice value of what this thread makes (rule 6.19): its own, unless it was set with
     /// SCHED_RESET_ON_FORK that nothing above the ordinary is handed down.
     fn schedule_of_child(&self) -> [i32; 3] {
-        const SCHED_RESET_ON_FORK: i32 = 0x4000_0000;
-        const SCHED_FIFO: i32 = 1;
-        const SCHED_RR: i32 = 2;
-        let policy = self.policy.load(Relaxed) as i32;
+        let policy = self.policy.load(Relaxed);
         let (priority, nice) = (self.rt_priority.load(Relaxed) as i32, self.nice.load(Relaxed));
-        if policy & SCHED_RESET_ON_FORK == 0 {
-            return [policy, priority, nice];
+        if policy & policy::RESET_ON_FORK == 0 {
+            return [policy as i32, priority, nice];
         }
-        match policy & !SCHED_RESET_ON_FORK {
-            SCHED_FIFO | SCHED_RR => [0, 0, 0],
-            policy => [policy, 0, nice.max(0)],
+        match policy & !policy::RESET_ON_FORK {
+            policy::FIFO | policy::RR => [0, 0, 0],
+            policy => [policy as i32, 0, nice.max(0)],
         }
     }
 
-    /// Tells the scheduler what policy and nice value come to.
-    pub fn update_weight(&self) {
-        const SCHED_FIFO: u32 = 1;
-        const SCHED_RR: u32 = 2;
-        const SCHED_IDLE: u32 = 5;
-        let weight = match self.policy.load(Relaxed) & 0xff {
-            SCHED_FIFO | SCHED_RR => NICE_WEIGHTS[0],
-            SCHED_IDLE => 3,
-            _ => NICE_WEIGHTS[(self.nice.load(Relaxed).clamp(-20, 19) + 20) as usize],
-        };
+    /// Tells the scheduler what policy, priority and nice value come to, before the thread has started.
+    pub(super) fn init_schedule(&self) {
         if let Some(task) = self.task.get() {
-            task.sched.weight.store(weight, Relaxed);
+            task.sched.weight.store(self.weight(), Relaxed);
+            sched::init_class(task, self.class());
+        }
+    }
+
+    /// As [`init_schedule`](Self::init_schedule), for a thread that may be anywhere.
+    pub fn update_schedule(&self) {
+        if let Some(task) = self.task.get() {
+            task.sched.weight.store(self.weight(), Relaxed);
+            sched::set_class(task, self.class());
+        }
+    }
+
+    /// Its share among the fair tasks.
+    fn weight(&self) -> u32 {
+        match self.policy.load(Relaxed) & 0xff {
+            policy::IDLE => 3,
+            _ => NICE_WEIGHTS[(self.nice.load(Relaxed).clamp(-20, 19) + 20) as usize],
+        }
+    }
+
+    fn class(&self) -> Class {
+        let priority = self.rt_priority.load(Relaxed) as u8;
+        match self.policy.load(Relaxed) & 0xff {
+            policy::FIFO => Class::Fifo(priority),
+            policy::RR => Class::RoundRobin(priority),
+            policy::BATCH | policy::IDLE => Class::Batch,
+            _ => Class::Ordinary,
         }
     }
 

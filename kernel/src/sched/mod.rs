@@ -19,10 +19,13 @@
 //! *Preemption.* A woken task interrupts the running one if it is behind by more than [`WAKE_GRANULARITY`]; the tick, when
 //! a waiting one is behind at all. Both only mark the CPU: the task gives way before it enters user mode again.
 //!
+//! *Real-time tasks* come before all this: see [`realtime`].
+//!
 //! *Locks.* One interrupt-safe lock per queue (`RUN_QUEUE`); never two at a time. Enqueueing runs in wake-ups, in interrupt
 //! handlers among others.
 
 mod queue;
+mod realtime;
 #[cfg(feature = "ktest")]
 mod tests;
 
@@ -38,6 +41,8 @@ use ostd::{
 
 use crate::{prelude::*, time::cpu_time};
 use queue::CpuQueue;
+pub use realtime::{Class, QUANTUM_NS, init_class, set_class};
+use realtime::{FAIR_FROM, is_realtime};
 
 /// How far below the floor a task that slept may start, in ns of virtual run time.
 const SLEEPER_CREDIT: u64 = 3_000_000;
@@ -91,11 +96,12 @@ impl Fair {
         {
             return idle;
         }
-        if task.sched.may_run_on(last) {
+        let busy = |cpu: CpuId| self.queues.on(cpu).running() < FAIR_FROM;
+        if task.sched.may_run_on(last) && !busy(last) {
             return last;
         }
-        // The shortest queue of those it may use.
-        candidates.min_by_key(|cpu| self.queues.on(*cpu).waiting()).unwrap_or(last)
+        // The shortest queue of those it may use, but not behind a real-time task.
+        candidates.min_by_key(|cpu| (busy(*cpu), self.queues.on(*cpu).waiting())).unwrap_or(last)
     }
 
     /// Gives the task its virtual run time for the queue of `target`.
@@ -114,21 +120,27 @@ impl Fair {
         vruntime = match reason {
             // It owes nothing and has no credit: it runs when the others had a turn.
             EnqueueReason::New => floor,
-            EnqueueReason::Wake => vruntime.max(floor.saturating_sub(SLEEPER_CREDIT)),
-            EnqueueReason::Yield | EnqueueReason::Preempted => vruntime,
+            // Nobody is further behind who has waited; one who was a real-time task until now may seem to be.
+            EnqueueReason::Wake | EnqueueReason::Yield | EnqueueReason::Preempted => {
+                vruntime.max(floor.saturating_sub(SLEEPER_CREDIT))
+            }
         };
         entity.vruntime.store(vruntime, Relaxed);
     }
 
     /// Takes a task from the CPU where most wait.
     #[cold]
-    fn steal(&self, thief: CpuId) -> Option<Arc<Task>> {
+    fn steal(&self, thief: CpuId) -> Option<(u64, Arc<Task>)> {
         let victim = cpu::all()
             .filter(|cpu| *cpu != thief && self.queues.on(*cpu).waiting() > 0)
             .max_by_key(|cpu| self.queues.on(*cpu).waiting())?;
-        let task = self.queues.on(victim).pop_if(|task| task.sched.may_run_on(thief))?;
-        self.place(&task, thief, EnqueueReason::Preempted);
-        Some(task)
+        let (key, task) = self.queues.on(victim).pop_if(|_, task| task.sched.may_run_on(thief))?;
+        if is_realtime(&task) {
+            task.sched.set_last_cpu(thief);
+        } else {
+            self.place(&task, thief, EnqueueReason::Preempted);
+        }
+        Some((key, task))
     }
 
     /// Finds another CPU for a task that may no longer run on this one.
@@ -140,8 +152,10 @@ impl Fair {
     }
 }
 
-impl Scheduler for Fair {
-    fn enqueue(&self, task: Arc<Task>, reason: EnqueueReason) -> Option<CpuId> {
+impl Fair {
+    /// `interrupts`: whether a task that wakes up may interrupt the one that runs.
+    #[inline]
+    fn enqueue_fair(&self, task: Arc<Task>, reason: EnqueueReason, interrupts: bool) -> Option<CpuId> {
         let woken = matches!(reason, EnqueueReason::New | EnqueueReason::Wake);
         let target = if woken || !task.sched.may_run_on(task.sched.last_cpu()) {
             self.choose(&task)
@@ -156,18 +170,23 @@ impl Scheduler for Fair {
         // then. With a fence in both places (an exchange there), one of the two sees the other.
         fence(SeqCst);
         let interrupts = cpu::is_idle(target)
-            || (reason == EnqueueReason::Wake && vruntime.saturating_add(WAKE_GRANULARITY) < queue.running());
+            || (reason == EnqueueReason::Wake
+                && interrupts
+                && vruntime.saturating_add(WAKE_GRANULARITY) < queue.running());
         (interrupts || (!woken && target != cpu::current())).then_some(target)
     }
 
-    fn pick_next(&self, cpu: CpuId) -> Option<Arc<Task>> {
+    /// The first task of this CPU, or else one of another.
+    #[inline]
+    fn pick_first(&self, cpu: CpuId) -> Option<Arc<Task>> {
         let queue = self.queues.on(cpu);
         loop {
-            let task = match queue.pop() {
-                Some(task) => task,
+            let (key, task) = match queue.pop() {
+                Some(entry) => entry,
                 None if cpu::num_cpus() > 1 => self.steal(cpu)?,
                 None => return None,
             };
+            realtime::note_taken(key);
             if task.sched.may_run_on(cpu) {
                 queue.set_running(task.sched.vruntime.load(Relaxed));
                 return Some(task);
@@ -175,9 +194,29 @@ impl Scheduler for Fair {
             self.send_away(task);
         }
     }
+}
+
+impl Scheduler for Fair {
+    #[inline]
+    fn enqueue(&self, task: Arc<Task>, reason: EnqueueReason) -> Option<CpuId> {
+        if task.sched.policy.load(Relaxed) != 0 {
+            return self.enqueue_special(task, reason);
+        }
+        self.enqueue_fair(task, reason, true)
+    }
+
+    fn pick_next(&self, cpu: CpuId, current: Option<(&Task, EnqueueReason)>) -> Option<Arc<Task>> {
+        if realtime::WAITING.load(Relaxed) != 0 || current.is_some_and(|(task, _)| is_realtime(task)) {
+            return self.pick_with_realtime(cpu, current);
+        }
+        self.pick_first(cpu)
+    }
 
     fn account(&self, cpu: CpuId, task: &Task, ran_ns: u64) {
         let entity = &task.sched;
+        if is_realtime(task) {
+            return self.account_realtime(cpu, task, ran_ns);
+        }
         let weight = entity.weight.load(Relaxed);
         let charge = if weight == WEIGHT_NORMAL {
             ran_ns
@@ -191,6 +230,9 @@ impl Scheduler for Fair {
 
     fn tick(&self, cpu: CpuId, task: &Task) -> bool {
         cpu_time::tick();
+        if is_realtime(task) {
+            return self.tick_realtime(cpu, task);
+        }
         let queue = self.queues.on(cpu);
         if queue.waiting() == 0 {
             return !task.sched.may_run_on(cpu);

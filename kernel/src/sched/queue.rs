@@ -12,18 +12,22 @@ use ostd::{
     task::Task,
 };
 
+use super::{
+    SLEEPER_CREDIT,
+    realtime::{Budget, FAIR_FROM},
+};
 use crate::{lock_order, prelude::*};
 
 /// A waiting task. Ordered so that the heap's greatest is the one to run next.
 struct Entry {
     vruntime: u64,
-    /// Order of arrival among equals.
-    number: u64,
+    /// Order of arrival among equals; what goes before them all has a negative one.
+    number: i64,
     task: Arc<Task>,
 }
 
 impl Entry {
-    fn key(&self) -> (u64, u64) {
+    fn key(&self) -> (u64, i64) {
         (self.vruntime, self.number)
     }
 }
@@ -50,7 +54,9 @@ impl Ord for Entry {
 
 struct Waiting {
     heap: BinaryHeap<Entry>,
-    next_number: u64,
+    next_number: i64,
+    /// For what goes before its equals.
+    front_number: i64,
 }
 
 /// No task waits: later than every virtual run time.
@@ -67,16 +73,22 @@ pub(super) struct CpuQueue {
     floor: AtomicU64,
     /// The virtual run time of the task that runs, as of the last account. Written by this CPU.
     running: AtomicU64,
+    /// What real-time tasks have used of this CPU.
+    pub(super) realtime: Budget,
 }
 
 impl CpuQueue {
     pub(super) const fn new() -> Self {
         Self {
-            tasks: SpinLock::new(lock_order::RUN_QUEUE, Waiting { heap: BinaryHeap::new(), next_number: 0 }),
+            tasks: SpinLock::new(
+                lock_order::RUN_QUEUE,
+                Waiting { heap: BinaryHeap::new(), next_number: 0, front_number: -1 },
+            ),
             waiting: AtomicUsize::new(0),
             first: AtomicU64::new(NONE),
-            floor: AtomicU64::new(0),
+            floor: AtomicU64::new(FAIR_FROM + SLEEPER_CREDIT),
             running: AtomicU64::new(0),
+            realtime: Budget::new(),
         }
     }
 
@@ -142,24 +154,49 @@ impl CpuQueue {
         self.update_figures(&tasks);
     }
 
-    /// Takes the task that is to run next.
+    /// As [`push`](Self::push), before all that are equal to it.
+    pub(super) fn push_front(&self, vruntime: u64, task: Arc<Task>) {
+        let mut tasks = self.tasks.lock();
+        let number = tasks.front_number;
+        tasks.front_number = number - 1;
+        tasks.heap.push(Entry { vruntime, number, task });
+        self.update_figures(&tasks);
+    }
+
+    /// Takes the task that is to run next, and what it was queued under.
     #[inline]
-    pub(super) fn pop(&self) -> Option<Arc<Task>> {
+    pub(super) fn pop(&self) -> Option<(u64, Arc<Task>)> {
         if self.waiting() == 0 {
             return None;
         }
-        self.pop_if(|_| true)
+        self.pop_if(|_, _| true)
     }
 
     /// As [`pop`](Self::pop), if the task is one that `wanted` accepts.
     #[inline]
-    pub(super) fn pop_if(&self, wanted: impl Fn(&Task) -> bool) -> Option<Arc<Task>> {
+    pub(super) fn pop_if(&self, wanted: impl Fn(u64, &Task) -> bool) -> Option<(u64, Arc<Task>)> {
         let mut tasks = self.tasks.lock();
-        if !wanted(&tasks.heap.peek()?.task) {
+        let first = tasks.heap.peek()?;
+        if !wanted(first.vruntime, &first.task) {
             return None;
         }
         let entry = tasks.heap.pop()?;
         self.update_figures(&tasks);
-        Some(entry.task)
+        Some((entry.vruntime, entry.task))
+    }
+
+    /// Takes the first of the tasks that `wanted` accepts, wherever it is. Looks at them all.
+    pub(super) fn take_first(&self, wanted: impl Fn(u64, &Task) -> bool) -> Option<(u64, Arc<Task>)> {
+        let mut tasks = self.tasks.lock();
+        let found = tasks.heap.iter().filter(|entry| wanted(entry.vruntime, &entry.task)).max()?;
+        let (vruntime, number, task) = (found.vruntime, found.number, found.task.clone());
+        tasks.heap.retain(|entry| entry.number != number);
+        self.update_figures(&tasks);
+        Some((vruntime, task))
+    }
+
+    /// Whether any task waits that `wanted` accepts.
+    pub(super) fn has(&self, wanted: impl Fn(u64) -> bool) -> bool {
+        self.tasks.lock().heap.iter().any(|entry| wanted(entry.vruntime))
     }
 }

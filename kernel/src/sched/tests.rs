@@ -151,7 +151,7 @@ fn check_wake_ups() {
     // One that slept for long gets the credit and no more, which is enough to run at once.
     assert_eq!(POLICY.enqueue(woken_task(0), EnqueueReason::Wake), Some(here));
     assert_eq!(queue.first(), NOW - SLEEPER_CREDIT);
-    drop(POLICY.pick_next(here));
+    drop(POLICY.pick_next(here, None));
     // One that is just behind waits for the tick.
     let close = NOW - WAKE_GRANULARITY / 2;
     assert_eq!(POLICY.enqueue(woken_task(close), EnqueueReason::Wake), None);
@@ -159,10 +159,10 @@ fn check_wake_ups() {
     // A new one has neither credit nor debt.
     assert_eq!(POLICY.enqueue(woken_task(0), EnqueueReason::New), None);
     assert_eq!(queue.waiting(), 2);
-    let order = [POLICY.pick_next(here), POLICY.pick_next(here)];
+    let order = [POLICY.pick_next(here, None), POLICY.pick_next(here, None)];
     let times = order.map(|task| task.unwrap().sched.vruntime.load(Relaxed));
     assert_eq!(times, [close, NOW]);
-    assert!(POLICY.pick_next(here).is_none());
+    assert!(POLICY.pick_next(here, None).is_none());
 }
 
 #[ktest]

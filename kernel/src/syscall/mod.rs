@@ -20,6 +20,7 @@ pub mod fd;
 pub mod file;
 pub mod futex;
 pub mod identity;
+pub mod ioprio;
 pub mod mm;
 pub mod mount;
 pub mod namespace;

@@ -140,7 +140,7 @@ const PRIO_PGRP: i32 = 1;
 const PRIO_USER: i32 = 2;
 
 /// The threads that getpriority(2) and setpriority(2) are about.
-fn priority_targets(ctx: &Context, which: i32, who: i32) -> Result<Vec<Arc<Thread>>> {
+pub(super) fn priority_targets(ctx: &Context, which: i32, who: i32) -> Result<Vec<Arc<Thread>>> {
     use crate::process::signal::threads;
     let ns = ctx.process().ns();
     Ok(match which {

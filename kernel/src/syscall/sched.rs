@@ -1,7 +1,7 @@
-//! Scheduling: sched_yield(2), sched_setaffinity(2), sched_setscheduler(2) and their relatives.
+//! Scheduling: sched_yield(2), sched_setaffinity(2), sched_setscheduler(2), sched_setattr(2) and their relatives.
 //!
-//! The scheduler is fair for everybody. Policies and real-time priorities are checked and kept as Linux does, so that
-//! programs that set them work; FIFO and RR threads run with the weight of the highest nice value.
+//! The policy itself is [`sched`](crate::sched). SCHED_DEADLINE is checked as on Linux and then refused with EBUSY, what Linux
+//! says when it can't promise the time; SCHED_EXT and utilisation clamps answer as on a Linux without them.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -11,15 +11,9 @@ use proctree::Body;
 use super::{Args, Context};
 use crate::{
     prelude::*,
-    process::{Cap, Thread, group, pid, rlimit::Resource, tree},
+    process::{Cap, Thread, group, pid, rlimit::Resource, thread::policy, tree},
+    sched,
 };
-
-const SCHED_OTHER: u32 = 0;
-const SCHED_FIFO: u32 = 1;
-const SCHED_RR: u32 = 2;
-const SCHED_BATCH: u32 = 3;
-const SCHED_IDLE: u32 = 5;
-const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
 pub fn sys_sched_yield(_: &mut Context, _: Args) -> Result<usize> {
     task::yield_now();
@@ -35,10 +29,14 @@ fn target(ctx: &Context, arg: usize) -> Result<Arc<Thread>> {
     }
 }
 
+fn is_owner(ctx: &Context, thread: &Thread) -> bool {
+    let (mine, theirs) = (ctx.thread.creds(), thread.creds());
+    mine.euid == theirs.uid || mine.euid == theirs.euid
+}
+
 /// Affinity and policy are the owner's and CAP_SYS_NICE's to change.
 fn may_change(ctx: &Context, thread: &Thread) -> Result<()> {
-    let (mine, theirs) = (ctx.thread.creds(), thread.creds());
-    if mine.euid == theirs.uid || mine.euid == theirs.euid { Ok(()) } else { mine.require(Cap::SysNice) }
+    if is_owner(ctx, thread) { Ok(()) } else { ctx.thread.creds().require(Cap::SysNice) }
 }
 
 fn all_cpus() -> u64 {
@@ -83,6 +81,8 @@ pub fn sys_sched_setaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
 struct Schedule {
     policy: u32,
     rt_priority: u32,
+    nice: i32,
+    wish_ns: u64,
     affinity: u64,
 }
 
@@ -91,7 +91,20 @@ impl Schedule {
         Self {
             policy: thread.policy.load(Relaxed),
             rt_priority: thread.rt_priority.load(Relaxed),
+            nice: thread.nice.load(Relaxed),
+            wish_ns: thread.slice_ns.load(Relaxed),
             affinity: thread.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)),
+        }
+    }
+
+    /// What a fair thread runs at once while others wait, ns; `None` for a real-time one.
+    fn slice_ns(&self) -> Option<u64> {
+        /// For one CPU; the more there are the longer, by its logarithm.
+        const BASE_NS: u64 = 700_000;
+        match (self.policy & !policy::RESET_ON_FORK, self.wish_ns) {
+            (policy::FIFO | policy::RR, _) => None,
+            (_, 0) => Some(BASE_NS * u64::from(1 + cpu::num_cpus().min(8).ilog2())),
+            (_, wish) => Some(wish),
         }
     }
 
@@ -110,6 +123,8 @@ impl Schedule {
             Body::Zombie(record) => Some(Self {
                 policy: record.policy,
                 rt_priority: record.rt_priority,
+                nice: record.nice,
+                wish_ns: 0,
                 affinity: record.affinity,
             }),
             Body::Live(_) => None,
@@ -134,10 +149,10 @@ pub fn sys_sched_getaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
 
 /// The priorities that a policy allows.
 fn priority_range(policy: u32) -> Result<(u32, u32)> {
-    const SCHED_DEADLINE: u32 = 6;
+    const SCHED_EXT: u32 = 7;
     match policy {
-        SCHED_FIFO | SCHED_RR => Ok((1, 99)),
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok((0, 0)),
+        policy::FIFO | policy::RR => Ok((1, 99)),
+        policy::OTHER | policy::BATCH | policy::IDLE | policy::DEADLINE | SCHED_EXT => Ok((0, 0)),
         _ => Err(EINVAL),
     }
 }
@@ -150,50 +165,260 @@ pub fn sys_sched_get_priority_min(_: &mut Context, args: Args) -> Result<usize> 
     Ok(priority_range(args[0] as u32)?.0 as usize)
 }
 
+/// What a thread's scheduling is to become.
+struct Change {
+    /// `None`: as it is.
+    policy: Option<u32>,
+    reset_on_fork: Option<bool>,
+    priority: u32,
+    /// `None`: as it is.
+    nice: Option<i32>,
+    /// The time that a fair thread would like to run at once, ns; 0: no wish. `None`: as it is.
+    slice_ns: Option<u64>,
+    /// runtime, deadline, period of SCHED_DEADLINE.
+    deadline: [u64; 3],
+    clamps: bool,
+}
+
 pub fn sys_sched_setscheduler(ctx: &mut Context, args: Args) -> Result<usize> {
     let [pid, policy, param, ..] = args;
     if (policy as i32) < 0 {
         return Err(EINVAL);
     }
-    set_scheduler(ctx, pid, Some(policy as u32), param)
+    set_param(ctx, pid, Some(policy as u32), param)
 }
 
 pub fn sys_sched_setparam(ctx: &mut Context, args: Args) -> Result<usize> {
-    set_scheduler(ctx, args[0], None, args[1])
+    set_param(ctx, args[0], None, args[1])
 }
 
-fn set_scheduler(ctx: &Context, pid: usize, policy: Option<u32>, param: usize) -> Result<usize> {
+fn set_param(ctx: &Context, pid: usize, policy: Option<u32>, param: usize) -> Result<usize> {
     if param == 0 || (pid as i32) < 0 {
         return Err(EINVAL);
     }
     let priority = mem::read::<i32>(param)?;
     let thread = target(ctx, pid)?;
-    let old = thread.policy.load(Relaxed);
-    let (reset, policy) = match policy {
-        Some(policy) => (policy & SCHED_RESET_ON_FORK, policy & !SCHED_RESET_ON_FORK),
-        None => (old & SCHED_RESET_ON_FORK, old & !SCHED_RESET_ON_FORK),
+    let change = Change {
+        policy: policy.map(|policy| policy & !policy::RESET_ON_FORK),
+        reset_on_fork: policy.map(|policy| policy & policy::RESET_ON_FORK != 0),
+        priority: priority as u32,
+        nice: None,
+        slice_ns: None,
+        deadline: [0; 3],
+        clamps: false,
     };
-    if !matches!(policy, SCHED_OTHER | SCHED_FIFO | SCHED_RR | SCHED_BATCH | SCHED_IDLE) {
+    change_schedule(ctx, &thread, &change)
+}
+
+/// Checks all and then does it, in Linux's order.
+///
+/// # Errors
+/// `EINVAL` for parameters that do not go together, `EPERM`, `EOPNOTSUPP` for utilisation clamps, `EBUSY` for
+/// SCHED_DEADLINE.
+fn change_schedule(ctx: &Context, thread: &Thread, change: &Change) -> Result<usize> {
+    let old = thread.policy.load(Relaxed);
+    let old_reset = old & policy::RESET_ON_FORK != 0;
+    let new = change.policy.unwrap_or(old & !policy::RESET_ON_FORK);
+    let reset = change.reset_on_fork.unwrap_or(old_reset);
+    let is_realtime = matches!(new, policy::FIFO | policy::RR);
+    let is_deadline = new == policy::DEADLINE;
+    if !is_realtime && !is_deadline && !matches!(new, policy::OTHER | policy::BATCH | policy::IDLE) {
         return Err(EINVAL);
     }
-    let (low, high) = priority_range(policy)?;
-    if priority < low as i32 || priority > high as i32 {
+    if change.priority > 99
+        || is_realtime != (change.priority != 0)
+        || (is_deadline && !is_deadline_possible(change.deadline))
+    {
         return Err(EINVAL);
     }
-    let priority = priority as u32;
-    may_change(ctx, &thread)?;
-    let is_realtime = matches!(policy, SCHED_FIFO | SCHED_RR);
-    if is_realtime && !ctx.thread.creds().capable(Cap::SysNice) {
-        let limit = thread.process.rlimit(Resource::Rtprio);
-        let raises = priority > thread.rt_priority.load(Relaxed) && priority as u64 > limit;
-        let enters = policy != old & !SCHED_RESET_ON_FORK && limit == 0;
-        if raises || enters {
-            return Err(EPERM);
+    if needs_privilege(ctx, thread, change, new, reset) {
+        ctx.thread.creds().require(Cap::SysNice)?;
+    }
+    if change.clamps {
+        return Err(EOPNOTSUPP);
+    }
+    if is_deadline {
+        return Err(EBUSY);
+    }
+    if !is_realtime {
+        if let Some(nice) = change.nice {
+            thread.nice.store(nice, Relaxed);
+        }
+        if let Some(slice) = change.slice_ns {
+            thread.slice_ns.store(slice, Relaxed);
         }
     }
-    thread.policy.store(policy | reset, Relaxed);
-    thread.rt_priority.store(priority, Relaxed);
-    thread.update_weight();
+    thread.policy.store(new | if reset { policy::RESET_ON_FORK } else { 0 }, Relaxed);
+    thread.rt_priority.store(change.priority, Relaxed);
+    thread.update_schedule();
+    Ok(0)
+}
+
+/// Whether the change is more than the owner of the thread may do within its limits (sched(7)).
+fn needs_privilege(ctx: &Context, thread: &Thread, change: &Change, new: u32, reset: bool) -> bool {
+    let old = thread.policy.load(Relaxed) & !policy::RESET_ON_FORK;
+    let nice = thread.nice.load(Relaxed);
+    let may_have_nice = |nice: i32| (20 - nice) as u64 <= thread.process.rlimit(Resource::Nice);
+    match new {
+        policy::FIFO | policy::RR => {
+            let limit = thread.process.rlimit(Resource::Rtprio);
+            let raises = change.priority > thread.rt_priority.load(Relaxed);
+            if (new != old && limit == 0) || (raises && u64::from(change.priority) > limit) {
+                return true;
+            }
+        }
+        policy::DEADLINE => return true,
+        _ if change.nice.is_some_and(|new| new < nice && !may_have_nice(new)) => return true,
+        _ => {}
+    }
+    (old == policy::IDLE && new != policy::IDLE && !may_have_nice(nice))
+        || !is_owner(ctx, thread)
+        || (thread.policy.load(Relaxed) & policy::RESET_ON_FORK != 0 && !reset)
+}
+
+/// Whether the parameters of SCHED_DEADLINE make sense: runtime <= deadline <= period, each neither too short nor too long.
+fn is_deadline_possible([runtime, deadline, period]: [u64; 3]) -> bool {
+    const LEAST_RUNTIME_NS: u64 = 1024;
+    const PERIODS_NS: core::ops::RangeInclusive<u64> = 100_000..=(1 << 22) * 1000;
+    let period_or_deadline = if period == 0 { deadline } else { period };
+    deadline != 0
+        && runtime >= LEAST_RUNTIME_NS
+        && deadline >> 63 == 0
+        && period >> 63 == 0
+        && period_or_deadline >= deadline
+        && deadline >= runtime
+        && PERIODS_NS.contains(&period_or_deadline)
+}
+
+// ---- struct sched_attr -------------------------------------------------------------------------------------------
+
+/// What a program writes to `struct sched_attr`: size, policy, flags, nice, priority; runtime, deadline and period; then two
+/// clamps, which nobody looks at.
+struct SchedAttr {
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    /// Of a fair thread, the time that it would like to run at once.
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// The first published size, and the one with the clamps.
+const ATTR_SIZE_V0: usize = 48;
+const ATTR_SIZE: usize = 56;
+const PAGE: usize = 4096;
+
+mod attr_flag {
+    pub const RESET_ON_FORK: u64 = 1;
+    pub const KEEP_POLICY: u64 = 8;
+    pub const KEEP_PARAMS: u64 = 0x10;
+    pub const UTIL_CLAMP: u64 = 0x60;
+    pub const ALL: u64 = 0x7f;
+}
+
+/// Reads the structure in the size that the program gives it. What a newer one has beyond ours must be 0.
+///
+/// # Errors
+/// `E2BIG` for an impossible size or a field that is not known: then the size that is known is stored.
+fn read_attr(addr: usize) -> Result<(SchedAttr, usize)> {
+    let size = match mem::read::<u32>(addr)? as usize {
+        0 => ATTR_SIZE_V0,
+        size => size,
+    };
+    let mut bytes = [0u8; ATTR_SIZE];
+    let fits = (ATTR_SIZE_V0..=PAGE).contains(&size);
+    if fits {
+        mem::copy_from_user(&mut bytes[..size.min(ATTR_SIZE)], addr)?;
+    }
+    if !fits || !is_zero(addr + ATTR_SIZE, size.saturating_sub(ATTR_SIZE))? {
+        mem::write(addr, &(ATTR_SIZE as u32))?;
+        return Err(E2BIG);
+    }
+    let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    let attr = SchedAttr {
+        policy: word(4),
+        flags: long(8),
+        nice: word(16) as i32,
+        priority: word(20),
+        runtime: long(24),
+        deadline: long(32),
+        period: long(40),
+    };
+    Ok((attr, size))
+}
+
+fn is_zero(addr: usize, len: usize) -> Result<bool> {
+    let mut block = [0u8; 64];
+    for at in (0..len).step_by(block.len()) {
+        let part = &mut block[..(len - at).min(64)];
+        mem::copy_from_user(part, addr + at)?;
+        if part.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+pub fn sys_sched_setattr(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [pid, addr, flags, ..] = args;
+    if addr == 0 || (pid as i32) < 0 || flags as u32 != 0 {
+        return Err(EINVAL);
+    }
+    let (attr, size) = read_attr(addr)?;
+    if attr.flags & attr_flag::UTIL_CLAMP != 0 && size < ATTR_SIZE {
+        return Err(EINVAL);
+    }
+    if (attr.policy as i32) < 0 {
+        return Err(EINVAL);
+    }
+    let thread = target(ctx, pid)?;
+    if attr.flags & !attr_flag::ALL != 0 {
+        return Err(EINVAL);
+    }
+    let keeps = |flag: u64| attr.flags & flag != 0;
+    let keeps_params = keeps(attr_flag::KEEP_PARAMS);
+    let old_priority = thread.rt_priority.load(Relaxed);
+    let change = Change {
+        // Parameters and policy go together: who keeps those keeps this.
+        policy: (!keeps(attr_flag::KEEP_POLICY) && !keeps_params).then_some(attr.policy),
+        reset_on_fork: (!keeps(attr_flag::KEEP_POLICY)).then_some(keeps(attr_flag::RESET_ON_FORK)),
+        priority: if keeps_params { old_priority } else { attr.priority },
+        nice: (!keeps_params).then_some(attr.nice.clamp(-20, 19)),
+        slice_ns: (!keeps_params).then_some(match attr.runtime {
+            0 => 0,
+            wish => wish.clamp(100_000, 100_000_000),
+        }),
+        deadline: [attr.runtime, attr.deadline, attr.period],
+        clamps: keeps(attr_flag::UTIL_CLAMP),
+    };
+    change_schedule(ctx, &thread, &change)
+}
+
+pub fn sys_sched_getattr(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [pid, addr, size, flags, ..] = args;
+    let size = size as u32 as usize;
+    if addr == 0 || (pid as i32) < 0 || !(ATTR_SIZE_V0..=PAGE).contains(&size) || flags as u32 != 0 {
+        return Err(EINVAL);
+    }
+    let schedule = Schedule::find(ctx, pid)?;
+    let flags = if schedule.policy & policy::RESET_ON_FORK != 0 { attr_flag::RESET_ON_FORK } else { 0 };
+    let mut bytes = [0u8; ATTR_SIZE];
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    put(0, &(size.min(ATTR_SIZE) as u32).to_ne_bytes());
+    put(4, &(schedule.policy & !policy::RESET_ON_FORK).to_ne_bytes());
+    put(8, &flags.to_ne_bytes());
+    put(20, &schedule.rt_priority.to_ne_bytes());
+    if let Some(slice) = schedule.slice_ns() {
+        put(16, &schedule.nice.to_ne_bytes());
+        put(24, &slice.to_ne_bytes());
+    }
+    mem::copy_to_user(addr, &bytes[..size.min(ATTR_SIZE)])?;
+    for at in (ATTR_SIZE..size).step_by(64) {
+        mem::copy_to_user(addr + at, &[0; 64][..(size - at).min(64)])?;
+    }
     Ok(0)
 }
 
@@ -210,13 +435,14 @@ pub fn sys_sched_getparam(ctx: &mut Context, args: Args) -> Result<usize> {
     Ok(0)
 }
 
+/// The quantum of RR; none for FIFO; what a fair thread runs at once, in whole ticks.
 pub fn sys_sched_rr_get_interval(ctx: &mut Context, args: Args) -> Result<usize> {
-    const SLICE_NS: i64 = 100_000_000;
-    const FAIR_SLICE_NS: i64 = 3_000_000;
-    let ns = match Schedule::find(ctx, args[0])?.policy & !SCHED_RESET_ON_FORK {
-        SCHED_RR => SLICE_NS,
-        SCHED_FIFO => 0,
-        _ => FAIR_SLICE_NS,
+    const TICK_NS: u64 = 4_000_000;
+    let schedule = Schedule::find(ctx, args[0])?;
+    let ns = match (schedule.policy & !policy::RESET_ON_FORK, schedule.slice_ns()) {
+        (policy::RR, _) => sched::QUANTUM_NS,
+        (_, Some(slice)) => slice / TICK_NS * TICK_NS,
+        (_, None) => 0,
     };
     mem::write(args[1], &[0, ns])?;
     Ok(0)

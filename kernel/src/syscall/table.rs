@@ -1,8 +1,8 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, mm, mount, namespace, path, pidfd, poll,
-    process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait, xattr,
+    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, namespace, path, pidfd,
+    poll, process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -207,6 +207,8 @@ pub static TABLE: [Entry; SIZE] = table! {
     234 => signal::sys_tgkill,
     235 => path::sys_utimes,
     247 => wait::sys_waitid,
+    251 => ioprio::sys_ioprio_set,
+    252 => ioprio::sys_ioprio_get,
     257 => fd::sys_openat,
     258 => path::sys_mkdirat,
     259 => path::sys_mknodat,
@@ -248,6 +250,8 @@ pub static TABLE: [Entry; SIZE] = table! {
     307 => socket::sys_sendmmsg,
     308 => namespace::sys_setns,
     309 => system::sys_getcpu,
+    314 => sched::sys_sched_setattr,
+    315 => sched::sys_sched_getattr,
     316 => path::sys_renameat2,
     317 => seccomp::sys_seccomp,
     318 => system::sys_getrandom,

@@ -10,7 +10,11 @@ use ostd::{
     task::TaskBuilder,
 };
 
-use crate::{lock_order, prelude::*};
+use crate::{
+    lock_order,
+    prelude::*,
+    sched::{self, Class},
+};
 
 /// A job: called by the worker each time that it was queued. It may sleep.
 pub trait Repeated: Send + Sync {
@@ -38,6 +42,9 @@ pub fn start() -> Result<()> {
             job.run();
         }
     });
-    worker.spawn().map_err(|_| ENOMEM)?;
+    let worker = worker.build().map_err(|_| ENOMEM)?;
+    // What it does would be done in the interrupt handler if it could be: no program waits before it.
+    sched::init_class(&worker, Class::Kernel);
+    worker.start();
     Ok(())
 }

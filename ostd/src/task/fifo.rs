@@ -25,7 +25,7 @@ impl Scheduler for Fifo {
         }
     }
 
-    fn pick_next(&self, _cpu: CpuId) -> Option<Arc<Task>> {
+    fn pick_next(&self, _cpu: CpuId, _current: Option<(&Task, EnqueueReason)>) -> Option<Arc<Task>> {
         self.queue.lock().pop_front()
     }
 

@@ -30,8 +30,8 @@ pub trait Scheduler: Sync + 'static {
     fn enqueue(&self, task: Arc<Task>, reason: EnqueueReason) -> Option<CpuId>;
 
     /// Gives the task that `cpu` (the caller) should run next; `None` if there is none, then the current task goes on
-    /// if it can and else the CPU idles.
-    fn pick_next(&self, cpu: CpuId) -> Option<Arc<Task>>;
+    /// if it can and else the CPU idles. `current` is the current task if it can, and why it was asked to give way.
+    fn pick_next(&self, cpu: CpuId, current: Option<(&Task, EnqueueReason)>) -> Option<Arc<Task>>;
 
     /// `task` has run on `cpu` for `ran_ns` since it was picked or since the last call, and goes on or stops.
     fn account(&self, cpu: CpuId, task: &Task, ran_ns: u64);
@@ -70,6 +70,8 @@ pub struct SchedEntity {
     pub policy: AtomicU64,
     /// Free for the policy.
     pub rt_time: AtomicU64,
+    /// Free for the policy.
+    pub rt_slice: AtomicU64,
 }
 
 impl SchedEntity {
@@ -88,6 +90,7 @@ impl SchedEntity {
             involuntary_switches: AtomicU64::new(0),
             policy: AtomicU64::new(0),
             rt_time: AtomicU64::new(0),
+            rt_slice: AtomicU64::new(0),
         }
     }
 
@@ -125,7 +128,7 @@ static SCHEDULER: Once<&'static dyn Scheduler> = Once::new();
 pub fn register_scheduler(scheduler: &'static dyn Scheduler) {
     SCHEDULER.call_once(|| scheduler);
     crate::irq::without(|| {
-        while let Some(task) = FIFO.pick_next(CpuId::BOOT) {
+        while let Some(task) = FIFO.pick_next(CpuId::BOOT, None) {
             switch::enqueue(task, EnqueueReason::New);
         }
     });

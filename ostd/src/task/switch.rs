@@ -115,7 +115,11 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
     if outgoing != Outgoing::Idle {
         account(prev, cpu, now);
     }
-    let next = match policy.pick_next(cpu) {
+    let current = match outgoing {
+        Outgoing::Requeue(reason) => Some((prev, reason)),
+        _ => None,
+    };
+    let next = match policy.pick_next(cpu, current) {
         Some(next) => Arc::into_raw(next),
         None => match outgoing {
             Outgoing::Idle => return false,

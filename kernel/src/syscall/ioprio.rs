@@ -1,0 +1,77 @@
+//! ioprio_set(2), ioprio_get(2): the weight of a thread's input and output.
+//!
+//! It is kept, inherited and reported; there is no disk whose queue it could order.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::{Args, Context, resource};
+use crate::{
+    prelude::*,
+    process::{Cap, Thread},
+};
+
+const CLASS_SHIFT: u32 = 13;
+const LEVEL: u32 = 7;
+
+mod class {
+    pub const NONE: u32 = 0;
+    pub const REALTIME: u32 = 1;
+    pub const BEST_EFFORT: u32 = 2;
+    pub const IDLE: u32 = 3;
+}
+
+const PROCESS: i32 = 1;
+
+/// The threads that are meant; the numbers are those of getpriority(2), counted from 1.
+fn targets(ctx: &Context, which: usize, who: usize) -> Result<Vec<Arc<Thread>>> {
+    match which as i32 {
+        which @ 1..=3 => resource::priority_targets(ctx, which - 1, who as i32),
+        _ => Err(EINVAL),
+    }
+}
+
+pub fn sys_ioprio_set(ctx: &mut Context, args: Args) -> Result<usize> {
+    let value = args[2] as u32;
+    let creds = ctx.thread.creds();
+    match value >> CLASS_SHIFT {
+        class::REALTIME if !creds.capable(Cap::SysAdmin) && !creds.capable(Cap::SysNice) => {
+            return Err(EPERM);
+        }
+        class::REALTIME | class::BEST_EFFORT | class::IDLE => {}
+        class::NONE if value & LEVEL == 0 => {}
+        _ => return Err(EINVAL),
+    }
+    let mut result = Err(ESRCH);
+    for thread in targets(ctx, args[0], args[1])? {
+        let theirs = thread.creds();
+        if theirs.uid != creds.euid && theirs.uid != creds.uid && !creds.capable(Cap::SysNice) {
+            return Err(EPERM);
+        }
+        thread.ioprio.store(value, Relaxed);
+        result = Ok(0);
+    }
+    result
+}
+
+/// The value of one thread as it was set; of several the best, which for a thread that has none follows from how nice it is.
+pub fn sys_ioprio_get(ctx: &mut Context, args: Args) -> Result<usize> {
+    let threads = targets(ctx, args[0], args[1])?;
+    if args[0] as i32 == PROCESS {
+        return threads.first().map(|thread| thread.ioprio.load(Relaxed) as usize).ok_or(ESRCH);
+    }
+    threads.iter().map(|thread| effective(thread) as usize).min().ok_or(ESRCH)
+}
+
+fn effective(thread: &Thread) -> u32 {
+    use crate::process::thread::policy;
+    let value = thread.ioprio.load(Relaxed);
+    if value >> CLASS_SHIFT != class::NONE {
+        return value;
+    }
+    let class = match thread.policy.load(Relaxed) & !policy::RESET_ON_FORK {
+        policy::IDLE => class::IDLE,
+        policy::FIFO | policy::RR => class::REALTIME,
+        _ => class::BEST_EFFORT,
+    };
+    class << CLASS_SHIFT | ((thread.nice.load(Relaxed) + 20) / 5) as u32
+}
