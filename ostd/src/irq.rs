@@ -50,3 +50,21 @@ pub fn in_handler() -> bool {
 pub fn set_isa_handler(line: u8, handler: fn()) {
     crate::arch::x86::apic::set_isa_handler(line, handler);
 }
+
+/// How often a CPU has been interrupted, by what.
+pub struct Counts {
+    /// By each of the first lines of the I/O APICs.
+    pub lines: [u32; 16],
+    /// By its own timer.
+    pub timer: u32,
+    /// By another CPU, to look for another task.
+    pub reschedule: u32,
+    /// By another CPU, to call a function (TLB flushes).
+    pub call: u32,
+}
+
+/// The interrupts of `cpu` since it came up. The numbers wrap at 2^32.
+pub fn counts(cpu: crate::cpu::CpuId) -> Counts {
+    let [timer, reschedule, call] = crate::arch::x86::apic::local_counts(cpu);
+    Counts { lines: crate::arch::x86::apic::line_counts(cpu), timer, reschedule, call }
+}

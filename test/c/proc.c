@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <stddef.h>
+#include <sys/utsname.h>
 
 static char buf[65536];
 static char path[128];
@@ -23,6 +25,15 @@ static long status_num(pid_t pid, const char *key, int base)
 {
 	char v[128];
 	return proc_status(pid, key, v, sizeof v) ? strtol(v, NULL, base) : -1;
+}
+
+/* Linux adds up what a CPU has counted of resident pages from time to time only. */
+static long touch_some(long x)
+{
+	volatile char *p = map_pages(300);
+	for (int i = 0; i < 300; i++)
+		p[i * 4096] = 1;
+	return x;
 }
 
 CASE(stat_fields)
@@ -46,6 +57,7 @@ CASE(stat_fields)
 	CHECK_EQ(proc_stat(c->pid, 38), SIGCHLD, "[12.1] field 38 exit_signal");
 	CHECK_EQ(proc_stat(c->pid, 19), 0, "[12.1] field 19 nice");
 	CHECK(proc_stat(c->pid, 22) > 0 && proc_stat(c->pid, 22) >= proc_stat(p->pid, 22), "[12.1] field 22 start time");
+	call(c, touch_some, 0);
 	CHECK(proc_stat(c->pid, 23) > 4096 && proc_stat(c->pid, 24) > 0, "[12.1] fields 23, 24 memory size and resident pages");
 	kill(c->pid, SIGSTOP);
 	CHECK(await_state(c->pid, 'T'), "[12.1] T when stopped");
@@ -313,4 +325,429 @@ CASE(seek_and_parts)
 	/* the figures may move between two reads, the first lines do not */
 	CHECK(n > 0 && got > 0 && !memcmp(whole, part, 20), "[proc] a file can be read in parts");
 	CHECK_EQ(read(fd, part, 10), 0, "[proc] and ends");
+}
+
+/* ---- stat, field by field ---- */
+
+static long field(pid_t pid, int n) { return proc_stat(pid, n); }
+
+static unsigned long ufield(pid_t pid, int n)
+{
+	char *s;
+	if (read_file(of(pid, "stat"), buf, sizeof buf) <= 0 || !(s = strrchr(buf, ')')))
+		return -1;
+	for (s += 2; n > 3 && s; n--)
+		s = strchr(s, ' ') ? strchr(s, ' ') + 1 : NULL;
+	return s ? strtoul(s, NULL, 10) : -1UL;
+}
+
+static long burn_ms(long ms)
+{
+	struct timespec a, b;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+	do
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+	while ((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 < ms);
+	return 0;
+}
+
+static long touch_pages(long n)
+{
+	volatile char *p = map_pages(n);
+	for (long i = 0; i < n; i++)
+		p[i * 4096] = 1;
+	return 0;
+}
+
+static long be_nice_batch(long x)
+{
+	struct sched_param sp = { 0 };
+	(void)x;
+	return nice(5) == 5 ? sched_setscheduler(0, SCHED_BATCH, &sp) : -1;
+}
+
+static long pin_to_last(long x)
+{
+	cpu_set_t set;
+	(void)x;
+	sched_getaffinity(0, sizeof set, &set);
+	int last = 0;
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set))
+			last = i;
+	CPU_ZERO(&set);
+	CPU_SET(last, &set);
+	return sched_setaffinity(0, sizeof set, &set) ? -1 : last;
+}
+
+static void stat_values_marker(void) { }
+
+CASE(stat_values)
+{
+	struct agent *c = spawn(NULL);
+	long faults = field(c->pid, 10);
+	call(c, touch_pages, 200);
+	CHECK(field(c->pid, 10) > faults, "[12.1] field 10 counts minor faults");
+	CHECK_EQ(field(c->pid, 12), 0, "[12.1] field 12 major faults");
+	long size = field(c->pid, 23);
+	call(c, touch_pages, 300);
+	CHECK(field(c->pid, 23) >= size + 300 * 4096, "[12.1] field 23 is in bytes");
+	CHECK(field(c->pid, 24) >= 300 && field(c->pid, 24) * 4096 <= field(c->pid, 23), "[12.1] field 24 in pages");
+	REQUIRE(call(c, be_nice_batch, 0) == 0);
+	CHECK(field(c->pid, 18) == 25 && field(c->pid, 19) == 5, "[12.1] fields 18, 19 priority and nice");
+	CHECK_EQ(field(c->pid, 41), SCHED_BATCH, "[12.1] field 41 policy");
+	CHECK_EQ(field(c->pid, 40), 0, "[12.1] field 40 real-time priority");
+	long cpu = call(c, pin_to_last, 0);
+	CHECK_EQ(field(c->pid, 39), cpu, "[12.1] field 39 the CPU");
+	CHECK_EQ(field(c->pid, 21), 0, "[12.1] field 21 is 0");
+	struct rlimit rl = { 1 << 30, 1 << 30 };
+	REQUIRE(prlimit(c->pid, RLIMIT_RSS, &rl, NULL) == 0);
+	CHECK_EQ(field(c->pid, 25), 1 << 30, "[12.1] field 25 the limit of resident memory");
+	call(c, ag_block, SIGUSR1);
+	call(c, ag_ignore, SIGUSR2);
+	call(c, ag_catch, SIGHUP);
+	sys_tgkill(c->pid, c->pid, SIGUSR1);
+	CHECK_EQ(field(c->pid, 31), 1 << (SIGUSR1 - 1), "[12.1] field 31 pending signals of the thread");
+	CHECK_EQ(field(c->pid, 32), 1 << (SIGUSR1 - 1), "[12.1] field 32 blocked signals");
+	CHECK(field(c->pid, 33) & 1 << (SIGUSR2 - 1), "[12.1] field 33 ignored signals");
+	CHECK(field(c->pid, 34) & 1 << (SIGHUP - 1), "[12.1] field 34 caught signals");
+	unsigned long start = ufield(c->pid, 26), end = ufield(c->pid, 27), stack = ufield(c->pid, 28);
+	CHECK(start < end && end < stack, "[12.1] fields 26-28 code and stack");
+	CHECK(start <= (unsigned long)stat_values_marker && (unsigned long)stat_values_marker < end, "[12.1] the code is between them");
+	CHECK(ufield(c->pid, 45) < ufield(c->pid, 46) && ufield(c->pid, 46) <= ufield(c->pid, 47), "[12.1] fields 45-47 data and heap");
+	CHECK(ufield(c->pid, 48) < ufield(c->pid, 49) && ufield(c->pid, 49) == ufield(c->pid, 50) && ufield(c->pid, 50) <= ufield(c->pid, 51),
+	      "[12.1] fields 48-51 arguments and environment");
+	REQUIRE(await_state(c->pid, 'S'));
+	CHECK_EQ(field(c->pid, 35), 1, "[12.1] field 35 of a sleeper is 1");
+	CHECK_EQ(field(getpid(), 35), 0, "[12.1] of a runner 0");
+	CHECK(field(c->pid, 36) == 0 && field(c->pid, 37) == 0, "[12.1] fields 36, 37 are 0");
+	CHECK_EQ(field(c->pid, 52), 0, "[12.1] field 52 of the living is 0");
+	call(c, ag_setpgid, 0);
+	CHECK_EQ(field(c->pid, 8), getsid(0) == 0 ? 0 : field(getpid(), 8), "[12.1] field 8 is the terminal's, not the process's");
+	retire(c, NULL);
+}
+
+CASE(stat_times)
+{
+	/* the group's times include dead threads; a thread's are its own (12.10) */
+	struct agent *p = spawn(NULL), *t = spawn_thread(p), *k = spawn(p);
+	call(t, burn_ms, 200);
+	char name[64];
+	snprintf(name, sizeof name, "task/%d/stat", t->tid);
+	long whole = field(p->pid, 14) + field(p->pid, 15), of_thread, of_leader;
+	CHECK(whole >= 18, "[12.10] fields 14, 15 of a process are those of all threads");
+	REQUIRE(read_file(of(p->pid, name), buf, sizeof buf) > 0);
+	unsigned long u, s;
+	REQUIRE(sscanf(strrchr(buf, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &u, &s) == 2);
+	of_thread = u + s;
+	CHECK(of_thread >= 18, "[12.10] task/<tid>/stat has the thread's");
+	snprintf(name, sizeof name, "task/%d/stat", p->pid);
+	REQUIRE(read_file(of(p->pid, name), buf, sizeof buf) > 0);
+	REQUIRE(sscanf(strrchr(buf, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &u, &s) == 2);
+	of_leader = u + s;
+	CHECK(of_leader < 10, "[12.10] and the leader's is its own");
+	quit_thread(t, 0);
+	REQUIRE(AWAIT(task_state(p->pid, t->tid) == 0));
+	CHECK(field(p->pid, 14) + field(p->pid, 15) >= whole, "[12.10] a dead thread's time stays with the process");
+	CHECK_EQ(field(p->pid, 16) + field(p->pid, 17), 0, "[12.1] fields 16, 17: no child was waited for");
+	call(k, burn_ms, 100);
+	quit(k, 0);
+	REQUIRE(await_state(k->pid, 'Z'));
+	CHECK(field(k->pid, 14) + field(k->pid, 15) >= 8, "[12.10] a zombie keeps its times");
+	CHECK_EQ(field(p->pid, 16) + field(p->pid, 17), 0, "[12.1] nor is an unreaped one counted");
+	REQUIRE(call(p, ag_reap, k->pid) == k->pid);
+	CHECK(field(p->pid, 16) + field(p->pid, 17) >= 8, "[12.1] fields 16, 17 are the reaped children's times");
+	retire(p, NULL);
+}
+
+static long look_as(long pid)
+{
+	me->out[0] = ufield(pid, 26);
+	me->out[1] = ufield(pid, 28);
+	me->out[2] = ufield(pid, 52);
+	me->out[3] = ufield(pid, 35);
+	me->out[4] = open(of(pid, "environ"), O_RDONLY) < 0 ? errno : 0;
+	return readlink(of(pid, "exe"), buf, sizeof buf) < 0 ? errno : 0;
+}
+
+CASE(stat_of_others)
+{
+	NEED_ROOT("[12.1] stat without access");
+	struct agent *c = spawn(NULL), *o = spawn(NULL);
+	REQUIRE(call(o, ag_drop, 61250) == 0);
+	REQUIRE(await_state(c->pid, 'S'));
+	long e = call(o, look_as, c->pid);
+	CHECK(o->out[0] == 1 && o->out[1] == 0 && o->out[3] == 0, "[12.1] without a debugger's rights addresses are 1 or 0");
+	CHECK_EQ(e, EACCES, "[12.1] and exe EACCES");
+	CHECK_EQ(o->out[4], EACCES, "[12.1] as is environ");
+	quit(c, 7);
+	REQUIRE(await_zombie(c->pid));
+	call(o, look_as, c->pid);
+	CHECK_EQ(o->out[2], 0, "[12.1] field 52 of another's zombie is 0");
+	CHECK_EQ(ufield(c->pid, 52), 7 << 8, "[12.1] of an own one its status");
+	reap(c->pid);
+	retire(o, NULL);
+}
+
+/* ---- zombies, and leaders that are ---- */
+
+CASE(zombie_files_more)
+{
+	struct agent *p = spawn(NULL), *c = spawn(p);
+	char name[64];
+	quit(c, 0);
+	REQUIRE(await_state(c->pid, 'Z'));
+	int fd = open(of(c->pid, "environ"), O_RDONLY);
+	CHECK(fd < 0 ? errno == ESRCH : read(fd, buf, 10) == -1 && errno == ESRCH, "[12.3] a zombie's environ: ESRCH");
+	fd = open(of(c->pid, "auxv"), O_RDONLY);
+	CHECK(fd < 0 ? errno == ESRCH : read(fd, buf, 10) == -1 && errno == ESRCH, "[12.3] and auxv");
+	static const char *const links[] = { "exe", "cwd", "root", "ns/mnt", "ns/pid_for_children" };
+	for (int i = 0; i < 5; i++)
+		CHECK_ERR(readlink(of(c->pid, links[i]), buf, sizeof buf), ENOENT, "[12.3] exe, cwd, root and most of ns are ENOENT");
+	fd = open(of(c->pid, "mountinfo"), O_RDONLY);
+	CHECK(fd < 0 ? errno == EINVAL : read(fd, buf, 10) == -1 && errno == EINVAL, "[12.3] mountinfo is EINVAL");
+	snprintf(name, sizeof name, "task/%d/children", p->pid);
+	REQUIRE(read_file(of(p->pid, name), buf, sizeof buf) > 0);
+	CHECK_EQ(atoi(buf), c->pid, "[12.5] zombies are among the children of a thread");
+	CHECK_EQ(read_file(of(c->pid, "wchan"), buf, sizeof buf) > 0 ? buf[0] : -1, '0', "[12.3] wchan is 0");
+	REQUIRE(read_file(of(c->pid, "limits"), buf, sizeof buf) > 0);
+	CHECK(strstr(buf, "Max open files") != NULL, "[12.3] limits can be read");
+	REQUIRE(call(p, ag_reap, c->pid) == c->pid);
+	retire(p, NULL);
+}
+
+CASE(zombie_leader_files)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	char name[64];
+	quit_thread(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	DIR *d = opendir(of(p->pid, "fd"));
+	int n = 0;
+	struct dirent *e;
+	while (d && (e = readdir(d)))
+		n += e->d_name[0] != '.';
+	CHECK(d && n == 0, "[12.4] fd/ of a zombie leader is empty");
+	if (d)
+		closedir(d);
+	CHECK_ERR(readlink(of(p->pid, "exe"), buf, sizeof buf), ENOENT, "[12.4] its exe ENOENT");
+	snprintf(name, sizeof name, "task/%d/exe", t->tid);
+	CHECK(readlink(of(p->pid, name), buf, sizeof buf) > 0, "[12.4] through the live thread's directory exe works");
+	snprintf(name, sizeof name, "task/%d/fd/1", t->tid);
+	CHECK(readlink(of(p->pid, name), buf, sizeof buf) > 0, "[12.4] and fd/");
+	retire(t, NULL);
+}
+
+/* ---- the small files ---- */
+
+CASE(small_files)
+{
+	struct agent *c = spawn(NULL);
+	CHECK(read_file(of(c->pid, "timerslack_ns"), buf, sizeof buf) > 0 && atoi(buf) == 50000, "[proc,1.43] timerslack_ns");
+	int fd = MUST(open(of(c->pid, "timerslack_ns"), O_WRONLY));
+	CHECK_EQ(write(fd, "70000", 5), 5, "[proc,1.43] can be written");
+	close(fd);
+	CHECK(read_file(of(c->pid, "timerslack_ns"), buf, sizeof buf) > 0 && atoi(buf) == 70000, "[proc,1.43] and shows it");
+	fd = MUST(open(of(c->pid, "timerslack_ns"), O_WRONLY));
+	CHECK_EQ(write(fd, "0", 1), 1, "[proc,1.43] 0");
+	close(fd);
+	CHECK(read_file(of(c->pid, "timerslack_ns"), buf, sizeof buf) > 0 && atoi(buf) == 50000, "[proc,1.43] is the default");
+	unsigned long ran, waited, count;
+	CHECK(read_file(of(c->pid, "schedstat"), buf, sizeof buf) > 0 && sscanf(buf, "%lu %lu %lu", &ran, &waited, &count) == 3 && count > 0,
+	      "[proc] schedstat");
+	CHECK(read_file(of(c->pid, "personality"), buf, sizeof buf) > 0 && !strcmp(buf, "00000000\n"), "[proc] personality");
+	CHECK(read_file(of(c->pid, "oom_score_adj"), buf, sizeof buf) > 0 && !strcmp(buf, "0\n"), "[proc] oom_score_adj");
+	fd = MUST(open(of(c->pid, "oom_score_adj"), O_WRONLY));
+	CHECK_ERR(write(fd, "1001", 4), EINVAL, "[proc] beyond 1000: EINVAL");
+	CHECK_ERR(write(fd, "x", 1), EINVAL, "[proc] no number: EINVAL");
+	bool resource = status_num(getpid(), "CapEff", 16) >> 24 & 1;
+	CHECK_EQ(write(fd, "-1000", 5), resource ? 5 : -1, "[proc] below what it was: with CAP_SYS_RESOURCE only");
+	close(fd);
+	retire(c, NULL);
+}
+
+static long raise_and_lower(long x)
+{
+	(void)x;
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+	if (fd < 0)
+		return -1;
+	me->out[0] = write(fd, "300", 3) == 3;
+	me->out[1] = write(fd, "100", 3) == 3;
+	me->out[2] = write(fd, "-1", 2) == -1 ? errno : 0;
+	close(fd);
+	return 0;
+}
+
+CASE(oom_adj_unprivileged)
+{
+	NEED_ROOT("[proc] oom_score_adj without privilege");
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		/* not dumpable after a change of ids, so that /proc/self would be root's: exec is not needed, only the flag */
+		MUST(syscall(SYS_setresuid, 61251, 61251, 61251));
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+		struct agent self = { 0 };
+		me = &self;
+		long r = raise_and_lower(0);
+		_exit(r ? 9 : self.out[0] + 2 * self.out[1] + 4 * (self.out[2] == EACCES));
+	}
+	CHECK_EQ(reap(pid), 7 << 8, "[proc] oom_score_adj: anyone may raise it, and lower it to what it was; below that EACCES");
+}
+
+CASE(audit_ids)
+{
+	/* who logged in: of a kernel with audit; login programs write it, systemd and others read it */
+	if (access("/proc/self/loginuid", F_OK)) {
+		tap_skip("[proc] loginuid", "no audit");
+		return;
+	}
+	NEED_ROOT("[proc] loginuid");
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		int bad = 0, fd = open("/proc/self/loginuid", O_WRONLY);
+		bad |= fd < 0 || write(fd, "x", 1) != -1 || errno != EINVAL ? 1 : 0;
+		bad |= pwrite(fd, "1234", 4, 0) != 4 ? 2 : 0;
+		bad |= read_file("/proc/self/loginuid", buf, sizeof buf) <= 0 || strcmp(buf, "1234") ? 4 : 0;
+		bad |= read_file("/proc/self/sessionid", buf, sizeof buf) <= 0 || strtoul(buf, NULL, 10) == 4294967295 ? 8 : 0;
+		pid_t c = fork();
+		if (c == 0)
+			_exit(read_file("/proc/self/loginuid", buf, sizeof buf) > 0 && !strcmp(buf, "1234") ? 0 : 1);
+		bad |= reap(c) != 0 ? 16 : 0;
+		_exit(bad);
+	}
+	CHECK_EQ(reap(pid), 0, "[proc] loginuid can be set, begins an audit session, and is inherited");
+	struct agent *c = spawn(NULL);
+	int fd = MUST(open(of(c->pid, "loginuid"), O_WRONLY));
+	CHECK_ERR(write(fd, "7", 1), EPERM, "[proc] that of another process cannot");
+	close(fd);
+	retire(c, NULL);
+}
+
+/* ---- the system ---- */
+
+static bool lock_line(const char *kind, const char *mode, pid_t pid, unsigned long ino, const char *range)
+{
+	char want[128], *line = buf;
+	if (read_file("/proc/locks", buf, sizeof buf) <= 0)
+		return false;
+	snprintf(want, sizeof want, "%s  ADVISORY  %s %d ", kind, mode, pid);
+	for (; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		unsigned maj, min;
+		unsigned long i;
+		char rest[64] = "", *at = strstr(line, want), *nl = strchr(line, '\n');
+		if (at && at < nl && sscanf(at + strlen(want), "%x:%x:%lu %63[^\n]", &maj, &min, &i, rest) == 4 && i == ino && !strcmp(rest, range))
+			return true;
+	}
+	return false;
+}
+
+CASE(locks)
+{
+	struct stat st;
+	int fd = MUST(open(tmp_path("locked"), O_RDWR | O_CREAT, 0600)), other = MUST(open(tmp_path("other"), O_RDWR | O_CREAT, 0600));
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 20 };
+	MUST(fstat(fd, &st));
+	CHECK(!lock_line("POSIX", "WRITE", getpid(), st.st_ino, "10 29"), "[proc] (nothing is locked)");
+	MUST(fcntl(fd, F_SETLK, &fl));
+	CHECK(lock_line("POSIX", "WRITE", getpid(), st.st_ino, "10 29"), "[proc] /proc/locks: a record lock, with its range");
+	fl.l_type = F_RDLCK;
+	fl.l_start = 100;
+	fl.l_len = 0;
+	MUST(fcntl(fd, F_SETLK, &fl));
+	CHECK(lock_line("POSIX", "READ", getpid(), st.st_ino, "100 EOF"), "[proc] a shared one to the end of the file");
+	close(fd);
+	CHECK(!lock_line("POSIX", "READ", getpid(), st.st_ino, "100 EOF"), "[proc] closed, they are gone");
+	MUST(fstat(other, &st));
+	MUST(syscall(SYS_flock, other, 2));
+	CHECK(lock_line("FLOCK", "WRITE", getpid(), st.st_ino, "0 EOF"), "[proc] an flock");
+	close(other);
+	CHECK(!lock_line("FLOCK", "WRITE", getpid(), st.st_ino, "0 EOF"), "[proc] gone with its file");
+}
+
+/* The number behind `key` in a file. */
+static long long figure(const char *file, const char *key)
+{
+	if (read_file(file, buf, sizeof buf) <= 0)
+		return -1;
+	char *at = strstr(buf, key);
+	return at && (at == buf || at[-1] == '\n') ? atoll(at + strlen(key)) : -1;
+}
+
+CASE(figures)
+{
+	long long forks = figure("/proc/stat", "processes "), switches = figure("/proc/stat", "ctxt "), irqs = figure("/proc/stat", "intr ");
+	long long faults = figure("/proc/vmstat", "pgfault ");
+	struct agent *c = spawn(NULL);
+	call(c, ag_getpid, 0);
+	call(c, touch_pages, 50);
+	call(c, burn_ms, 30);
+	retire(c, NULL);
+	CHECK(forks > 0 && figure("/proc/stat", "processes ") > forks, "[proc] /proc/stat counts forks");
+	CHECK(switches > 0 && figure("/proc/stat", "ctxt ") > switches, "[proc] context switches");
+	CHECK(irqs > 0 && figure("/proc/stat", "intr ") > irqs, "[proc] and interrupts");
+	CHECK(faults > 0 && figure("/proc/vmstat", "pgfault ") > faults, "[proc] /proc/vmstat counts page faults");
+	CHECK(figure("/proc/vmstat", "nr_free_pages ") > 0, "[proc] and free pages");
+	/* the sums of all that ran never go back, whoever reaped it or did not */
+	int back = 0;
+	unsigned long long last[4] = { 0 }, now[4];
+	signal(SIGCHLD, SIG_IGN);
+	for (int i = 0; i < 10; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			burn_ms(12);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+		REQUIRE(read_file("/proc/stat", buf, sizeof buf) > 0);
+		REQUIRE(sscanf(buf, "cpu %llu %llu %llu %llu", &now[0], &now[1], &now[2], &now[3]) == 4);
+		back += now[0] < last[0] || now[2] < last[2];
+		memcpy(last, now, sizeof last);
+	}
+	CHECK_EQ(back, 0, "[proc] the CPUs' times never go back");
+	REQUIRE(read_file("/proc/interrupts", buf, sizeof buf) > 0);
+	CHECK(strstr(buf, "CPU0") && strstr(buf, "LOC:"), "[proc] /proc/interrupts");
+	char *loc = strstr(buf, "LOC:");
+	CHECK(loc && atol(loc + 4) > 0, "[proc] has the timer's");
+	CHECK(read_file("/proc/swaps", buf, sizeof buf) > 0 && !strncmp(buf, "Filename\t", 9), "[proc] /proc/swaps");
+	CHECK(read_file("/proc/partitions", buf, sizeof buf) >= 0, "[proc] /proc/partitions");
+	CHECK(read_file("/proc/diskstats", buf, sizeof buf) >= 0, "[proc] /proc/diskstats");
+	CHECK(has("/proc/devices", "Character devices:") && has("/proc/devices", "Block devices:"), "[proc] /proc/devices");
+	CHECK(has("/proc/consoles", "tty"), "[proc] /proc/consoles");
+	CHECK(has("/proc/tty/drivers", "/dev/tty") && has("/proc/tty/drivers", "pty_slave"), "[proc] /proc/tty/drivers");
+}
+
+CASE(sysctls)
+{
+	struct utsname u;
+	MUST(uname(&u));
+	static const struct { const char *name; size_t offset; } same[] = {
+		{ "ostype", offsetof(struct utsname, sysname) }, { "hostname", offsetof(struct utsname, nodename) },
+		{ "osrelease", offsetof(struct utsname, release) }, { "version", offsetof(struct utsname, version) },
+		{ "domainname", offsetof(struct utsname, domainname) },
+	};
+	for (unsigned i = 0; i < sizeof same / sizeof *same; i++) {
+		char file[64];
+		snprintf(file, sizeof file, "/proc/sys/kernel/%s", same[i].name);
+		int n = read_file(file, buf, sizeof buf);
+		CHECK(n > 0 && !strncmp(buf, (char *)&u + same[i].offset, n - 1) && buf[n - 1] == '\n', "[proc] ostype, hostname, osrelease, version and domainname are uname's");
+	}
+	CHECK_EQ(figure("/proc/sys/kernel/cap_last_cap", ""), 40, "[proc,1.40] cap_last_cap");
+	CHECK(figure("/proc/sys/kernel/threads-max", "") > 10, "[proc] threads-max");
+	CHECK_EQ(figure("/proc/sys/kernel/overflowuid", ""), 65534, "[proc] overflowuid");
+	CHECK_EQ(figure("/proc/sys/kernel/ngroups_max", ""), 65536, "[proc] ngroups_max");
+	long long aslr = figure("/proc/sys/kernel/randomize_va_space", "");
+	CHECK(aslr >= 0 && aslr <= 2, "[proc] randomize_va_space");
+	CHECK(figure("/proc/sys/kernel/tainted", "") >= 0, "[proc] tainted");
+	char a[64] = "", b[64] = "";
+	CHECK(read_file("/proc/sys/kernel/random/boot_id", a, sizeof a) == 37 && read_file("/proc/sys/kernel/random/boot_id", b, sizeof b) == 37 && !strcmp(a, b),
+	      "[proc] random/boot_id is the same at every read");
+	CHECK(read_file("/proc/sys/kernel/random/uuid", a, sizeof a) == 37 && read_file("/proc/sys/kernel/random/uuid", b, sizeof b) == 37 && strcmp(a, b),
+	      "[proc] random/uuid is not");
+	CHECK_EQ(figure("/proc/sys/kernel/random/entropy_avail", ""), 256, "[proc] random/entropy_avail");
+	unsigned long used, unused, max;
+	CHECK(read_file("/proc/sys/fs/file-nr", buf, sizeof buf) > 0 && sscanf(buf, "%lu %lu %lu", &used, &unused, &max) == 3 && used > 0 && used < max,
+	      "[proc] fs/file-nr counts open files");
+	int fd = open("/proc/sys/kernel/ostype", O_WRONLY);
+	CHECK(fd < 0 || write(fd, "x", 1) < 0, "[proc] what is read-only cannot be written");
 }

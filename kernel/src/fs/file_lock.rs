@@ -13,7 +13,11 @@
 use ostd::sync::{SpinLock, WaitQueue};
 
 use super::file::File;
-use crate::{lock_order, prelude::*, process::wait_event::wait_interruptible};
+use crate::{
+    lock_order,
+    prelude::*,
+    process::{Thread, wait_event::wait_interruptible},
+};
 
 /// How something is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +73,17 @@ impl RangeLock {
     }
 }
 
+/// An flock: of an open file. The process that took it is kept for /proc/locks, by its number in the initial namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeLock {
+    pub owner: Owner,
+    pub kind: LockKind,
+    pub pid: u32,
+}
+
 #[derive(Default)]
 struct Held {
-    whole: Vec<(Owner, LockKind)>,
+    whole: Vec<WholeLock>,
     ranges: Vec<RangeLock>,
 }
 
@@ -144,9 +156,10 @@ impl FileLocks {
 
     /// flock(2): takes or converts the lock of `file`. EAGAIN if another file's lock is in the way and `wait` is false.
     pub fn lock_whole(&self, file: &File, kind: LockKind, wait: bool) -> Result<()> {
-        let owner = Owner::of(file);
+        let pid = Thread::current().process.global_pid();
+        let lock = WholeLock { owner: Owner::of(file), kind, pid };
         let take = || {
-            let (taken, converted) = self.held.lock().take_whole(owner, kind);
+            let (taken, converted) = self.held.lock().take_whole(lock);
             if converted {
                 // From exclusive to shared, or given up: this may let others in.
                 self.released.wake_all();
@@ -186,6 +199,12 @@ impl FileLocks {
         })?
     }
 
+    /// All that are held, of whole files and of ranges.
+    pub fn list(&self) -> (Vec<WholeLock>, Vec<RangeLock>) {
+        let held = self.held.lock();
+        (held.whole.clone(), held.ranges.clone())
+    }
+
     /// A lock that keeps `wanted` from being taken.
     pub fn conflict(&self, wanted: &RangeLock) -> Option<RangeLock> {
         self.held.lock().ranges.iter().find(|lock| lock.excludes(wanted)).copied()
@@ -199,7 +218,7 @@ impl FileLocks {
     /// Gives up the lock of a whole file.
     pub fn unlock_whole(&self, file: &File) {
         let owner = Owner::of(file);
-        self.held.lock().whole.retain(|&(o, _)| o != owner);
+        self.held.lock().whole.retain(|lock| lock.owner != owner);
         self.released.wake_all();
     }
 
@@ -207,7 +226,7 @@ impl FileLocks {
     pub fn release(&self, owner: Owner) {
         {
             let mut held = self.held.lock();
-            held.whole.retain(|&(o, _)| o != owner);
+            held.whole.retain(|lock| lock.owner != owner);
             held.ranges.retain(|lock| lock.owner != owner);
         }
         self.released.wake_all();
@@ -216,14 +235,15 @@ impl FileLocks {
 
 impl Held {
     /// Whether the lock was taken, and whether an older one of this owner is gone.
-    fn take_whole(&mut self, owner: Owner, kind: LockKind) -> (bool, bool) {
-        let free = self.whole.iter().all(|&(o, held)| o == owner || !held.excludes(kind));
+    fn take_whole(&mut self, lock: WholeLock) -> (bool, bool) {
+        let owner = lock.owner;
+        let free = self.whole.iter().all(|held| held.owner == owner || !held.kind.excludes(lock.kind));
         let before = self.whole.len();
         // A conversion gives the old lock up even if the new one has to be waited for, as in Linux.
-        self.whole.retain(|&(o, _)| o != owner);
+        self.whole.retain(|lock| lock.owner != owner);
         let converted = self.whole.len() != before;
         if free {
-            self.whole.push((owner, kind));
+            self.whole.push(lock);
         }
         (free, converted)
     }

@@ -443,6 +443,7 @@ fn new_process(
     let sighand = signal::fork_sighand(parent, share, clear);
     let process = Process::new(numbers, pid_ns, sighand, parent.rlimits(), creds.clone());
     process.oom_score_adj.store(parent.oom_score_adj.load(Relaxed), Relaxed);
+    process.oom_score_adj_min.store(parent.oom_score_adj_min.load(Relaxed), Relaxed);
     process.tty.store(parent.tty.load(Relaxed), Relaxed);
     if args.flags.contains(CloneFlags::AUTOREAP) {
         process.set_autoreaped();

@@ -65,6 +65,8 @@ pub struct Process {
     /// When it was made, ns since boot.
     pub start_ns: u64,
     pub oom_score_adj: AtomicI32,
+    /// How low anybody may set it: what a privileged process set last.
+    pub oom_score_adj_min: AtomicI32,
     /// Which acquisition of a terminal it has its controlling terminal from, by birth or its own; 0 for none.
     pub tty: AtomicU64,
 }
@@ -102,6 +104,7 @@ impl Process {
             waited_children: SpinLock::new(lock_order::PROCESS_MISC, Usage::default()),
             start_ns: time::now_ns(),
             oom_score_adj: AtomicI32::new(0),
+            oom_score_adj_min: AtomicI32::new(0),
             tty: AtomicU64::new(0),
         })
     }

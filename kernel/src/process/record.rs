@@ -2,10 +2,12 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use ostd::sync::SpinLock;
+
 use super::{
     Credentials, Rlimits, Usage, namespace::PidNs, pidfd::PidRef, thread::COMM_LEN, usage::ns_to_ticks,
 };
-use crate::prelude::*;
+use crate::{lock_order, prelude::*};
 
 pub struct ExitRecord {
     /// The raw wait status (rule 3.1).
@@ -35,6 +37,20 @@ pub struct ExitRecord {
 /// Threads and zombies in the system (kernel.threads-max).
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
+/// How many were ever made.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+pub fn forks() -> usize {
+    FORKS.load(Relaxed)
+}
+
+/// What processes used that nobody waited for.
+static UNWAITED: SpinLock<Usage> = SpinLock::new(lock_order::PROCESS_MISC, Usage::ZERO);
+
+pub fn unwaited_usage() -> Usage {
+    *UNWAITED.lock()
+}
+
 /// How many threads and zombies there are.
 pub fn thread_total() -> usize {
     THREADS.load(Relaxed)
@@ -43,6 +59,7 @@ pub fn thread_total() -> usize {
 /// Counts a new thread, against its user and in all. Returns how many the user had before.
 pub(super) fn charge(creds: &Credentials) -> usize {
     THREADS.fetch_add(1, Relaxed);
+    FORKS.fetch_add(1, Relaxed);
     creds.user.add_process()
 }
 
@@ -64,6 +81,12 @@ impl ExitRecord {
         if let Some(pid_ref) = &self.pid_ref {
             pid_ref.gone(Some(self.status));
         }
+    }
+
+    /// Nobody waited for the process: what it used goes to the system's sums alone.
+    pub(super) fn forget(&self) {
+        UNWAITED.lock().add(&self.usage);
+        self.release();
     }
 
     /// The process is reaped: gives up what it still held.

@@ -60,6 +60,7 @@ pub struct Thread {
     pub seccomp: Seccomp,
     /// PR_SET_TIMERSLACK: the current and the default value, ns (rule 1.43).
     pub timer_slack_ns: [AtomicU64; 2],
+    pub login: Login,
     pub nice: AtomicI32,
     /// Scheduling policy and real-time priority, as sched_setscheduler(2) numbers them.
     pub policy: AtomicU32,
@@ -132,6 +133,22 @@ const fn nice_weights() -> [u32; 40] {
     weights
 }
 
+/// Who logged in and started this, for /proc/pid/loginuid and sessionid; `u32::MAX` for nobody.
+pub struct Login {
+    pub uid: AtomicU32,
+    pub session: AtomicU32,
+}
+
+impl Login {
+    /// Begins a session of `uid`; `u32::MAX` ends it.
+    pub fn begin(&self, uid: u32) {
+        static SESSIONS: AtomicU32 = AtomicU32::new(0);
+        let session = if uid == u32::MAX { u32::MAX } else { SESSIONS.fetch_add(1, Relaxed).wrapping_add(1) };
+        self.session.store(session, Relaxed);
+        self.uid.store(uid, Relaxed);
+    }
+}
+
 /// The default timer slack, ns.
 const TIMER_SLACK_NS: u64 = 50_000;
 /// `PR_MCE_KILL_GET` and `PR_GET_TSC` of a fresh thread.
@@ -166,6 +183,10 @@ impl Thread {
             no_new_privs: AtomicBool::new(false),
             seccomp: Seccomp::new(),
             timer_slack_ns: [AtomicU64::new(slack), AtomicU64::new(slack)],
+            login: Login {
+                uid: inherit(|thread| &thread.login.uid, u32::MAX),
+                session: inherit(|thread| &thread.login.session, u32::MAX),
+            },
             nice: AtomicI32::new(schedule[2]),
             policy: AtomicU32::new(schedule[0] as u32),
             rt_priority: AtomicU32::new(schedule[1] as u32),

@@ -206,7 +206,7 @@ impl Sink<Foster> for Effects {
 
     fn autoreaped(&mut self, gone: Reaped<Foster>) {
         gone.record.tell_pidfds();
-        gone.record.release();
+        gone.record.forget();
     }
 
     fn number_freed(&mut self, ns: NsId, nr: u32) {

@@ -69,6 +69,23 @@ pub fn set_hostname(name: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// As [`hostname`].
+pub fn domainname() -> Vec<u8> {
+    NAMES.lock()[1].get().to_vec()
+}
+
+/// As [`set_hostname`].
+///
+/// # Errors
+/// `EINVAL` if it is too long.
+pub fn set_domainname(name: &[u8]) -> Result<()> {
+    if name.len() > NAME_MAX {
+        return Err(EINVAL);
+    }
+    NAMES.lock()[1] = Name::new(name);
+    Ok(())
+}
+
 pub fn sys_uname(_: &mut Context, args: Args) -> Result<usize> {
     let [host, domain] = *NAMES.lock();
     let fields = [b"Linux", host.get(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", domain.get()];

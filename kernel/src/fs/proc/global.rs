@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use ostd::{boot, cpu, mm, time};
+use ostd::{boot, cpu, irq, mm, time};
 use proctree::Body;
 
 use super::{sys, task};
@@ -42,9 +42,82 @@ pub fn devices(out: &mut Vec<u8>) -> Result<()> {
     give(
         out,
         String::from(
-            "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n",
+            "Character devices:\n  1 mem\n  4 ttyS\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n128 ptm\n136 pts\n\n\
+             Block devices:\n",
         ),
     )
+}
+
+/// Terminals by driver: ps(1) finds the names of controlling terminals here.
+pub fn tty_drivers(out: &mut Vec<u8>) -> Result<()> {
+    const DRIVERS: [(&str, &str, u32, &str, &str); 6] = [
+        ("/dev/tty", "/dev/tty", 5, "0", "system:/dev/tty"),
+        ("/dev/console", "/dev/console", 5, "1", "system:console"),
+        ("/dev/ptmx", "/dev/ptmx", 5, "2", "system"),
+        ("serial", "/dev/ttyS", 4, "64", "serial"),
+        ("pty_slave", "/dev/pts", 136, "0-1048575", "pty:slave"),
+        ("pty_master", "/dev/ptm", 128, "0-1048575", "pty:master"),
+    ];
+    let line = |(driver, name, major, minors, kind): (&str, &str, u32, &str, &str)| {
+        format!("{driver:20} {name:13} {major:3} {minors:>7} {kind}\n")
+    };
+    give(out, DRIVERS.into_iter().map(line).collect())
+}
+
+/// The serial port: enabled, preferred, where the kernel's messages go.
+pub fn consoles(out: &mut Vec<u8>) -> Result<()> {
+    give(out, String::from("ttyS0                -W- (EC  p a)    4:64\n"))
+}
+
+/// What there is to say of disks without one.
+pub fn no_disks(_: &mut Vec<u8>) -> Result<()> {
+    Ok(())
+}
+
+/// How often each CPU was interrupted by what: by lines that something has come in on, and by the CPUs themselves.
+pub fn interrupts(out: &mut Vec<u8>) -> Result<()> {
+    let counts: Vec<irq::Counts> = cpu::all().map(irq::counts).collect();
+    let mut text = String::from("    ");
+    for number in 0..counts.len() {
+        put!(text, "{:>11}", format!("CPU{number}"));
+    }
+    text.push_str("       \n");
+    let mut line = |label: &str, figure: &dyn Fn(&irq::Counts) -> u32, what: &str| {
+        put!(text, "{label:>3}:");
+        for count in &counts {
+            put!(text, " {:>10}", figure(count));
+        }
+        put!(text, "   {what}\n");
+    };
+    for number in 0..counts.first().map_or(0, |count| count.lines.len()) {
+        if counts.iter().any(|count| count.lines[number] != 0) {
+            let name = if number == SERIAL_LINE { "ttyS0" } else { "" };
+            let what = format!("IO-APIC {number:>3}-edge      {name}");
+            line(&number.to_string(), &|count| count.lines[number], &what);
+        }
+    }
+    line("LOC", &|count| count.timer, "Local timer interrupts");
+    line("RES", &|count| count.reschedule, "Rescheduling interrupts");
+    line("CAL", &|count| count.call, "Function call interrupts");
+    give(out, text)
+}
+
+/// The line of the serial console, COM1.
+const SERIAL_LINE: usize = 4;
+
+/// Memory and page faults, as far as they are counted.
+pub fn vmstat(out: &mut Vec<u8>) -> Result<()> {
+    let (stats, (used, _)) = (mm::stats(), total_usage());
+    let lines = [
+        ("nr_free_pages", stats.free as u64),
+        ("nr_file_pages", fs::ramfs::total_pages() as u64),
+        ("nr_slab_unreclaimable", stats.kernel_heap as u64),
+        ("nr_page_table_pages", stats.page_tables as u64),
+        ("nr_kernel_stack", (stats.kernel_stacks * PAGE_SIZE / 1024) as u64),
+        ("pgfault", used.minor_faults + used.major_faults),
+        ("pgmajfault", used.major_faults),
+    ];
+    give(out, lines.into_iter().map(|(name, value)| format!("{name} {value}\n")).collect())
 }
 
 pub fn swaps(out: &mut Vec<u8>) -> Result<()> {
@@ -104,7 +177,7 @@ pub fn slabinfo(out: &mut Vec<u8>) -> Result<()> {
 fn total_usage() -> (Usage, usize) {
     let live = tree::all_processes();
     let mut running = 0;
-    let mut total = Usage::default();
+    let mut total = record::unwaited_usage();
     for process in &live {
         total.add(&usage::of_process(process));
         let waited = *process.waited_children.lock();
@@ -148,8 +221,17 @@ pub fn stat(out: &mut Vec<u8>) -> Result<()> {
         text.push_str(&line(&format!("cpu{cpu}"), cpus));
     }
     let switches = used.voluntary_switches + used.involuntary_switches;
-    put!(text, "intr 0\nctxt {switches}\nbtime {}\n", time::boot_epoch_ns() / NSEC_PER_SEC);
-    put!(text, "processes {}\nprocs_running {running}\nprocs_blocked 0\n", sys::last_pid());
+    let counts: Vec<irq::Counts> = cpu::all().map(irq::counts).collect();
+    let lines: [u64; 16] =
+        core::array::from_fn(|line| counts.iter().map(|count| u64::from(count.lines[line])).sum());
+    let own: u64 =
+        counts.iter().flat_map(|count| [count.timer, count.reschedule, count.call]).map(u64::from).sum();
+    put!(text, "intr {}", own + lines.iter().sum::<u64>());
+    for count in lines {
+        put!(text, " {count}");
+    }
+    put!(text, "\nctxt {switches}\nbtime {}\n", time::boot_epoch_ns() / NSEC_PER_SEC);
+    put!(text, "processes {}\nprocs_running {running}\nprocs_blocked 0\n", record::forks());
     give(out, text)
 }
 

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod cpuinfo;
+mod files;
 mod global;
 mod memory;
 mod mounts;

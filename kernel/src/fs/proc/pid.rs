@@ -5,7 +5,7 @@ use core::fmt::Write;
 use proctree::NsId;
 
 use super::{
-    ProcFs, global, memory, mounts,
+    ProcFs, files, global, memory, mounts,
     node::{Entry, Kind, Node, list_fixed},
     ns, reaper, stat, status, sys,
     task::{self, Task, TaskRef},
@@ -29,20 +29,29 @@ pub const ROOT_ENTRIES: &[Entry] = &[
     Entry { name: "self", kind: Kind::Link(self_link) },
     Entry { name: "thread-self", kind: Kind::Link(thread_self_link) },
     Entry { name: "cmdline", kind: Kind::Text(global::cmdline) },
+    Entry { name: "consoles", kind: Kind::Text(global::consoles) },
     Entry { name: "cpuinfo", kind: Kind::Text(global::cpuinfo) },
     Entry { name: "devices", kind: Kind::Text(global::devices) },
+    Entry { name: "diskstats", kind: Kind::Text(global::no_disks) },
     Entry { name: "filesystems", kind: Kind::Text(global::filesystems) },
+    Entry { name: "interrupts", kind: Kind::Text(global::interrupts) },
     Entry { name: "loadavg", kind: Kind::Text(global::loadavg) },
+    Entry { name: "locks", kind: Kind::Text(files::locks) },
     Entry { name: "meminfo", kind: Kind::Text(global::meminfo) },
     Entry { name: "slabinfo", kind: Kind::Text(global::slabinfo) },
     Entry { name: "mounts", kind: Kind::Link(mounts_link) },
     Entry { name: "net", kind: Kind::Link(net_link) },
+    Entry { name: "partitions", kind: Kind::Text(global::no_disks) },
     Entry { name: "stat", kind: Kind::Text(global::stat) },
     Entry { name: "swaps", kind: Kind::Text(global::swaps) },
     Entry { name: "sys", kind: Kind::Dir(sys::SYS) },
+    Entry { name: "tty", kind: Kind::Dir(TTY) },
     Entry { name: "uptime", kind: Kind::Text(global::uptime) },
     Entry { name: "version", kind: Kind::Text(global::version) },
+    Entry { name: "vmstat", kind: Kind::Text(global::vmstat) },
 ];
+
+const TTY: &[Entry] = &[Entry { name: "drivers", kind: Kind::Text(global::tty_drivers) }];
 
 /// ENOENT for a reader who is not in the namespace of the mount (rule 9.11).
 fn self_link(ns: NsId) -> Result<Vec<u8>> {
@@ -114,6 +123,7 @@ const ITEMS: &[(&str, Item)] = &[
     ("fd", Item::Dir(TaskDir::Fd)),
     ("fdinfo", Item::Dir(TaskDir::FdInfo)),
     ("limits", Item::Text(status::limits)),
+    ("loginuid", Item::Writable(status::login_uid, status::set_login_uid)),
     ("maps", Item::Private(memory::maps, 0o444)),
     ("mountinfo", Item::Text(mounts::mountinfo)),
     ("mounts", Item::Text(mounts::mounts)),
@@ -125,10 +135,12 @@ const ITEMS: &[(&str, Item)] = &[
     ("reaper", Item::Private(reaper::reaper, 0o400)),
     ("root", Item::Link(task_root)),
     ("schedstat", Item::Text(stat::schedstat)),
+    ("sessionid", Item::Text(status::session_id)),
     ("stat", Item::Text(stat::stat)),
     ("statm", Item::Text(memory::statm)),
     ("status", Item::Text(status::status)),
     ("timers", Item::Text(status::timers)),
+    ("timerslack_ns", Item::Writable(status::timer_slack, status::set_timer_slack)),
     ("wchan", Item::Text(status::wchan)),
 ];
 

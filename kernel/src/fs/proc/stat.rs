@@ -35,6 +35,8 @@ struct Fields {
     brk_start: usize,
     /// Pending, blocked, ignored, caught: the first 32 signals of each.
     signals: [u64; 4],
+    /// Whether it sleeps: the address where was here once.
+    waits: bool,
     cpu: u32,
     rt_priority: u32,
     policy: u32,
@@ -43,7 +45,6 @@ struct Fields {
 
 const PF_EXITING: u32 = 0x4;
 const PF_FORKNOEXEC: u32 = 0x40;
-const PF_RANDOMIZE: u32 = 0x40_0000;
 
 pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     let (comm, fields) = match task.find()? {
@@ -107,7 +108,7 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
         state: task::state(thread).0,
         numbers: task::numbers(task.ns, process.id()),
         tty: tty::stat_numbers(process.tty.load(Relaxed), task.ns),
-        flags: PF_RANDOMIZE | if forked { PF_FORKNOEXEC } else { 0 },
+        flags: if forked { PF_FORKNOEXEC } else { 0 },
         own,
         children: *process.waited_children.lock(),
         nice: thread.nice.load(Relaxed),
@@ -126,11 +127,15 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
     if let Some(vm) = thread.try_vm() {
         let usage = vm.memory_use();
         let secret = !Thread::current().may_inspect(thread);
+        fields.waits = !secret && fields.state != 'R' && (task.single || fields.numbers.threads < 2);
         fields.size = usage.size;
         fields.resident = usage.resident / PAGE_SIZE;
         if !secret {
             fields.ranges = vm.ranges();
             fields.brk_start = vm.heap().0;
+        } else {
+            // As Linux has it: there is a program, and no more.
+            (fields.ranges.start_code, fields.ranges.end_code) = (1, 1);
         }
     }
     fields
@@ -160,7 +165,7 @@ fn line(f: &Fields) -> String {
         "{} {} {} {} {} {} 0 0",
         f.size, f.resident, f.rss_limit, r.start_code, r.end_code, r.start_stack
     );
-    let signals = format!("{pending} {blocked} {ignored} {caught} 0 0 0");
+    let signals = format!("{pending} {blocked} {ignored} {caught} {} 0 0", u32::from(f.waits));
     let sched = format!("{} {} {} {} 0 0 0", n.exit_signal, f.cpu, f.rt_priority, f.policy);
     let end = format!(
         "{} {} {} {} {} {} {} {}",

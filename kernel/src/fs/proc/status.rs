@@ -11,7 +11,7 @@ use super::{
 use crate::{
     prelude::*,
     process::{
-        Credentials, Thread,
+        Cap, Credentials, Thread,
         rlimit::{RLIM_INFINITY, Resource, Rlimits},
         signal::{SigSet, thread_sets},
         tree, usage,
@@ -307,16 +307,19 @@ pub fn oom_score_adj(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// -1000..=1000; lowering it needs CAP_SYS_RESOURCE (EACCES).
+/// -1000..=1000. Below what a privileged process set last it needs CAP_SYS_RESOURCE (EACCES).
 pub fn set_oom_score_adj(task: &TaskRef, value: &[u8]) -> Result<()> {
     let process = &task.live()?.process;
     let value: i32 = core::str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok()).ok_or(EINVAL)?;
     if !(-1000..=1000).contains(&value) {
         return Err(EINVAL);
     }
-    let lowers = value < process.oom_score_adj.load(Relaxed);
-    if lowers && !Thread::current().creds().capable(crate::process::Cap::SysResource) {
+    let privileged = Thread::current().creds().capable(Cap::SysResource);
+    if value < process.oom_score_adj_min.load(Relaxed) && !privileged {
         return Err(EACCES);
+    }
+    if privileged {
+        process.oom_score_adj_min.store(value, Relaxed);
     }
     process.oom_score_adj.store(value, Relaxed);
     Ok(())
@@ -359,5 +362,60 @@ pub fn wchan(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 /// The POSIX timers of a process (proc(5)).
 pub fn timers(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(posix_timer::describe(&task.live()?.process).as_bytes());
+    Ok(())
+}
+
+fn number<T: core::str::FromStr>(value: &[u8]) -> Result<T> {
+    core::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok()).ok_or(EINVAL)
+}
+
+/// Of another process it is for CAP_SYS_NICE (EPERM).
+fn slack_of(task: &TaskRef) -> Result<Arc<Thread>> {
+    let thread = task.live()?;
+    if !Arc::ptr_eq(&thread, &Thread::current()) {
+        Thread::current().creds().require(Cap::SysNice)?;
+    }
+    Ok(thread)
+}
+
+pub fn timer_slack(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let slack = slack_of(task)?.timer_slack_ns[0].load(Relaxed);
+    out.extend_from_slice(format!("{slack}\n").as_bytes());
+    Ok(())
+}
+
+/// 0 is the default, as for `PR_SET_TIMERSLACK` (rule 1.43).
+pub fn set_timer_slack(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let value: u64 = number(value)?;
+    let thread = slack_of(task)?;
+    let [slack, default] = &thread.timer_slack_ns;
+    slack.store(if value == 0 { default.load(Relaxed) } else { value }, Relaxed);
+    Ok(())
+}
+
+/// The user who logged in, -1 (as unsigned) before anybody has. Login programs set it; children inherit it.
+pub fn login_uid(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let uid = task.live()?.login.uid.load(Relaxed);
+    out.extend_from_slice(format!("{uid}").as_bytes());
+    Ok(())
+}
+
+/// One's own only (EPERM), and once only without CAP_AUDIT_CONTROL. Begins a session.
+pub fn set_login_uid(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let uid: u32 = number(value)?;
+    let thread = task.live()?;
+    if !Arc::ptr_eq(&thread, &Thread::current()) {
+        return Err(EPERM);
+    }
+    if thread.login.uid.load(Relaxed) != u32::MAX {
+        thread.creds().require(Cap::AuditControl)?;
+    }
+    thread.login.begin(uid);
+    Ok(())
+}
+
+pub fn session_id(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let session = task.live()?.login.session.load(Relaxed);
+    out.extend_from_slice(format!("{session}").as_bytes());
     Ok(())
 }

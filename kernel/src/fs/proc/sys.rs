@@ -56,6 +56,7 @@ pub const SYS: &[Entry] = &[
 
 static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
 static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());
+static FILE_NR: Sysctl = read_only(|| format!("{}\t0\t{}", super::files::count(), i64::MAX));
 static PIPE_MAX_SIZE: Sysctl = read_only(|| pipe::MAX_CAPACITY.to_string());
 static SUID_DUMPABLE: Sysctl = writable(
     || mm::suid_dumpable().to_string(),
@@ -72,6 +73,7 @@ static EPOLL_WATCHES: Sysctl = read_only(|| epoll::max_user_watches().to_string(
 const FS: &[Entry] = &[
     Entry { name: "epoll", kind: Kind::Dir(EPOLL) },
     file("file-max", &FILE_MAX),
+    file("file-nr", &FILE_NR),
     file("mount-max", &MOUNT_MAX),
     file("nr_open", &NR_OPEN),
     file("pipe-max-size", &PIPE_MAX_SIZE),
@@ -87,6 +89,13 @@ static HOSTNAME: Sysctl = writable(
     || String::from_utf8_lossy(&system::hostname()).into_owned(),
     |name| system::set_hostname(name.as_bytes()),
 );
+static DOMAINNAME: Sysctl = writable(
+    || String::from_utf8_lossy(&system::domainname()).into_owned(),
+    |name| system::set_domainname(name.as_bytes()),
+);
+/// Programs, stacks and mappings are where they always are.
+static RANDOMIZE_VA_SPACE: Sysctl = read_only(|| String::from("0"));
+static TAINTED: Sysctl = read_only(|| String::from("0"));
 static PID_MAX: Sysctl = writable(pid_max, set_pid_max);
 /// Who may write it is looked at when it is written.
 static LAST_PID: Sysctl = Sysctl { read: || last_pid().to_string(), write: Some(set_last_pid), perm: 0o666 };
@@ -123,6 +132,7 @@ static PRINTK_LEVEL: AtomicU32 = AtomicU32::new(7);
 const KERNEL: &[Entry] = &[
     file("cap_last_cap", &CAP_LAST_CAP),
     file("core_pattern", &CORE_PATTERN),
+    file("domainname", &DOMAINNAME),
     file("hostname", &HOSTNAME),
     file("ngroups_max", &NGROUPS_MAX),
     file("ns_last_pid", &LAST_PID),
@@ -132,6 +142,8 @@ const KERNEL: &[Entry] = &[
     file("overflowuid", &OVERFLOW_ID),
     file("pid_max", &PID_MAX),
     file("printk", &PRINTK),
+    file("randomize_va_space", &RANDOMIZE_VA_SPACE),
+    file("tainted", &TAINTED),
     Entry { name: "random", kind: Kind::Dir(RANDOM) },
     Entry { name: "seccomp", kind: Kind::Dir(SECCOMP) },
     file("subreaper_scope", &SUBREAPER_SCOPE),

@@ -5,12 +5,12 @@
 
 use super::{cpu_local, features, madt::Madt};
 use crate::{
-    cpu::CpuId,
+    cpu::{CpuId, MAX_CPUS, PerCpu},
     irq,
     mm::{self, OutOfMemory, Vaddr},
     sync::{IrqSpinLock, ranks},
 };
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// The vector of global interrupt 0.
 const FIRST_LINE: u8 = 0x30;
@@ -184,18 +184,44 @@ pub(crate) fn send_to(cpu: CpuId, ipi: Ipi) {
     send(cpu_local::of(cpu).apic_id.load(Ordering::Relaxed), ipi);
 }
 
+/// How many interrupts each CPU has had: of the first lines, then of [`TIMER`], [`RESCHEDULE`] and [`CALL`].
+static COUNTS: PerCpu<[AtomicU32; COUNTED_LINES + 3]> =
+    PerCpu::new([const { [const { AtomicU32::new(0) }; COUNTED_LINES + 3] }; MAX_CPUS]);
+/// As many as there are ISA lines.
+pub(crate) const COUNTED_LINES: usize = 16;
+
+/// Counts an interrupt on this CPU; interrupts are off.
+fn count(index: usize) {
+    let counter = &COUNTS.on(crate::cpu::current())[index];
+    // No other CPU writes it.
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// How often `cpu` has had the interrupt of each of the first lines.
+pub(crate) fn line_counts(cpu: CpuId) -> [u32; COUNTED_LINES] {
+    core::array::from_fn(|line| COUNTS.on(cpu)[line].load(Ordering::Relaxed))
+}
+
+/// How often `cpu` has had its timer's interrupt, been asked to look for another task, and to call a function.
+pub(crate) fn local_counts(cpu: CpuId) -> [u32; 3] {
+    [0, 1, 2].map(|index| COUNTS.on(cpu)[COUNTED_LINES + index].load(Ordering::Relaxed))
+}
+
 /// Handles the interrupt `vector`. `user` tells whether it met a program.
 pub(crate) fn dispatch(vector: u8, user: bool) {
     match vector {
         TIMER => {
+            count(COUNTED_LINES);
             end_of_interrupt();
             crate::timer::handle_interrupt(user);
         }
         RESCHEDULE => {
+            count(COUNTED_LINES + 1);
             end_of_interrupt();
             cpu_local::set_need_resched(true);
         }
         CALL => {
+            count(COUNTED_LINES + 2);
             end_of_interrupt();
             super::smp::handle_calls();
         }
@@ -207,6 +233,9 @@ pub(crate) fn dispatch(vector: u8, user: bool) {
         }
         _ => {
             if let Some(line) = vector.checked_sub(FIRST_LINE).filter(|line| usize::from(*line) < LINES) {
+                if usize::from(line) < COUNTED_LINES {
+                    count(line.into());
+                }
                 let handler = LINE_HANDLERS[line as usize].load(Ordering::Acquire);
                 if !handler.is_null() {
                     // SAFETY: only `set_isa_handler` stores here, and only a `fn()`.
