@@ -595,6 +595,120 @@ CASE(self_and_setns)
 	CHECK_ERR(setns(fd, CLONE_NEWUTS), ESRCH, "[11.12] of a dead one: ESRCH");
 }
 
+/* ---- namespaces ---- */
+
+enum { NS_CGROUP = 1, NS_PID = 5, NS_PID_FOR_CHILDREN = 6, NS_UTS = 10 };
+#define GET_NS(n) _IO(0xff, n)
+
+static bool same_file(int fd, const char *path)
+{
+	struct stat a, b;
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+CASE(namespace_ioctls)
+{
+	struct agent *c = spawn(NULL);
+	int fd = MUST(pidfd_open_(c->pid, 0)), ok = 0;
+	char path[64];
+	IF_SINCE(6, 11, "[11.9] namespaces") {
+		for (int n = NS_CGROUP; n <= NS_UTS; n++) {
+			int ns = ioctl(fd, GET_NS(n), 0);
+			ok += ns >= 0 && fcntl(ns, F_GETFD) == FD_CLOEXEC;
+		}
+		CHECK_EQ(ok, 10, "[11.9] ioctls 1 to 10 give descriptors of namespaces");
+		snprintf(path, sizeof path, "/proc/%d/ns/pid", c->pid);
+		CHECK(same_file(ioctl(fd, GET_NS(NS_PID), 0), path), "[11.9] the pid namespace");
+		snprintf(path, sizeof path, "/proc/%d/ns/uts", c->pid);
+		CHECK(same_file(ioctl(fd, GET_NS(NS_UTS), 0), path), "[11.9] the uts namespace");
+		CHECK_ERR(ioctl(fd, GET_NS(NS_PID), 1), EINVAL, "[11.9] with an argument: EINVAL");
+		CHECK_ERR(ioctl(fd, GET_NS(NS_UTS + 3), 0), ENOTTY, "[11.9] another number: ENOTTY");
+		quit(c, 0);
+		REQUIRE(await_zombie(c->pid));
+		CHECK_ERR(ioctl(fd, GET_NS(NS_PID), 0), ESRCH, "[11.9,3.12] of a zombie: ESRCH");
+		reap(c->pid);
+		CHECK_ERR(ioctl(fd, GET_NS(NS_PID), 0), ESRCH, "[11.9] of a reaped one: ESRCH");
+	}
+}
+
+static long ag_info_pid(long fd)
+{
+	struct info i;
+	return get_info(fd, &i, 0, 64) == 0 ? (long)i.pid : -1;
+}
+static long ag_open(long pid) { return pidfd_open_(pid, 0); }
+static long ag_setns(long fd) { return setns(fd, CLONE_NEWPID); }
+
+CASE(pid_namespaces)
+{
+	NEED_ROOT("[7.31,11.9] pid namespaces");
+	int own = MUST(pidfd_open_(getpid(), 0));
+	struct agent *i = spawn_flags(NULL, CLONE_NEWPID | SIGCHLD);
+	REQUIRE(i->self == 1);
+	struct agent *c = spawn(i);
+	int fd = MUST(pidfd_open_(i->pid, 0));
+	struct info info;
+	char text[512], path[64], want[64];
+
+	CHECK(call(i, ag_send0, own) == -1 && i->err == EINVAL, "[7.31] a target outside of the caller's namespace: EINVAL");
+	IF_SINCE(6, 17, "[11.9] EREMOTE")
+		CHECK(call(i, ag_info_pid, own) == -1 && i->err == EREMOTE, "[11.9] nor is it told about: EREMOTE");
+	CHECK_OK(send_(fd, 0, NULL, 0), "[7.31] a target below is fine");
+	IF_SINCE(6, 13, "[11.9] GET_INFO")
+		CHECK(get_info(fd, &info, 0, 64) == 0 && info.pid == (uint32_t)i->pid && info.ppid == (uint32_t)getpid(), "[11.9] by the caller's numbers");
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+	read_file(path, text, sizeof text);
+	snprintf(want, sizeof want, "\nPid:\t%d\nNSpid:\t%d\t1\n", i->pid, i->pid);
+	CHECK(strstr(text, want), "[11.8] NSpid: from the mount's namespace inward");
+
+	/* what the inner init opened, as seen inside and, as a copy, outside */
+	long inner = call(i, ag_open, c->self);
+	REQUIRE(inner >= 0);
+	IF_SINCE(6, 13, "[11.9] GET_INFO")
+		CHECK_EQ(call(i, ag_info_pid, inner), c->self, "[11.9] inside: the inner number");
+	int copy = MUST(getfd_(fd, inner, 0));
+	IF_SINCE(6, 13, "[11.9] GET_INFO") {
+		REQUIRE(get_info(copy, &info, 0, 64) == 0);
+		CHECK(info.pid > 0 && info.pid != (uint32_t)c->self && info.ppid == (uint32_t)i->pid, "[11.9] outside: the outer number");
+		int outer = MUST(pidfd_open_(info.pid, 0));
+		struct stat a, b;
+		fstat(copy, &a);
+		fstat(outer, &b);
+		CHECK_EQ(a.st_ino, b.st_ino, "[11.7] opened by either number: one inode");
+	}
+	CHECK(call(i, ag_open, 1) >= 0, "[11.1] a number is one of the caller's namespace");
+	CHECK(call(i, ag_open, getpid()) == -1 && i->err == ESRCH, "[11.1] an outer one is nobody there: ESRCH");
+
+	/* setns */
+	struct agent *x = spawn(NULL), *u = spawn(NULL);
+	CHECK_OK(call(x, ag_setns, fd), "[9.3,11.12] setns by pidfd into a namespace below");
+	struct agent *y = spawn(x);
+	CHECK(y->self > 1 && y->self != y->pid, "[9.3] where its next child is");
+	IF_SINCE(6, 11, "[11.9] namespaces") {
+		int xfd = MUST(pidfd_open_(x->pid, 0));
+		snprintf(path, sizeof path, "/proc/%d/ns/pid", i->pid);
+		CHECK(same_file(ioctl(xfd, GET_NS(NS_PID_FOR_CHILDREN), 0), path), "[11.9] ioctl 6: that of the children");
+		snprintf(path, sizeof path, "/proc/%d/ns/pid", x->pid);
+		CHECK(same_file(ioctl(xfd, GET_NS(NS_PID), 0), path), "[11.9] ioctl 5: its own");
+	}
+	CHECK(call(i, ag_setns, own) == -1 && i->err == EINVAL, "[9.3,11.12] into one above: EINVAL");
+	REQUIRE(call(u, ag_drop, 1234) == 0);
+	CHECK(call(u, ag_setns, fd) == -1 && u->err == EPERM, "[9.3,11.12] without privilege: EPERM");
+	quit(y, 0);
+	call(x, ag_reap, y->pid);
+	retire(x, NULL);
+	retire(u, NULL);
+
+	CHECK_OK(send_(fd, SIGKILL, NULL, 0), "[7.28,7.25] SIGKILL from above");
+	struct pollfd p = { copy, POLLIN, 0 };
+	CHECK_EQ(poll(&p, 1, deadline_ms), 1, "[9.6] ends the namespace: a member's pidfd is ready");
+	CHECK_EQ(reap(i->pid), SIGKILL, "[7.28] and its init");
+	CHECK_EQ(events(copy), POLLIN | POLLRDNORM | POLLHUP, "[11.4] the member was autoreaped");
+	IF_SINCE(6, 15, "[11.9] exit status")
+		CHECK(get_info(copy, &info, I_EXIT, 64) == 0 && info.exit_code == SIGKILL, "[11.9] its exit status outlives the namespace");
+	CHECK_ERR(send_(copy, 0, NULL, 0), ESRCH, "[7.30] it is gone: ESRCH");
+}
+
 /* ---- 13.8 ---- */
 
 static volatile int go;

@@ -14,7 +14,9 @@ use spin::Once;
 use super::{
     clone::{self, CloneArgs, CloneFlags},
     credentials::{Cap, CapSet, Credentials, SecureBits},
-    exit, group, pid, prctl, record,
+    exit, group, pid,
+    pidfd::{self, PidRef, State},
+    prctl, record,
     rlimit::{Resource, Rlimit, Rlimits},
     signal::{self, AltStack, SIGCHLD, SaFlags, SigAction, SigHand, SigSet, Signo, ThreadSignals},
     thread::NewThread,
@@ -23,7 +25,7 @@ use super::{
     *,
 };
 use crate::{
-    fs::{self, FileTable},
+    fs::{self, File, FileTable, OpenFlags},
     lock_order,
     mm::ForkHints,
     prelude::*,
@@ -374,6 +376,87 @@ fn a_parents_death_is_signalled_to_who_asked() {
         assert_eq!(wait(init, Target::Pid(child)), Ok((child, 0)));
         wait(init, Target::Any).unwrap();
         assert!(pending.load(SeqCst), "no parent-death signal");
+    });
+}
+
+// ---- pidfds -----------------------------------------------------------------------------------------------------
+
+/// A child that lives until the event, and what its pidfds share.
+fn child_with_pidfd(init: &Arc<Thread>) -> (u32, Event, Arc<File>, Weak<PidRef>) {
+    let end = Event::default();
+    let child = fork(init, {
+        let end = end.clone();
+        move |_| {
+            end.wait();
+            3
+        }
+    });
+    let file = pidfd::open(child, OpenFlags::empty()).unwrap();
+    let shared = Arc::downgrade(pidfd::file::pid_of(&file).unwrap());
+    (child, end, file, shared)
+}
+
+#[ktest]
+fn a_pidfd_closed_before_the_reap_leaves_nothing() {
+    as_init(|init| {
+        let (child, end, file, shared) = child_with_pidfd(init);
+        let ino = file.inode().base().ino;
+        drop(file);
+        assert!(shared.strong_count() == 1, "only the number keeps it");
+        let again = pidfd::open(child, OpenFlags::empty()).unwrap();
+        assert_eq!(again.inode().base().ino, ino);
+        drop(again);
+        end.raise();
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 3)));
+        assert!(shared.upgrade().is_none());
+    });
+}
+
+#[ktest]
+fn a_pidfd_closed_after_the_reap_leaves_nothing() {
+    as_init(|init| {
+        let (child, end, file, shared) = child_with_pidfd(init);
+        assert_eq!(shared.upgrade().unwrap().status(), None);
+        end.raise();
+        assert_eq!(wait(init, Target::Pid(child)), Ok((child, 3)));
+        let pid_ref = shared.upgrade().unwrap();
+        assert_eq!((pid_ref.state(), pid_ref.status()), (State::Gone, Some(exit::exit_status(3))));
+        drop(pid_ref);
+        drop(file);
+        assert!(shared.upgrade().is_none());
+    });
+}
+
+#[ktest]
+fn a_zombies_first_pidfd_gets_its_status() {
+    as_init(|init| {
+        let child = fork(init, |_| 4);
+        eventually(|| matches!(pid::find(child), Some(pid::Target::Zombie { .. })));
+        let file = pidfd::open(child, OpenFlags::empty()).unwrap();
+        let pid_ref = pidfd::file::pid_of(&file).unwrap();
+        assert_eq!((pid_ref.state(), pid_ref.status()), (State::Dead, None));
+        wait(init, Target::Pid(child)).unwrap();
+        assert_eq!((pid_ref.state(), pid_ref.status()), (State::Gone, Some(exit::exit_status(4))));
+        let shared = Arc::downgrade(pid_ref);
+        drop(file);
+        assert!(shared.upgrade().is_none());
+    });
+}
+
+#[ktest]
+fn what_a_socket_keeps_of_its_peer_is_what_pidfds_share() {
+    as_init(|init| {
+        let (child, end, file, shared) = child_with_pidfd(init);
+        let process = pid::process(tree::root_ns(), child).unwrap();
+        let kept = pidfd::of_process(&process).unwrap();
+        assert!(Arc::ptr_eq(&kept, pidfd::file::pid_of(&file).unwrap()));
+        end.raise();
+        wait(init, Target::Pid(child)).unwrap();
+        // It can be had of a process that is gone, too, if it was kept before.
+        let again = kept.clone().open(OpenFlags::empty()).unwrap();
+        drop((kept, again, file));
+        assert!(shared.upgrade().is_none());
+        assert_eq!(pidfd::of_process(&process).err(), Some(ESRCH));
     });
 }
 

@@ -1,6 +1,8 @@
 //! Exit, wait and reap: sections 3, 4 and 5 as far as the table decides.
 
 use crate::world::*;
+use std::sync::atomic::Ordering::Relaxed;
+
 use proctree::{ChildPolicy, Class, WaitFor, Who};
 
 const ANY: WaitFor = WaitFor::ANY_EXIT;
@@ -250,6 +252,25 @@ fn children_of_a_parent_that_ignores_them_vanish() {
     assert_eq!(w.exit("b"), "autoreaped");
     assert_eq!(w.take_log()[0], format!("p: signal 17, b({b}) exited"));
     assert_eq!(w.find("p", ANY), "ECHILD");
+}
+
+#[test]
+fn a_child_that_was_made_to_vanishes_at_any_parent() {
+    // CLONE_AUTOREAP: 14.7
+    let mut w = parent_with(&["a", "b", "c"]);
+    w.procs["b"].autoreaped.store(true, Relaxed);
+    w.fork("a", "orphan");
+    w.procs["orphan"].autoreaped.store(true, Relaxed);
+    let (b, orphan) = (w.nr("b"), w.nr("orphan"));
+    assert_eq!(w.exit("b"), "autoreaped");
+    assert_eq!(w.take_log(), ["wake p for b".to_string(), format!("free {b}")]);
+    assert_eq!(w.exit("a"), "zombie");
+    w.take_log();
+    assert_eq!(w.exit("orphan"), "autoreaped");
+    let log = w.take_log();
+    assert!(log[0].starts_with("wake ") && log[1] == format!("free {orphan}"), "{log:?}");
+    assert_eq!(w.exit("c"), "zombie");
+    assert_eq!(w.wait_any("p"), "zombie a");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Proc {
     pub has: AtomicBool,
     pub ppid: AtomicU32,
     pub policy: AtomicU8,
+    /// Made with CLONE_AUTOREAP.
+    pub autoreaped: AtomicBool,
     /// The kernel's own idea of a group stop.
     pub stopped: AtomicBool,
     /// SIGHUP is not handled.
@@ -40,6 +42,7 @@ impl Proc {
             has: false.into(),
             ppid: u32::MAX.into(),
             policy: 0.into(),
+            autoreaped: false.into(),
             stopped: false.into(),
             dies_of_hup: false.into(),
         })
@@ -61,6 +64,9 @@ impl ProcessPayload for Proc {
     }
     fn set_ppid(&self, ppid: u32) {
         self.ppid.store(ppid, Relaxed);
+    }
+    fn is_autoreaped(&self) -> bool {
+        self.autoreaped.load(Relaxed)
     }
     fn child_policy(&self) -> ChildPolicy {
         [ChildPolicy::Wait, ChildPolicy::Ignore, ChildPolicy::NoWait][self.policy.load(Relaxed) as usize]
