@@ -7,12 +7,18 @@
 //! The rules are those of termios(3) and of Linux where POSIX leaves a choice:
 //! - The buffer holds 4095 bytes. In canonical mode a full buffer still takes a newline.
 //! - A switch to canonical mode makes what is buffered one line; a switch away makes everything readable at once.
-//! - A signal character flushes the input (unless NOFLSH) before it is echoed.
+//! - A signal character flushes the input and the echoes that were not sent (unless NOFLSH), and is echoed then.
+//! - A program that stops output (TCOOFF) has to start it again; VSTART does not.
+//!
+//! Parts: [`Output`] (OPOST), `echo` (what is shown of the input), `edit` (erasing), `chars`, [`Termios`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod chars;
+mod echo;
+mod edit;
 mod output;
 mod termios;
 
@@ -20,7 +26,7 @@ pub use output::Output;
 pub use termios::{Cc, Cflag, DISABLED, Iflag, Lflag, NCCS, Oflag, Termios};
 
 use alloc::collections::VecDeque;
-use output::is_continuation;
+use echo::{Echo, Echoes};
 
 /// How many bytes can wait to be read.
 pub const CAPACITY: usize = 4095;
@@ -39,21 +45,25 @@ pub trait Sink {
     fn emit(&mut self, bytes: &[u8]);
     /// A signal for the foreground process group.
     fn signal(&mut self, signal: Signal);
+    /// What was emitted since the start of the batch, and not sent yet, is to be thrown away.
+    fn discard(&mut self) {}
+    /// Whether the line takes bytes now; what is emitted nevertheless may be lost.
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// One position of the input buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
-    Byte(u8),
-    /// A byte that ends a line and belongs to it.
-    Delimiter(u8),
-    /// The end-of-file character: ends a line without a byte.
-    Eof,
+struct Cell {
+    byte: u8,
+    /// Ends a line and belongs to it; a NUL ends it without a byte (the end-of-file character).
+    delimiter: bool,
 }
 
 impl Cell {
-    fn ends_line(self) -> bool {
-        !matches!(self, Cell::Byte(_))
+    fn is_eof(self) -> bool {
+        self.delimiter && self.byte == 0
     }
 }
 
@@ -61,19 +71,23 @@ impl Cell {
 #[derive(Default)]
 pub struct Ldisc {
     termios: Termios,
-    /// Input in order of arrival. The first `committed` cells can be read, the rest is the line being edited (always
-    /// empty outside canonical mode).
+    /// Input in order of arrival.
     buffer: VecDeque<Cell>,
-    committed: usize,
-    /// Line ends among the committed cells.
-    lines: usize,
+    /// How many bytes have been read, ever: the position of the buffer's first.
+    tail: u64,
+    /// The position at which the line being edited starts; what is before it can be read. Outside canonical mode all of
+    /// the buffer can be read, and this stays where it was at the switch.
+    line: u64,
     output: Output,
-    /// Column at which the line being edited starts on the terminal.
-    line_column: usize,
+    echoes: Echoes,
     /// The next byte is taken literally (after VLNEXT).
     literal: bool,
-    /// Output is stopped by VSTOP.
+    /// The backslash of ECHOPRT has been shown.
+    erasing: bool,
+    /// Output is stopped.
     stopped: bool,
+    /// It was stopped by a program (TCOOFF).
+    suspended: bool,
 }
 
 impl Ldisc {
@@ -86,27 +100,51 @@ impl Ldisc {
     }
 
     /// Changes the settings, and what is buffered along with them when canonical mode is switched.
-    pub fn set_termios(&mut self, new: Termios) {
-        let was = self.canonical();
-        self.termios = new;
-        if was != self.canonical() {
+    pub fn set_termios(&mut self, new: Termios, sink: &mut impl Sink) {
+        let old = core::mem::replace(&mut self.termios, new);
+        if old.has(Lflag::ICANON) != self.canonical() {
             self.literal = false;
+            self.erasing = false;
             self.restart_buffer();
         }
-        if !self.termios.iflag.contains(Iflag::IXON) {
+        if old.iflag.contains(Iflag::IXON) && !self.termios.iflag.contains(Iflag::IXON) && !self.suspended {
+            self.start(sink);
+        }
+    }
+
+    /// Whether output must wait.
+    pub fn output_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// TCOOFF.
+    pub fn suspend_output(&mut self) {
+        if !self.suspended {
+            self.suspended = true;
+            self.stopped = true;
+        }
+    }
+
+    /// TCOON: undoes a TCOOFF, and nothing else.
+    pub fn resume_output(&mut self) {
+        if self.suspended {
+            self.suspended = false;
             self.stopped = false;
         }
     }
 
-    /// Whether output must wait for VSTART.
-    pub fn output_stopped(&self) -> bool {
-        self.stopped
+    /// TCIOFF and TCION: sends the control character that asks the other side to stop or start.
+    pub fn send_control(&mut self, which: Cc, sink: &mut impl Sink) {
+        let byte = self.termios.cc(which);
+        if byte != DISABLED {
+            sink.emit(&[byte]);
+        }
     }
 
     /// Whether a read would return at once. `poll` also counts fewer bytes than VMIN as none, if no VTIME is set.
     pub fn readable(&self, poll: bool) -> bool {
         if self.canonical() {
-            return self.lines > 0;
+            return self.line != self.tail;
         }
         let (min, time) = (self.termios.cc(Cc::Min), self.termios.cc(Cc::Time));
         let wanted = if poll && time == 0 { usize::from(min).max(1) } else { 1 };
@@ -115,7 +153,10 @@ impl Ldisc {
 
     /// How many bytes a program can read now (FIONREAD).
     pub fn available(&self) -> usize {
-        self.buffer.iter().take(self.committed).filter(|&&c| c != Cell::Eof).count()
+        match self.canonical() {
+            true => self.buffer.range(..self.committed()).filter(|cell| !cell.is_eof()).count(),
+            false => self.buffer.len(),
+        }
     }
 
     /// How many bytes more the buffer takes.
@@ -127,42 +168,62 @@ impl Ldisc {
     ///
     /// `None`: nothing to read yet. `Some(0)` with a buffer that is not empty is the end of file.
     pub fn read(&mut self, to: &mut [u8]) -> Option<usize> {
-        if self.canonical() && self.lines == 0 || self.committed == 0 {
+        if !self.readable(false) {
             return None;
         }
+        if self.canonical() {
+            return Some(self.read_line(to));
+        }
+        let count = to.len().min(self.buffer.len());
+        for (to, cell) in to.iter_mut().zip(self.buffer.drain(..count)) {
+            *to = cell.byte;
+        }
+        self.tail += count as u64;
+        Some(count)
+    }
+
+    fn read_line(&mut self, to: &mut [u8]) -> usize {
         let mut count = 0;
-        while self.committed > 0 {
-            let cell = self.buffer[0];
+        while self.committed() > 0
+            && let Some(&cell) = self.buffer.front()
+        {
             // A full program buffer still swallows the end-of-file mark that follows: else the next read would see a
             // false end of file.
-            if count == to.len() && cell != Cell::Eof {
+            if count == to.len() && !cell.is_eof() {
                 break;
             }
-            self.pop();
-            if let Cell::Byte(byte) | Cell::Delimiter(byte) = cell {
-                to[count] = byte;
+            self.buffer.pop_front();
+            self.tail += 1;
+            if !cell.is_eof() {
+                to[count] = cell.byte;
                 count += 1;
             }
-            if cell.ends_line() && self.canonical() {
+            if cell.delimiter {
                 break;
             }
         }
-        Some(count)
+        count
     }
 
     /// Drops all input (TCIFLUSH).
     pub fn flush_input(&mut self) {
+        self.tail += self.buffer.len() as u64;
         self.buffer.clear();
-        self.committed = 0;
-        self.lines = 0;
+        self.line = self.tail;
+        self.erasing = false;
     }
 
-    /// Processes output of a program.
-    pub fn output(&mut self, bytes: &[u8], sink: &mut impl Sink) {
+    /// Processes output of a program, after the echoes that wait; false if it has to wait.
+    pub fn output(&mut self, bytes: &[u8], sink: &mut impl Sink) -> bool {
+        self.send_marked(sink);
+        if self.stopped || !sink.has_room() {
+            return false;
+        }
         self.output.process(&self.termios, bytes, &mut |piece| sink.emit(piece));
+        true
     }
 
-    /// Takes one byte from the line.
+    /// Takes one byte from the line. [`end_input`](Self::end_input) follows the last of a batch.
     pub fn input(&mut self, byte: u8, sink: &mut impl Sink) {
         let t = &self.termios;
         let mut byte = byte;
@@ -170,17 +231,15 @@ impl Ldisc {
             byte &= 0x7f;
         }
         if t.iflag.contains(Iflag::IUCLC) && t.has(Lflag::IEXTEN) {
-            byte = byte.to_ascii_lowercase();
+            byte = chars::to_lower(byte);
         }
         if core::mem::take(&mut self.literal) {
-            self.store_and_echo(byte, sink);
+            self.start_by_any(sink);
+            self.show_and_store(byte, sink);
             return;
         }
-        if t.iflag.contains(Iflag::IXON) && self.flow_control(byte) {
+        if self.termios.iflag.contains(Iflag::IXON) && self.flow_control(byte, sink) {
             return;
-        }
-        if self.stopped && self.termios.iflag.contains(Iflag::IXANY) {
-            self.stopped = false;
         }
         if self.termios.has(Lflag::ISIG)
             && let Some(signal) = self.signal_of(byte)
@@ -188,16 +247,36 @@ impl Ldisc {
             self.raise(byte, signal, sink);
             return;
         }
+        self.start_by_any(sink);
+        let typed = byte;
         match byte {
             b'\r' if self.termios.iflag.contains(Iflag::IGNCR) => return,
             b'\r' if self.termios.iflag.contains(Iflag::ICRNL) => byte = b'\n',
             b'\n' if self.termios.iflag.contains(Iflag::INLCR) => byte = b'\r',
             _ => {}
         }
-        if self.canonical() {
-            self.edit(byte, sink);
+        if self.canonical() && self.edit(byte, sink) {
+            return;
+        }
+        if byte == b'\n' && typed == b'\r' {
+            // Outside canonical mode a newline that was typed shows as ^J, one that ICRNL made as itself.
+            if self.termios.has(Lflag::ECHO) {
+                self.finish_erasing();
+                self.echo_raw(b'\n');
+                self.commit(sink);
+            }
+            self.store(byte);
         } else {
-            self.store_and_echo(byte, sink);
+            self.show_and_store(byte, sink);
+        }
+    }
+
+    /// Sends the echoes of a batch of input.
+    pub fn end_input(&mut self, sink: &mut impl Sink) {
+        let shows = self.termios.has(Lflag::ECHO) || self.termios.has(Lflag::ECHONL);
+        if shows && !self.echoes.all_committed() {
+            self.echoes.commit_all();
+            self.send_echoes(sink);
         }
     }
 
@@ -209,41 +288,57 @@ impl Ldisc {
         self.termios.has(Lflag::IEXTEN) && self.termios.is(byte, index)
     }
 
-    fn pop(&mut self) {
-        if let Some(cell) = self.buffer.pop_front() {
-            self.committed -= 1;
-            self.lines -= usize::from(cell.ends_line());
-        }
+    /// The position behind the last byte of the buffer.
+    fn head(&self) -> u64 {
+        self.tail + self.buffer.len() as u64
+    }
+
+    /// How many cells are before the line being edited.
+    fn committed(&self) -> usize {
+        self.line.saturating_sub(self.tail) as usize
     }
 
     /// Gives what is buffered its meaning in the mode just switched to.
     fn restart_buffer(&mut self) {
         for cell in &mut self.buffer {
-            if let Cell::Delimiter(byte) = *cell {
-                *cell = Cell::Byte(byte);
-            }
+            cell.delimiter = false;
         }
-        self.buffer.retain(|&c| c != Cell::Eof);
-        self.lines = 0;
+        self.line = self.tail;
         if self.canonical()
-            && let Some(last @ Cell::Byte(_)) = self.buffer.back_mut()
-            && let Cell::Byte(byte) = *last
+            && let Some(last) = self.buffer.back_mut()
         {
-            *last = Cell::Delimiter(byte);
-            self.lines = 1;
+            last.delimiter = true;
+            self.line = self.head();
         }
-        self.committed = self.buffer.len();
     }
 
     /// VSTART and VSTOP; true if the byte was one of them.
-    fn flow_control(&mut self, byte: u8) -> bool {
-        let (start, stop) = (self.termios.is(byte, Cc::Start), self.termios.is(byte, Cc::Stop));
-        if start {
-            self.stopped = false;
-        } else if stop {
+    fn flow_control(&mut self, byte: u8, sink: &mut impl Sink) -> bool {
+        if self.termios.is(byte, Cc::Start) {
+            self.start(sink);
+            true
+        } else if self.termios.is(byte, Cc::Stop) {
             self.stopped = true;
+            true
+        } else {
+            false
         }
-        start || stop
+    }
+
+    /// Any byte starts stopped output, with IXANY.
+    fn start_by_any(&mut self, sink: &mut impl Sink) {
+        let i = self.termios.iflag;
+        if self.stopped && !self.suspended && i.contains(Iflag::IXON | Iflag::IXANY) {
+            self.start(sink);
+        }
+    }
+
+    /// Output goes on, unless a program has stopped it.
+    fn start(&mut self, sink: &mut impl Sink) {
+        if !self.suspended {
+            self.stopped = false;
+        }
+        self.send_marked(sink);
     }
 
     fn signal_of(&self, byte: u8) -> Option<Signal> {
@@ -260,216 +355,109 @@ impl Ldisc {
     }
 
     fn raise(&mut self, byte: u8, signal: Signal, sink: &mut impl Sink) {
+        sink.signal(signal);
         if !self.termios.has(Lflag::NOFLSH) {
+            self.echoes.clear();
+            sink.discard();
             self.flush_input();
         }
-        if self.termios.iflag.contains(Iflag::IXON) {
+        if self.termios.iflag.contains(Iflag::IXON) && !self.suspended {
             self.stopped = false;
         }
         if self.termios.has(Lflag::ECHO) {
-            self.echo(byte, sink);
+            self.echo(byte);
+            self.commit(sink);
+        } else {
+            self.send_marked(sink);
         }
-        sink.signal(signal);
     }
 
-    /// A byte in canonical mode: edits or ends the line, or extends it.
-    fn edit(&mut self, byte: u8, sink: &mut impl Sink) {
-        if self.termios.is(byte, Cc::Erase) {
-            self.erase_char(sink);
-        } else if self.extended(byte, Cc::Werase) {
-            self.erase_word(sink);
-        } else if self.termios.is(byte, Cc::Kill) {
-            self.kill_line(byte, sink);
-        } else if self.extended(byte, Cc::Lnext) {
-            self.literal = true;
-            if self.termios.has(Lflag::ECHO) && self.termios.has(Lflag::ECHOCTL) {
-                sink.emit(b"^\x08");
-            }
-        } else if self.extended(byte, Cc::Reprint) && self.termios.has(Lflag::ECHO) {
-            self.reprint(byte, sink);
-        } else if byte == b'\n' {
-            if self.termios.has(Lflag::ECHO) || self.termios.has(Lflag::ECHONL) {
-                self.output(b"\n", sink);
-            }
-            self.commit(Cell::Delimiter(b'\n'));
-        } else if self.termios.is(byte, Cc::Eof) {
-            self.commit(Cell::Eof);
-        } else if self.termios.is(byte, Cc::Eol) || self.extended(byte, Cc::Eol2) {
-            if self.termios.has(Lflag::ECHO) {
-                self.begin_echo();
-                self.echo(byte, sink);
-            }
-            self.commit(Cell::Delimiter(byte));
-        } else {
-            self.store_and_echo(byte, sink);
+    fn show_and_store(&mut self, byte: u8, sink: &mut impl Sink) {
+        if self.termios.has(Lflag::ECHO) {
+            self.finish_erasing();
+            self.begin_line();
+            self.echo(byte);
+            self.commit(sink);
+        }
+        self.store_marked(byte);
+    }
+
+    /// Stores a byte; with PARMRK 255 stands there twice.
+    fn store_marked(&mut self, byte: u8) {
+        if byte == 0xff && self.termios.iflag.contains(Iflag::PARMRK) {
+            self.store(byte);
+        }
+        self.store(byte);
+    }
+
+    fn store(&mut self, byte: u8) {
+        if self.make_room() {
+            self.buffer.push_back(Cell { byte, delimiter: false });
         }
     }
 
     /// Ends the line being edited and makes it readable.
-    fn commit(&mut self, end: Cell) {
+    fn end_line(&mut self, byte: u8) {
+        if self.make_room() {
+            self.buffer.push_back(Cell { byte, delimiter: true });
+            self.line = self.head();
+        }
+    }
+
+    /// A line that fills the buffer keeps its last place for what comes, so that it can be ended; anything else is lost.
+    fn make_room(&mut self) -> bool {
+        if self.buffer.len() < CAPACITY {
+            return true;
+        }
+        if !self.canonical() || self.committed() > 0 {
+            return false;
+        }
         if self.buffer.len() > CAPACITY {
-            return;
+            self.buffer.pop_back();
         }
-        self.buffer.push_back(end);
-        self.committed = self.buffer.len();
-        self.lines += 1;
+        true
     }
 
-    fn store_and_echo(&mut self, byte: u8, sink: &mut impl Sink) {
-        if self.buffer.len() >= CAPACITY {
-            if self.termios.iflag.contains(Iflag::IMAXBEL) {
-                sink.emit(b"\x07");
-            }
-            return;
-        }
-        if self.termios.has(Lflag::ECHO) {
-            self.begin_echo();
-            if byte == b'\n' {
-                self.output(b"\n", sink);
-            } else {
-                self.echo(byte, sink);
-            }
-        }
-        self.buffer.push_back(Cell::Byte(byte));
-        if !self.canonical() {
-            self.committed = self.buffer.len();
-        }
-    }
-
-    /// Remembers where the line being edited starts on the terminal, at its first byte.
-    fn begin_echo(&mut self) {
-        if self.buffer.len() == self.committed {
-            self.line_column = self.output.column;
+    /// Notes where the line being edited starts on the terminal, at its first byte.
+    fn begin_line(&mut self) {
+        if self.line == self.head() {
+            self.echoes.add(Echo::StartOfLine);
         }
     }
 
     /// Shows a byte: control characters as ^X if ECHOCTL says so.
-    fn echo(&mut self, byte: u8, sink: &mut impl Sink) {
-        if self.shown_as_caret(byte) {
-            self.output(&[b'^', byte ^ 0o100], sink);
+    fn echo(&mut self, byte: u8) {
+        self.echoes.add(if byte == 0xff {
+            Echo::Plain(byte)
+        } else if self.termios.has(Lflag::ECHOCTL) && chars::is_control(byte) && byte != b'\t' {
+            Echo::Caret(byte)
         } else {
-            self.output(&[byte], sink);
+            Echo::Byte(byte)
+        });
+    }
+
+    /// Shows a byte as it is.
+    fn echo_raw(&mut self, byte: u8) {
+        self.echoes.add(if byte == 0xff { Echo::Plain(byte) } else { Echo::Byte(byte) });
+    }
+
+    /// The echoes so far belong together with what was stored.
+    fn commit(&mut self, sink: &mut impl Sink) {
+        self.echoes.mark();
+        if self.echoes.are_many() {
+            self.echoes.commit_all();
+            self.send_echoes(sink);
         }
     }
 
-    fn shown_as_caret(&self, byte: u8) -> bool {
-        self.termios.has(Lflag::ECHOCTL) && byte.is_ascii_control() && byte != b'\t'
-    }
-
-    /// Removes the last byte of the line being edited (all bytes of a UTF-8 character, with IUTF8).
-    fn unstore(&mut self) -> Option<u8> {
-        loop {
-            if self.buffer.len() == self.committed {
-                return None;
-            }
-            let Some(Cell::Byte(byte)) = self.buffer.pop_back() else {
-                return None;
-            };
-            let whole = !self.termios.iflag.contains(Iflag::IUTF8) || !is_continuation(byte);
-            if whole || self.buffer.len() == self.committed {
-                return Some(byte);
-            }
+    fn send_marked(&mut self, sink: &mut impl Sink) {
+        if self.echoes.commit_marked() {
+            self.send_echoes(sink);
         }
     }
 
-    fn last(&self) -> Option<u8> {
-        match self.buffer.back() {
-            Some(&Cell::Byte(byte)) if self.buffer.len() > self.committed => Some(byte),
-            _ => None,
-        }
-    }
-
-    fn erase_char(&mut self, sink: &mut impl Sink) {
-        let Some(byte) = self.unstore() else {
-            return;
-        };
-        if !self.termios.has(Lflag::ECHO) {
-            return;
-        }
-        if self.termios.has(Lflag::ECHOE) {
-            self.unecho(byte, sink);
-        } else {
-            let erase = self.termios.cc(Cc::Erase);
-            self.echo(erase, sink);
-        }
-    }
-
-    fn erase_word(&mut self, sink: &mut impl Sink) {
-        let mut in_word = false;
-        while let Some(byte) = self.last() {
-            // A word is letters, digits and underscores (and anything beyond ASCII).
-            let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
-            if in_word && !word {
-                break;
-            }
-            in_word |= word;
-            self.erase_char(sink);
-        }
-    }
-
-    fn kill_line(&mut self, byte: u8, sink: &mut impl Sink) {
-        let t = &self.termios;
-        let echo = t.has(Lflag::ECHO);
-        if echo && t.has(Lflag::ECHOK) && t.has(Lflag::ECHOKE) && t.has(Lflag::ECHOE) {
-            while self.last().is_some() {
-                self.erase_char(sink);
-            }
-            return;
-        }
-        self.buffer.truncate(self.committed);
-        if echo {
-            self.echo(byte, sink);
-            if self.termios.has(Lflag::ECHOK) {
-                self.output(b"\n", sink);
-            }
-        }
-    }
-
-    /// Wipes a byte, just removed from the line, off the terminal.
-    fn unecho(&mut self, byte: u8, sink: &mut impl Sink) {
-        let columns = if byte == b'\t' {
-            let end = self.output.column;
-            end.saturating_sub(self.column_of_line_end())
-        } else if self.shown_as_caret(byte) {
-            2
-        } else if byte.is_ascii_control() {
-            0
-        } else {
-            1
-        };
-        for _ in 0..columns {
-            if byte == b'\t' {
-                sink.emit(b"\x08");
-            } else {
-                sink.emit(b"\x08 \x08");
-            }
-        }
-        self.output.column = self.output.column.saturating_sub(columns);
-    }
-
-    /// The column behind the last byte of the line being edited.
-    fn column_of_line_end(&self) -> usize {
-        let mut column = self.line_column;
-        for cell in self.buffer.iter().skip(self.committed) {
-            let &Cell::Byte(byte) = cell else { continue };
-            column = match byte {
-                b'\t' => (column | 7) + 1,
-                _ if self.shown_as_caret(byte) => column + 2,
-                _ if byte.is_ascii_control() || is_continuation(byte) => column,
-                _ => column + 1,
-            };
-        }
-        column
-    }
-
-    fn reprint(&mut self, byte: u8, sink: &mut impl Sink) {
-        self.echo(byte, sink);
-        self.output(b"\n", sink);
-        self.line_column = self.output.column;
-        for at in self.committed..self.buffer.len() {
-            if let Cell::Byte(byte) = self.buffer[at] {
-                self.echo(byte, sink);
-            }
-        }
+    fn send_echoes(&mut self, sink: &mut impl Sink) {
+        let room = !self.stopped && sink.has_room();
+        self.echoes.send(&self.termios, &mut self.output, room, sink);
     }
 }

@@ -1,11 +1,16 @@
 //! Output processing: what OPOST does to the bytes of a program or of an echo.
 
-use crate::termios::{Oflag, Termios};
+use crate::{
+    chars,
+    termios::{Iflag, Oflag, Termios},
+};
 
 /// Keeps the column of the cursor, which tabs and the erasing of tabs need.
 #[derive(Debug, Default)]
 pub struct Output {
     pub(crate) column: usize,
+    /// The column at which the line being edited starts.
+    pub(crate) line_column: usize,
 }
 
 impl Output {
@@ -32,21 +37,28 @@ impl Output {
         }
     }
 
-    /// Whether `byte` is sent unchanged; keeps the column if so.
+    /// Whether `byte` is sent unchanged; keeps the columns if so.
     fn passes(&mut self, termios: &Termios, byte: u8) -> bool {
         let o = termios.oflag;
         match byte {
-            b'\n' if o.contains(Oflag::ONLCR) => return false,
-            b'\n' if o.contains(Oflag::ONLRET) => self.column = 0,
-            b'\n' => {}
-            b'\r' if o.intersects(Oflag::ONOCR | Oflag::OCRNL) => return false,
-            b'\r' => self.column = 0,
+            b'\n' => {
+                if o.contains(Oflag::ONLRET) {
+                    self.column = 0;
+                }
+                if o.contains(Oflag::ONLCR) {
+                    return false;
+                }
+                self.line_column = self.column;
+            }
+            b'\r' if o.contains(Oflag::ONOCR) && self.column == 0 => return false,
+            b'\r' if o.contains(Oflag::OCRNL) => return false,
+            b'\r' => self.start_line(),
             b'\t' if o.contains(Oflag::XTABS) => return false,
             b'\t' => self.column = (self.column | 7) + 1,
             0x08 => self.column = self.column.saturating_sub(1),
-            b'a'..=b'z' if o.contains(Oflag::OLCUC) => return false,
-            _ if byte.is_ascii_control() || is_continuation(byte) => {}
-            _ => self.column += 1,
+            _ if chars::is_control(byte) => {}
+            _ if o.contains(Oflag::OLCUC) && chars::to_upper(byte) != byte => return false,
+            _ => self.advance(termios, byte),
         }
         true
     }
@@ -55,19 +67,15 @@ impl Output {
         let o = termios.oflag;
         match byte {
             b'\n' => {
-                self.column = 0;
+                self.start_line();
                 emit(b"\r\n");
             }
             b'\r' if o.contains(Oflag::ONOCR) && self.column == 0 => {}
-            b'\r' if o.contains(Oflag::OCRNL) => {
+            b'\r' => {
                 if o.contains(Oflag::ONLRET) {
-                    self.column = 0;
+                    self.start_line();
                 }
                 emit(b"\n");
-            }
-            b'\r' => {
-                self.column = 0;
-                emit(b"\r");
             }
             b'\t' => {
                 let spaces = 8 - (self.column & 7);
@@ -75,14 +83,25 @@ impl Output {
                 emit(&b"        "[..spaces]);
             }
             _ => {
-                self.column += 1;
-                emit(&[byte.to_ascii_uppercase()]);
+                let upper = chars::to_upper(byte);
+                self.advance(termios, upper);
+                emit(&[upper]);
             }
         }
     }
-}
 
-/// Whether a byte continues a UTF-8 character, and so takes no column of its own.
-pub(crate) fn is_continuation(byte: u8) -> bool {
-    byte & 0xc0 == 0x80
+    fn start_line(&mut self) {
+        self.column = 0;
+        self.line_column = 0;
+    }
+
+    fn advance(&mut self, termios: &Termios, byte: u8) {
+        if !(termios.iflag.contains(Iflag::IUTF8) && chars::is_continuation(byte)) {
+            self.column += 1;
+        }
+    }
+
+    pub(crate) fn back(&mut self) {
+        self.column = self.column.saturating_sub(1);
+    }
 }

@@ -1,9 +1,9 @@
 //! What programs ask of a terminal by ioctl(2) (tty_ioctl(4)).
 
-use ldisc::Termios;
+use ldisc::{Cc, Termios};
 use ostd::user::mem;
 
-use super::{Tty, TtyFile};
+use super::{Effects, Tty, TtyFile};
 use crate::{
     prelude::*,
     process::{Thread, tree},
@@ -75,7 +75,8 @@ impl Tty {
             TCSETS2 | TCSETSW2 | TCSETSF2 => self.set_termios(|| read_termios2(arg), request == TCSETSF2)?,
             TCFLSH => self.flush(arg)?,
             // Output is sent before a write returns, so there is nothing to drain; and there is no break to send.
-            TCSBRK | TCSBRKP | TCXONC => self.check_change()?,
+            TCSBRK | TCSBRKP => self.check_change()?,
+            TCXONC => self.flow(arg)?,
             TIOCGWINSZ => {
                 let size = self.state.lock().size;
                 mem::write(arg, &size)?;
@@ -96,9 +97,32 @@ impl Tty {
             if flush {
                 state.ldisc.flush_input();
             }
-            state.ldisc.set_termios(new);
+            let mut effects = Effects::direct(&*self.driver);
+            state.ldisc.set_termios(new, &mut effects);
         }
         // Canonical mode and VMIN decide what is readable.
+        self.wake_all();
+        Ok(())
+    }
+
+    /// tcflow(3).
+    fn flow(&self, arg: usize) -> Result<()> {
+        const TCOOFF: usize = 0;
+        const TCOON: usize = 1;
+        const TCIOFF: usize = 2;
+        const TCION: usize = 3;
+        self.check_change()?;
+        {
+            let mut state = self.state.lock();
+            let mut effects = Effects::direct(&*self.driver);
+            match arg {
+                TCOOFF => state.ldisc.suspend_output(),
+                TCOON => state.ldisc.resume_output(),
+                TCIOFF => state.ldisc.send_control(Cc::Stop, &mut effects),
+                TCION => state.ldisc.send_control(Cc::Start, &mut effects),
+                _ => return Err(EINVAL),
+            }
+        }
         self.wake_all();
         Ok(())
     }

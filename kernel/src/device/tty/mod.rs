@@ -102,11 +102,46 @@ pub struct Tty {
 struct Effects<'a> {
     driver: &'a dyn TtyDriver,
     signals: Vec<Signo>,
+    /// What a batch of input has shown so far: a signal character takes it back.
+    batch: Option<Vec<u8>>,
+}
+
+impl<'a> Effects<'a> {
+    /// Of output: sent at once.
+    fn direct(driver: &'a dyn TtyDriver) -> Effects<'a> {
+        Effects { driver, signals: Vec::new(), batch: None }
+    }
+
+    /// Of a batch of input: sent by [`finish`](Self::finish).
+    fn batched(driver: &'a dyn TtyDriver) -> Effects<'a> {
+        Effects { driver, signals: Vec::new(), batch: Some(Vec::new()) }
+    }
+
+    /// Sends what was shown; returns the signals that were asked for.
+    fn finish(self) -> Vec<Signo> {
+        if let Some(batch) = self.batch.filter(|batch| !batch.is_empty()) {
+            self.driver.write(&batch);
+        }
+        self.signals
+    }
 }
 
 impl ldisc::Sink for Effects<'_> {
     fn emit(&mut self, bytes: &[u8]) {
-        self.driver.write(bytes);
+        match &mut self.batch {
+            Some(batch) => batch.extend_from_slice(bytes),
+            None => self.driver.write(bytes),
+        }
+    }
+
+    fn discard(&mut self) {
+        if let Some(batch) = &mut self.batch {
+            batch.clear();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.driver.has_room()
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -136,16 +171,17 @@ impl Tty {
 
     /// Bytes from the line.
     pub fn input(&self, bytes: &[u8]) {
-        let mut effects = Effects { driver: &*self.driver, signals: Vec::new() };
-        let foreground = {
+        let (foreground, signals) = {
+            let mut effects = Effects::batched(&*self.driver);
             let mut state = self.state.lock();
             for &byte in bytes {
                 state.ldisc.input(byte, &mut effects);
             }
-            state.foreground
+            state.ldisc.end_input(&mut effects);
+            (state.foreground, effects.finish())
         };
         if let Some(pgrp) = foreground {
-            for signo in effects.signals {
+            for signo in signals {
                 tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
             }
         }
@@ -221,13 +257,8 @@ impl Tty {
             if file.is_dead() {
                 return Some(Err(EIO));
             }
-            let mut state = self.state.lock();
-            if state.ldisc.output_stopped() || !self.driver.has_room() {
-                return None;
-            }
-            let mut effects = Effects { driver: &*self.driver, signals: Vec::new() };
-            state.ldisc.output(bytes, &mut effects);
-            Some(Ok(()))
+            let mut effects = Effects::direct(&*self.driver);
+            self.state.lock().ldisc.output(bytes, &mut effects).then_some(Ok(()))
         };
         if nonblocking { look().unwrap_or(Err(EAGAIN)) } else { wait_interruptible(&self.writable, look)? }
     }
