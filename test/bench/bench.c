@@ -523,6 +523,53 @@ static void chain_top(long length)
 	end_crowd();
 }
 
+/* Pid namespaces */
+
+static pid_t fork_into(unsigned long flags)
+{
+	return MUST((pid_t)syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0));
+}
+
+static void namespace_and_end(void)
+{
+	pid_t pid = fork_into(CLONE_NEWPID);
+	if (pid == 0)
+		_exit(0);
+	reap(pid);
+}
+
+/* In `depth` namespaces, one in the other. */
+static void in_namespaces(long depth)
+{
+	if (depth > 0) {
+		pid_t pid = fork_into(CLONE_NEWPID);
+		if (pid == 0) {
+			in_namespaces(depth - 1);
+			_exit(0);
+		}
+		reap(pid);
+		return;
+	}
+	fork_exit_wait();
+	for (int s = 0; s < 15; s++) {
+		ticks begin = now();
+		for (int i = 0; i < 10; i++)
+			fork_exit_wait();
+		sample(0, (double)(now() - begin) / 10);
+	}
+}
+
+static void namespace_rows(void)
+{
+	MEASURE("clone(NEWPID) + exit + wait", 15, 10, namespace_and_end());
+	for (int depth = 1; depth <= 5; depth += 4) {
+		char name[64];
+		in_child(in_namespaces, depth);
+		snprintf(name, sizeof name, "fork + exit + wait in a pid namespace of depth %d", depth);
+		print_row(0, name);
+	}
+}
+
 /* Memory */
 
 static long free_bytes(void)
@@ -646,6 +693,8 @@ int main(void)
 		exit_rows(CROWD, 0, adopter);
 	for (enum adopter adopter = SUBREAPER; adopter <= IGNORER; adopter++)
 		exit_rows(0, CROWD, adopter);
+
+	namespace_rows();
 
 	for (int length = 1; length <= 100; length *= 10) {
 		char name[96];
