@@ -78,7 +78,7 @@ fn start_init() {
 }
 
 /// Runs `f` as PID 1 and waits for its end; whatever children it leaves behind are reaped.
-fn as_init(f: impl FnOnce(&Arc<Thread>) + Send + 'static) {
+pub(super) fn as_init(f: impl FnOnce(&Arc<Thread>) + Send + 'static) {
     STARTED.call_once(start_init);
     let done = Arc::new((AtomicBool::new(false), WaitQueue::new()));
     let signal = done.clone();
@@ -94,7 +94,7 @@ fn as_init(f: impl FnOnce(&Arc<Thread>) + Send + 'static) {
     done.1.wait_until(|| done.0.load(SeqCst).then_some(()));
 }
 
-fn spawn(
+pub(super) fn spawn(
     parent: &Arc<Thread>,
     flags: CloneFlags,
     body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static,
@@ -106,42 +106,45 @@ fn spawn(
     };
     let child = clone::make(parent, &args, ForkHints::default(), None, run).unwrap();
     child.task().unwrap().start();
-    child.tid()
+    match flags.contains(CloneFlags::THREAD) {
+        true => child.tid(),
+        false => child.process.pid_in(parent.process.ns()),
+    }
 }
 
 /// A child process.
-fn fork(parent: &Arc<Thread>, body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static) -> u32 {
+pub(super) fn fork(parent: &Arc<Thread>, body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static) -> u32 {
     spawn(parent, CloneFlags::empty(), body)
 }
 
 /// A thread of the same process.
-fn thread(parent: &Arc<Thread>, body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static) -> u32 {
+pub(super) fn thread(parent: &Arc<Thread>, body: impl FnOnce(&Arc<Thread>) -> i32 + Send + 'static) -> u32 {
     spawn(parent, CloneFlags::VM | CloneFlags::SIGHAND | CloneFlags::THREAD, body)
 }
 
 /// Pid and exit code of a child that ended.
-fn wait(thread: &Thread, target: Target) -> Result<(u32, i32)> {
+pub(super) fn wait(thread: &Thread, target: Target) -> Result<(u32, i32)> {
     let report = wait::wait(thread, target, wait::WEXITED)?.unwrap();
     Ok((report.pid, report.status >> 8))
 }
 
 /// A flag that one process raises and another waits for.
 #[derive(Clone, Default)]
-struct Event(Arc<(AtomicBool, WaitQueue)>);
+pub(super) struct Event(Arc<(AtomicBool, WaitQueue)>);
 
 impl Event {
-    fn raise(&self) {
+    pub(super) fn raise(&self) {
         self.0.0.store(true, SeqCst);
         self.0.1.wake_all();
     }
 
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
         self.0.1.wait_until(|| self.0.0.load(SeqCst).then_some(()));
     }
 }
 
 /// Gives way until `cond` holds.
-fn eventually(cond: impl Fn() -> bool) {
+pub(super) fn eventually(cond: impl Fn() -> bool) {
     let deadline = time::now_ns() + 20_000_000_000;
     while !cond() {
         assert!(time::now_ns() < deadline, "it did not happen in 20 s");
@@ -464,14 +467,20 @@ fn what_a_socket_keeps_of_its_peer_is_what_pidfds_share() {
 
 /// What there is of everything that a process takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Census {
+pub(super) struct Census {
     table: (usize, usize, usize),
     numbers: usize,
     threads: usize,
     charges: usize,
 }
 
-fn census(thread: &Thread) -> Census {
+impl Census {
+    pub(super) fn is_init_alone(&self) -> bool {
+        self.table.0 == 1 && self.threads == 1
+    }
+}
+
+pub(super) fn census(thread: &Thread) -> Census {
     Census {
         table: tree::lock().counts(),
         numbers: pid::count(),
@@ -480,7 +489,7 @@ fn census(thread: &Thread) -> Census {
     }
 }
 
-fn used_frames() -> usize {
+pub(super) fn used_frames() -> usize {
     let stats = ostd::mm::stats();
     stats.total - stats.free
 }
@@ -510,7 +519,7 @@ fn processes_leave_nothing_behind() {
         // Caches fill first.
         round(60);
         // The last task of each process ends a moment after its parent knows.
-        eventually(|| census(init).table.0 == 1 && census(init).threads == 1);
+        eventually(|| census(init).is_init_alone());
         let before = census(init);
         let frames = used_frames();
         for _ in 0..5 {

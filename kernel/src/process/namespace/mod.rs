@@ -29,6 +29,8 @@ use crate::lock_order;
 pub mod change;
 pub mod death;
 pub mod pid;
+#[cfg(feature = "ktest")]
+mod tests;
 
 pub use pid::PidNs;
 
