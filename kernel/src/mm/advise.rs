@@ -33,8 +33,8 @@ impl Advice {
             11 => Advice::ClearFlags(VmFlags::DONT_FORK),
             // MERGEABLE, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE: configured out
             12..=15 => return Err(EINVAL),
-            // DONTDUMP, DODUMP: there are no core dumps
-            16 | 17 => Advice::Hint,
+            16 => Advice::SetFlags(VmFlags::DONT_DUMP),
+            17 => Advice::ClearFlags(VmFlags::DONT_DUMP),
             18 => Advice::SetFlags(VmFlags::WIPE_ON_FORK),
             19 => Advice::ClearFlags(VmFlags::WIPE_ON_FORK),
             22 | 23 => Advice::Populate,

@@ -34,6 +34,10 @@ impl MemoryObject for File {
         ObjectId::of_inode(&**self.inode())
     }
 
+    fn is_unlinked(&self) -> bool {
+        self.inode().base().nlink() == 0
+    }
+
     fn name(&self) -> ObjectName {
         let base = self.inode().base();
         let path = match Thread::try_current() {

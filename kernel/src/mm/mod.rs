@@ -18,6 +18,7 @@
 
 mod advise;
 mod brk;
+mod dump;
 mod fault;
 mod file;
 mod fork;
@@ -48,6 +49,7 @@ use ostd::{
 
 pub use self::{
     advise::Advice,
+    dump::DumpSegment,
     fault::{Access, FaultError, handle_kernel_access},
     file::{FileMapping, read_object, unmap_object},
     fork::ForkHints,

@@ -49,6 +49,11 @@ pub trait MemoryObject: Send + Sync {
 
     /// What to show in `/proc/pid/maps`.
     fn name(&self) -> ObjectName;
+
+    /// Whether there is no file of this name: the memory is nowhere else.
+    fn is_unlinked(&self) -> bool {
+        true
+    }
 }
 
 /// Anonymous memory shared by a process and its descendants (MAP_SHARED | MAP_ANONYMOUS).

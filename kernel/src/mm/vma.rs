@@ -37,6 +37,9 @@ bitflags::bitflags! {
         /// The vma was made by mmap(MAP_SHARED), whether or not writes are possible (the `s` in maps).
         const MAP_SHARED = 1 << 14;
 
+        /// madvise: not part of a core dump.
+        const DONT_DUMP = 1 << 15;
+
         const ACCESS = Self::READ.bits() | Self::WRITE.bits() | Self::EXEC.bits();
         const MAY_ACCESS = Self::MAY_READ.bits() | Self::MAY_WRITE.bits() | Self::MAY_EXEC.bits();
     }

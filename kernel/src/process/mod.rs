@@ -27,6 +27,7 @@
 //! often is mirrored in atomics that only the table writes: getppid, PR_GET_CHILD_SUBREAPER and kill(pid, 0) don't take it.
 
 pub mod clone;
+pub mod coredump;
 pub mod credentials;
 pub mod exec;
 pub mod exit;

@@ -4,6 +4,8 @@
 //! saved to the task's area when it is switched out and loaded when it is switched in. Signal frames are written and read
 //! by the processor itself, straight to and from user memory: it checks what it loads.
 
+use alloc::{vec, vec::Vec};
+
 use super::mem::{self, UserFault};
 use crate::{
     arch::x86::{
@@ -59,6 +61,16 @@ pub fn restore_from_user(addr: usize, extended: bool) -> Result<(), UserFault> {
         reset();
     }
     result
+}
+
+/// A copy of the current program's registers: [`size`] bytes, laid out as XSAVE lays them out (core dumps).
+pub fn snapshot() -> Vec<u8> {
+    let mut copy = vec![0; size()];
+    task::with_current_fpu(|area| {
+        area.save_all();
+        area.copy_to(&mut copy);
+    });
+    copy
 }
 
 /// Gives the current program the registers of a fresh one (execve).

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     prelude::*,
     process::{
-        Cap, Credentials, Thread,
+        Cap, Credentials, Thread, coredump,
         rlimit::{RLIM_INFINITY, Resource, Rlimits},
         signal::{SigSet, thread_sets},
         tree, usage,
@@ -153,7 +153,7 @@ fn memory(text: &mut String, thread: &Thread) {
     for (name, bytes) in lines {
         put!(text, "{name}:\t{:8} kB\n", bytes / 1024);
     }
-    put!(text, "CoreDumping:\t0\nTHP_enabled:\t0\n");
+    put!(text, "CoreDumping:\t{}\nTHP_enabled:\t0\n", u32::from(coredump::is_dumping(thread)));
 }
 
 fn signals(text: &mut String, queued: usize, limit: u64, sets: [SigSet; 5]) {

@@ -9,7 +9,7 @@ use crate::{
     fs::{event::epoll, pipe},
     mm,
     prelude::*,
-    process::{Cap, Thread, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
+    process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
     syscall::system,
 };
 
@@ -103,7 +103,8 @@ static THREADS_MAX: Sysctl = read_only(|| rlimit::max_threads().to_string());
 static CAP_LAST_CAP: Sysctl = read_only(|| LAST_CAP.to_string());
 static NGROUPS_MAX: Sysctl = read_only(|| crate::process::credentials::NGROUPS_MAX.to_string());
 static OVERFLOW_ID: Sysctl = read_only(|| String::from("65534"));
-static CORE_PATTERN: Sysctl = read_only(|| String::from("core"));
+static CORE_PATTERN: Sysctl = writable(pattern::get, pattern::set);
+static CORE_USES_PID: Sysctl = writable(pattern::uses_pid, pattern::set_uses_pid);
 
 /// Who may become a subreaper (docs/reaper.md).
 static SUBREAPER_SCOPE: Sysctl = writable(
@@ -132,6 +133,7 @@ static PRINTK_LEVEL: AtomicU32 = AtomicU32::new(7);
 const KERNEL: &[Entry] = &[
     file("cap_last_cap", &CAP_LAST_CAP),
     file("core_pattern", &CORE_PATTERN),
+    file("core_uses_pid", &CORE_USES_PID),
     file("domainname", &DOMAINNAME),
     file("hostname", &HOSTNAME),
     file("ngroups_max", &NGROUPS_MAX),

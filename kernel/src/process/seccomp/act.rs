@@ -5,7 +5,10 @@ use bpf::Data;
 use super::{Mode, end_thread, filter, filter::Filter, log};
 use crate::{
     prelude::*,
-    process::signal::{self, SIGKILL, SIGSYS, SigInfo},
+    process::{
+        coredump,
+        signal::{self, SIGKILL, SIGSYS, SigInfo},
+    },
     syscall::Context,
 };
 
@@ -148,7 +151,7 @@ fn filtered(ctx: &mut Context, newest: &Filter) -> bool {
         }
         Action::KillThread | Action::KillProcess => {
             let info = siginfo(ctx, number, value);
-            signal::die(ctx, info);
+            coredump::die(ctx, &info);
             return false;
         }
     };

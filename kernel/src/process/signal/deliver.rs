@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     prelude::*,
-    process::{Thread, exit, tree},
+    process::{Thread, coredump, tree},
     syscall::Context,
 };
 
@@ -29,6 +29,8 @@ enum Step {
     StopUnlessOrphaned(Signo),
     Handle(SigInfo, SigAction),
     Die(i32),
+    /// By a signal whose default action is a core dump.
+    DieWithCore(SigInfo),
 }
 
 /// Does all that stands between the calling thread and user mode: reports of a continued stop, stops,
@@ -48,7 +50,8 @@ pub fn handle_work(ctx: &mut Context) {
                     stop::stop_here(ctx.thread);
                 }
             }
-            Step::Die(status) => return exit::exit_thread(ctx.thread, status),
+            Step::Die(status) => return coredump::leave(ctx, status),
+            Step::DieWithCore(info) => return coredump::die(ctx, &info),
             Step::Handle(info, action) => {
                 finish_syscall(ctx, Some(&action));
                 enter_handler(ctx, info, action);
@@ -57,12 +60,6 @@ pub fn handle_work(ctx: &mut Context) {
     }
     finish_syscall(ctx, None);
     restore_temporary_mask(ctx.thread);
-}
-
-/// Ends the calling thread's process by `info`, whatever handlers there are for it.
-pub fn die(ctx: &mut Context, info: SigInfo) {
-    let status = ctx.thread.process.signals.lock().start_exit(i32::from(info.signo));
-    exit::exit_thread(ctx.thread, status);
 }
 
 fn next_step(thread: &Arc<Thread>) -> Step {
@@ -147,7 +144,8 @@ impl Group {
                 self.begin_stop(signo, thread);
                 Step::Stop
             }
-            DefaultAction::Terminate | DefaultAction::CoreDump => Step::Die(self.start_exit(signo as i32)),
+            DefaultAction::Terminate => Step::Die(self.start_exit(signo as i32)),
+            DefaultAction::CoreDump => Step::DieWithCore(info),
         }
     }
 }

@@ -26,7 +26,7 @@ use ostd::sync::{LockRank, SpinLock, SpinLockGuard, WaitQueue};
 use crate::{
     lock_order,
     prelude::*,
-    process::{Process, Thread},
+    process::{Process, Thread, coredump::Meeting},
     syscall::Context,
     time::posix_timer,
 };
@@ -47,7 +47,7 @@ mod xsave;
 
 pub use action::{SaFlags, SigAction, SigHand, SigchldDisposition};
 pub use altstack::AltStack;
-pub use deliver::{die, handle_work};
+pub use deliver::handle_work;
 pub use forking::Forking;
 pub use frame::sigreturn;
 pub use info::*;
@@ -59,8 +59,8 @@ pub use send::{
 pub use set::*;
 pub use stop::Notice;
 pub use threads::{
-    attach_thread, begin_exec_kill, begin_group_exit, detach_thread, end_exec_kill, exec_reset, fork_sighand,
-    group_exit_status, override_exit_status, thread_sets, threads,
+    attach_thread, begin_dump, begin_exec_kill, begin_group_exit, current_dump, detach_thread, end_exec_kill,
+    exec_reset, fork_sighand, group_exit_status, override_exit_status, thread_sets, threads,
 };
 pub use timedwait::{take as take_pending, wait_for};
 
@@ -103,6 +103,8 @@ pub(in crate::process) struct Group {
     stop: stop::GroupStop,
     /// Default actions do not apply: the init of a pid namespace (rules 7.24, 7.27).
     unkillable: bool,
+    /// Where the threads meet when the process leaves a core behind.
+    dump: Option<Arc<Meeting>>,
     /// Who waits for signals by a signalfd. Made by the first: most processes never have one.
     signalfd: Option<Arc<WaitQueue>>,
 }
@@ -118,6 +120,7 @@ impl ProcessSignals {
             exec_survivor: None,
             stop: stop::GroupStop::default(),
             unkillable,
+            dump: None,
             signalfd: None,
         };
         ProcessSignals { group: SpinLock::new(lock_order::SIGNAL, group), thread_count: AtomicU32::new(0) }

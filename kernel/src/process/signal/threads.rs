@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{AltStack, SigHand, SigSet, Signo, stop::EXITING, work};
 use crate::{
     prelude::*,
-    process::{Process, Thread, seccomp},
+    process::{Process, Thread, coredump::Meeting, seccomp},
 };
 
 /// A thread that left, and what its leaving means.
@@ -52,6 +52,9 @@ pub fn detach_thread(thread: &Thread) -> Detached {
     }
     let remaining = group.threads.len();
     signals.thread_count.store(remaining as u32, Relaxed);
+    if let Some(meeting) = &group.dump {
+        meeting.thread_left();
+    }
     if remaining > 0 {
         let would_take = !thread.signals.blocked();
         group.retarget_shared(thread, would_take);
@@ -72,11 +75,34 @@ pub fn begin_group_exit(process: &Process, status: i32) -> i32 {
     process.signals.lock().start_exit(status)
 }
 
+/// As [`begin_group_exit`], for a death with a core dump: the others will join the meeting on their way out.
+///
+/// # Errors
+/// The status that counts, when the process is dying already; that of a thread killed by a sibling's execve.
+pub fn begin_dump(process: &Process, signo: i32) -> core::result::Result<Arc<Meeting>, i32> {
+    let mut group = process.signals.lock();
+    if let Some(status) = group.exit_status {
+        return Err(status);
+    }
+    if group.exec_survivor.is_some() {
+        return Err(group.start_exit(signo));
+    }
+    let meeting = Meeting::new();
+    group.dump = Some(meeting.clone());
+    group.start_exit(signo);
+    Ok(meeting)
+}
+
+/// The meeting for a core of the process that is being written.
+pub fn current_dump(process: &Process) -> Option<Arc<Meeting>> {
+    process.signals.lock().dump.clone().filter(|meeting| meeting.is_on())
+}
+
 pub fn group_exit_status(process: &Process) -> Option<i32> {
     process.signals.lock().exit_status
 }
 
-/// The process dies with another status than it would have (reboot(2) in a namespace, rule 9.12).
+/// The process dies with another status than it would have (a core was written; reboot(2) in a namespace, rule 9.12).
 pub fn override_exit_status(process: &Process, status: i32) {
     process.signals.lock().exit_status = Some(status);
 }

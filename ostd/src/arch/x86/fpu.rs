@@ -67,6 +67,13 @@ impl FpuArea {
         }
     }
 
+    /// Copies the saved state, or as much of it as `to` has room for.
+    pub(crate) fn copy_to(&self, to: &mut [u8]) {
+        let len = to.len().min(features::get().fpu_size);
+        // SAFETY: the area is `fpu_size` bytes of initialised memory that it owns, and `to` is other memory.
+        unsafe { core::ptr::copy_nonoverlapping(self.0.as_ptr(), to.as_mut_ptr(), len) };
+    }
+
     /// Loads the registers of this CPU.
     #[inline]
     pub(crate) fn load(&self) {
