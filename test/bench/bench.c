@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -279,6 +280,37 @@ static void signals(void)
 		give_up("a signal was lost");
 }
 
+/* Descriptors of processes */
+
+static void pidfd_open_close(pid_t pid)
+{
+	close(MUST(syscall3(SYS_pidfd_open, pid, 0, 0)));
+}
+
+static void fork_poll_wait(void)
+{
+	pid_t pid = fork_or_die();
+	if (pid == 0)
+		_exit(0);
+	struct pollfd pollfd = { .fd = MUST(syscall3(SYS_pidfd_open, pid, 0, 0)), .events = POLLIN };
+	MUST(poll(&pollfd, 1, -1));
+	reap(pid);
+	close(pollfd.fd);
+}
+
+static void pidfds(void)
+{
+	pid_t pid = fork_or_die();
+	if (pid == 0)
+		for (;;)
+			pause();
+	settle();
+	MEASURE("pidfd_open + close", 15, 100, pidfd_open_close(pid));
+	kill(pid, SIGKILL);
+	reap(pid);
+	MEASURE("fork + exit + poll of its pidfd + wait", 15, 10, fork_poll_wait());
+}
+
 /* Small regions, so that no huge page fits in. */
 static void page_faults(void)
 {
@@ -325,6 +357,9 @@ static void zombie_children(int count)
 	}
 }
 
+/* The pids of the last light children. */
+static pid_t light_pid[10000];
+
 /*
  * Children that share the caller's memory and need no stack: for crowds that would not fit into the guest otherwise.
  * They never return to C.
@@ -350,6 +385,7 @@ static void light_children(int count)
 			errno = -pid;
 			give_up("clone");
 		}
+		light_pid[i] = pid;
 	}
 	settle();
 }
@@ -376,6 +412,39 @@ static void wait_any(long siblings)
 		sample(0, now() - begin);
 	}
 	end_crowd();
+}
+
+/* kill(pid, 0) among many processes: each time another one, far from the last */
+static void find_pid(long processes)
+{
+	setpgid(0, 0);
+	light_children(processes);
+	int at = 0;
+	for (int s = 0; s < 15; s++) {
+		ticks begin = now();
+		for (int i = 0; i < 1000; i++) {
+			if (syscall3(SYS_kill, light_pid[at], 0, 0))
+				give_up("kill");
+			at = (at + 4999) % processes;
+		}
+		sample(0, (double)(now() - begin) / 1000);
+	}
+	end_crowd();
+}
+
+/* kill of a process group, until all its members are reaped: how much of it is in the call is the scheduler's business */
+static void kill_group(long members)
+{
+	setpgid(0, 0);
+	light_children(members);
+	signal(SIGTERM, SIG_IGN);
+	ticks begin = now();
+	syscall3(SYS_kill, 0, SIGTERM, 0);
+	for (long i = 0; i < members; i++)
+		syscall3(SYS_wait4, -1, 0, 0);
+	sample(0, now() - begin);
+	if (wait(NULL) >= 0)
+		give_up("children left over");
 }
 
 /* set-subreaper: row 0 the first call, row 1 the second */
@@ -670,6 +739,7 @@ int main(void)
 	MEASURE("thread create + join", 15, 20, thread_create_join());
 	pipes();
 	signals();
+	pidfds();
 	page_faults();
 
 	for (int siblings = 1; siblings <= 10000; siblings *= 100) {
@@ -678,6 +748,12 @@ int main(void)
 		snprintf(name, sizeof name, "wait(-1) with %d idle sibling%s", siblings, siblings > 1 ? "s" : "");
 		print_row(0, name);
 	}
+
+	in_child(find_pid, 10000);
+	print_row(0, "kill(pid, 0) of one of 10000 processes");
+	for (int s = 0; s < 3; s++)
+		in_child(kill_group, CROWD);
+	print_row(0, "kill and reap a group of 1000");
 
 	for (int s = 0; s < 9; s++)
 		in_child(set_subreaper, 0);

@@ -20,7 +20,7 @@
 //! | PIDFD_AUTOKILL | the child is killed when the descriptor is closed for good |
 //! | INTO_CGROUP | EBADF: there are no cgroups |
 //!
-//! AUTOREAP, NNP and PIDFD_AUTOKILL are those of Linux 7.1; `docs/process.md` tells their rules.
+//! AUTOREAP, NNP and PIDFD_AUTOKILL are those of Linux 7.1; `docs/pidfd.md` tells their rules.
 
 use core::sync::atomic::Ordering::Relaxed;
 
