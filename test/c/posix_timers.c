@@ -368,8 +368,8 @@ CASE(cpu_time)
 	for (int i = 0; i < 2; i++) {
 		int id;
 		MUST(create(clocks[i], &ev, &id));
-		MUST(settime(id, 0, 20 * MS, 0, NULL));
 		long long start = now_ns(clocks[i]);
+		MUST(settime(id, 0, 20 * MS, 0, NULL));
 		CHECK_ERR(take(SIGUSR1, &info, 60), EAGAIN, "[time] CPU time does not pass in sleep");
 		burn_until(clocks[i], start + 15 * MS);
 		CHECK(!pending(SIGUSR1) || now_ns(clocks[i]) >= start + 20 * MS, "[time] nor comes the signal early");

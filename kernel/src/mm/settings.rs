@@ -1,6 +1,6 @@
 //! What programs have set for their address space as a whole. All but the dumpable state outlives execve; fork copies all of it.
 
-use core::sync::atomic::{AtomicU8, AtomicU16, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use super::{Vm, VmFlags};
 
@@ -39,6 +39,8 @@ pub(super) struct Settings {
     thp_disable: AtomicU8,
     /// As PR_GET_MEMORY_MERGE gives it: pages that are the same may be merged. Nobody does.
     merge: AtomicU8,
+    /// What membarrier(2) was registered for, as GET_REGISTRATIONS gives it.
+    barriers: AtomicU32,
 }
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
             mdwe: AtomicU8::new(0),
             thp_disable: AtomicU8::new(0),
             merge: AtomicU8::new(0),
+            barriers: AtomicU32::new(0),
         }
     }
 
@@ -56,6 +59,7 @@ impl Settings {
     pub(super) fn inherited(&self) -> Settings {
         let settings = Settings::new();
         settings.dumpable.store(self.dumpable.load(Relaxed), Relaxed);
+        settings.barriers.store(self.barriers.load(Relaxed), Relaxed);
         settings.take_over(self);
         settings
     }
@@ -72,6 +76,15 @@ impl Settings {
 }
 
 impl Vm {
+    /// The registrations of membarrier(2).
+    pub fn barriers(&self) -> u32 {
+        self.settings.barriers.load(Relaxed)
+    }
+
+    pub fn register_barrier(&self, command: u32) {
+        self.settings.barriers.fetch_or(command, Relaxed);
+    }
+
     /// Takes over from the address space of the program before what execve keeps.
     pub fn keep_settings(&self, old: &Vm) {
         self.settings.take_over(&old.settings);

@@ -217,6 +217,10 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
         // A fault is the program's own loss (rule 6.10).
         let _ = mem::write(args.parent_tid, &tid);
     }
+    if args.flags.contains(CloneFlags::THREAD) {
+        // With more than one thread its number in the memory is another (rseq's mm_cid).
+        ctx.thread.restart_sequences();
+    }
     if let Some(task) = child.task() {
         task.start();
     }
@@ -326,6 +330,9 @@ pub(super) fn make(
         vfork,
     };
     let child = Thread::new(new, Some(parent));
+    if !args.flags.contains(CloneFlags::VM) {
+        child.rseq.inherit(&parent.rseq);
+    }
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Relaxed);
     }
@@ -458,6 +465,9 @@ fn build_task(child: &Arc<Thread>, body: impl FnOnce(Arc<Thread>) + Send + 'stat
     let mut task = TaskBuilder::new(move || body(thread)).data(Arc::new(TaskThread(child.clone())));
     if let Some(vm) = child.try_vm() {
         task = task.addr_space(vm.space().clone()).inherit_fpu();
+    }
+    if child.rseq.is_registered() {
+        task = task.inherit_cpu_watch();
     }
     let task = task.build().map_err(|_| ENOMEM)?;
     // The CPUs that it may run on are its creator's (sched_setaffinity(2)).

@@ -17,6 +17,7 @@
 //! | [`credentials`], [`rlimit`], [`usage`], [`prctl`] | who it is, what it may use, what it has used, what it may tune |
 //! | [`replace`] | execve's view of the above; the loader is in [`exec`] |
 //! | [`user_loop`] | how a thread goes in and out of user mode |
+//! | [`rseq`] | restartable sequences |
 //! | [`oom`] | who dies when memory runs out |
 //! | [`init`] | PID 1 |
 //!
@@ -45,6 +46,7 @@ pub mod reaper;
 pub mod record;
 pub mod replace;
 pub mod rlimit;
+pub mod rseq;
 pub mod seccomp;
 pub mod signal;
 pub mod thread;

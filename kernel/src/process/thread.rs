@@ -15,7 +15,9 @@ use ostd::{
 use proctree::ThreadId;
 use spin::Once;
 
-use super::{Credentials, Process, namespace::ThreadNamespaces, seccomp::Seccomp, signal::ThreadSignals};
+use super::{
+    Credentials, Process, namespace::ThreadNamespaces, rseq::Rseq, seccomp::Seccomp, signal::ThreadSignals,
+};
 use crate::{
     fs::{FileTable, FsContext, FsHolder},
     lock_order,
@@ -69,6 +71,7 @@ pub struct Thread {
     pub slice_ns: AtomicU64,
     /// Its weight in input and output, as ioprio_set(2) has it.
     pub ioprio: AtomicU32,
+    pub rseq: Rseq,
     pub personality: AtomicU32,
     /// What prctl keeps, as it returns them: PR_MCE_KILL (rule 1.48), PR_SET_TSC (1.50), PR_SET_IO_FLUSHER.
     pub mce_kill: AtomicU32,
@@ -192,6 +195,7 @@ impl Thread {
             rt_priority: AtomicU32::new(schedule[1] as u32),
             slice_ns: AtomicU64::new(creator.map_or(0, |creator| creator.slice_ns.load(Relaxed))),
             ioprio: inherit(|thread| &thread.ioprio, 0),
+            rseq: Rseq::default(),
             personality: inherit(|thread| &thread.personality, 0),
             mce_kill: inherit(|thread| &thread.mce_kill, MCE_KILL_DEFAULT),
             tsc_mode: inherit(|thread| &thread.tsc_mode, TSC_ENABLE),

@@ -9,7 +9,7 @@ use ostd::{
 };
 
 use super::{
-    Thread, oom, seccomp,
+    Thread, oom, rseq, seccomp,
     signal::{
         self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
         SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo, TRAP_TRACE, work,
@@ -75,9 +75,11 @@ fn between_stays(ctx: &mut Context) {
         return;
     }
     let work = ctx.thread.work.load(Relaxed);
-    if work & work::CPU_TIME != 0 {
-        ctx.thread.work.fetch_and(!work::CPU_TIME, Relaxed);
-        cpu_time::check(ctx.thread);
+    if work & (work::CPU_TIME | work::RSEQ) != 0 {
+        ctx.thread.work.fetch_and(!(work::CPU_TIME | work::RSEQ), Relaxed);
+        if work & work::CPU_TIME != 0 {
+            cpu_time::check(ctx.thread);
+        }
     }
     if ctx.thread.work.load(Relaxed) != 0 {
         signal::handle_work(ctx);
@@ -85,7 +87,10 @@ fn between_stays(ctx: &mut Context) {
             return;
         }
     }
-    task::schedule_if_needed();
+    let others_ran = task::schedule_if_needed();
+    if ctx.thread.rseq.is_registered() {
+        rseq::before_user(ctx, others_ran || work & work::RSEQ != 0);
+    }
 }
 
 /// Numbers of the exceptions that a program can cause.
@@ -112,10 +117,19 @@ const PF_EXEC: u64 = 1 << 4;
 fn exception(ctx: &mut Context, info: &ExceptionInfo) {
     let rip = ctx.user.rip() as u64;
     let signal = match info.vector {
-        vector::PAGE_FAULT => match page_fault(ctx, info) {
-            Some(signal) => signal,
-            None => return,
-        },
+        vector::PAGE_FAULT => {
+            let sleeps = &task::current().sched.voluntary_switches;
+            let before = sleeps.load(Relaxed);
+            let signal = page_fault(ctx, info);
+            if sleeps.load(Relaxed) != before {
+                // Others ran in the middle of what may be a restartable sequence.
+                ctx.thread.restart_sequences();
+            }
+            match signal {
+                Some(signal) => signal,
+                None => return,
+            }
+        }
         vector::DIVIDE_ERROR => SigInfo::fault(SIGFPE, FPE_INTDIV, rip),
         vector::X87 | vector::SIMD => SigInfo::fault(SIGFPE, FPE_FLTINV, rip),
         vector::DEBUG => SigInfo::fault(SIGTRAP, TRAP_TRACE, rip),

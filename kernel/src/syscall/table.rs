@@ -1,8 +1,9 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, namespace, path, pidfd,
-    poll, process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown, wait, xattr,
+    Entry, Handler, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, namespace,
+    path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown,
+    wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -257,11 +258,13 @@ pub static TABLE: [Entry; SIZE] = table! {
     318 => system::sys_getrandom,
     319 => fd::sys_memfd_create,
     322 => exec::sys_execveat,
+    324 => barrier::sys_membarrier,
     325 => mm::sys_mlock2,
     326 => file::sys_copy_file_range,
     327 => file::sys_preadv2,
     328 => file::sys_pwritev2,
     332 => stat::sys_statx,
+    334 => barrier::sys_rseq,
     424 => pidfd::sys_pidfd_send_signal,
     434 => pidfd::sys_pidfd_open,
     435 => process::sys_clone3,

@@ -53,6 +53,11 @@ const TOKEN: u8 = 2;
 /// Built and not started, for [`Task::start`].
 const NOT_STARTED: bool = false;
 
+/// The task does not want to know which CPU it runs on.
+const NOT_WATCHED: u32 = u32::MAX;
+/// It wants to, and nobody has told it yet.
+const NEVER_SEEN: u32 = u32::MAX - 1;
+
 /// A thread of execution.
 pub struct Task {
     /// The stack pointer while the task does not run.
@@ -85,6 +90,8 @@ struct UserState {
     active: Cell<bool>,
     /// The CPU whose FPU was last loaded with the task's registers.
     fpu_cpu: Cell<u32>,
+    /// The CPU that the program was told it runs on, or [`NOT_WATCHED`].
+    cpu_seen: Cell<u32>,
     fs_base: Cell<u64>,
     gs_base: Cell<u64>,
     fpu: UnsafeCell<Option<FpuArea>>,
@@ -104,6 +111,7 @@ pub struct TaskBuilder<F> {
     data_type: TypeId,
     addr_space: Option<Arc<AddrSpace>>,
     inherit_fpu: bool,
+    cpu_seen: u32,
 }
 
 impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
@@ -116,6 +124,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
             data_type: TypeId::of::<()>(),
             addr_space: None,
             inherit_fpu: false,
+            cpu_seen: NOT_WATCHED,
         }
     }
 
@@ -139,6 +148,12 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
         self
     }
 
+    /// Lets the new task know as [`watch_cpu`] says, from what the current one was told.
+    pub fn inherit_cpu_watch(mut self) -> Self {
+        self.cpu_seen = current().user.cpu_seen.get();
+        self
+    }
+
     /// Makes the task. It runs after [`Task::start`].
     pub fn build(self) -> Result<Arc<Task>, OutOfMemory> {
         /// Frames that a task may take beside its stack.
@@ -156,6 +171,8 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
             (body_at as *mut F).write(self.body);
             switch::prepare_stack(body_at, run::<F>, body_at as *mut u8)
         };
+        let user = UserState::new(fpu);
+        user.cpu_seen.set(self.cpu_seen);
         Ok(Arc::new(Task {
             rsp: Cell::new(rsp),
             on_cpu: AtomicBool::new(false),
@@ -163,7 +180,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
             started: AtomicBool::new(NOT_STARTED),
             drop_body: drop_body::<F>,
             sched: SchedEntity::new(),
-            user: UserState::new(fpu),
+            user,
             addr_space: UnsafeCell::new(self.addr_space),
             data: Cell::new(self.data_ptr),
             data_type: self.data_type,
@@ -235,6 +252,7 @@ impl UserState {
         Self {
             active: Cell::new(false),
             fpu_cpu: Cell::new(u32::MAX),
+            cpu_seen: Cell::new(NOT_WATCHED),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
             fpu: UnsafeCell::new(fpu),
@@ -471,13 +489,39 @@ pub fn need_resched() -> bool {
     cpu_local::need_resched()
 }
 
-/// Gives way if the current task should.
+/// Gives way if the current task should. Returns whether others ran meanwhile.
 #[inline]
-pub fn schedule_if_needed() {
-    if need_resched() {
+pub fn schedule_if_needed() -> bool {
+    if cpu_local::should_give_way() {
         assert_may_sleep();
-        irq::without(|| switch::schedule(Outgoing::Requeue(EnqueueReason::Preempted)));
+        return irq::without(|| switch::schedule(Outgoing::Requeue(EnqueueReason::Preempted)));
     }
+    false
+}
+
+/// From now on [`need_resched`] holds as well when the current task runs on a CPU that [`note_cpu`] has not told of, until that
+/// is asked. Nothing is lost: the CPU is looked at whenever the task is switched to.
+pub fn watch_cpu(on: bool) {
+    let task = current();
+    irq::without(|| {
+        task.user.cpu_seen.set(if on { NEVER_SEEN } else { NOT_WATCHED });
+        cpu_local::set_moved(on);
+    });
+}
+
+/// For a task that watches its CPU: that, if it is another one than last time. What is done with the answer may be
+/// overtaken by the next move, which is told again before user mode is entered.
+pub fn note_cpu() -> Option<cpu::CpuId> {
+    let task = current();
+    irq::without(|| {
+        cpu_local::set_moved(false);
+        let cpu = cpu::current();
+        let seen = task.user.cpu_seen.replace(cpu.as_usize() as u32);
+        if seen == NOT_WATCHED {
+            task.user.cpu_seen.set(NOT_WATCHED);
+        }
+        (seen != NOT_WATCHED && seen != cpu.as_usize() as u32).then_some(cpu)
+    })
 }
 
 /// Makes `cpu` look for another task to run at the next chance: for policies.

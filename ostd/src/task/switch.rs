@@ -166,6 +166,10 @@ fn switch_to(prev: &Task, next: &Task, outgoing: Outgoing) {
     if let Some(space) = unsafe { &*next.addr_space.get() } {
         space.activate();
     }
+    let seen = next.user.cpu_seen.get();
+    if seen != super::NOT_WATCHED && seen != cpu::current().as_usize() as u32 {
+        cpu_local::set_moved(true);
+    }
     next.on_cpu.store(true, Ordering::Relaxed);
     cpu_local::set_current_task(next);
     local.set_handoff(prev, outgoing);

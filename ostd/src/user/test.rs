@@ -173,7 +173,9 @@ fn with_space(space: Arc<AddrSpace>, body: impl FnOnce() + Send + 'static) {
 fn run(context: &mut UserContext) -> UserExit {
     loop {
         match context.execute(|| false) {
-            UserExit::Interrupt => task::schedule_if_needed(),
+            UserExit::Interrupt => {
+                task::schedule_if_needed();
+            }
             exit => return exit,
         }
     }

@@ -31,6 +31,7 @@ pub fn commit(ctx: &mut Context, program: Program) -> Result<()> {
     let Program { vm, entry, sp, name, creds, doomed, .. } = program;
     replace::commit(ctx.thread, vm, &name, creds);
     ctx.thread.robust_list.store(0, Relaxed);
+    ctx.thread.rseq.forget();
     fpu::reset();
     let mut user = UserContext::new();
     user.set_rip(entry);

@@ -19,7 +19,7 @@ use super::{args::Args, load::Loaded};
 use crate::{
     mm::{MemoryLimits, STACK_TOP, Vm, page_floor},
     prelude::*,
-    process::Credentials,
+    process::{Credentials, rseq},
 };
 
 const PLATFORM: &[u8] = b"x86_64\0";
@@ -253,8 +253,8 @@ fn auxiliary_vector(
         (at::HWCAP2, 0),
         (at::EXECFN, execfn as u64),
         (at::PLATFORM, platform as u64),
-        (at::RSEQ_FEATURE_SIZE, 28),
-        (at::RSEQ_ALIGN, 32),
+        (at::RSEQ_FEATURE_SIZE, rseq::FEATURE_SIZE),
+        (at::RSEQ_ALIGN, rseq::ALIGN),
         (at::NULL, 0),
     ];
     let mut words = [0; AUXV_WORDS];

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     prelude::*,
-    process::{Thread, coredump, tree},
+    process::{Thread, coredump, rseq, tree},
     syscall::Context,
 };
 
@@ -190,6 +190,10 @@ fn restart_code(rax: u64) -> Option<Errno> {
 /// SIGSEGV's own frame (rule 7.40).
 fn enter_handler(ctx: &mut Context, info: SigInfo, action: SigAction) {
     let signo = info.signo;
+    if ctx.thread.rseq.is_registered() && rseq::before_handler(ctx).is_err() {
+        frame::bad_frame(ctx.thread, signo);
+        return;
+    }
     // The mask that sigreturn brings back: the one before a sigsuspend, if that is what was interrupted.
     let restore = ctx.thread.work.fetch_and(!work::RESTORE_MASK, Relaxed) & work::RESTORE_MASK != 0;
     let blocked = ctx.thread.signals.blocked();

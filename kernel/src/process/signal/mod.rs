@@ -76,6 +76,8 @@ pub mod work {
     pub const SECCOMP: u32 = 8;
     /// A tick has passed, and somebody watches the CPU time that the process uses.
     pub const CPU_TIME: u32 = 16;
+    /// The thread's restartable sequence is to be looked at.
+    pub const RSEQ: u32 = 32;
 }
 
 /// Rank of a thread's own queue, inside its process's signal lock.

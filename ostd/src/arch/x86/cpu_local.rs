@@ -12,7 +12,7 @@ use core::{
     arch::asm,
     cell::Cell,
     mem::offset_of,
-    sync::atomic::{AtomicBool, AtomicU32},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32},
 };
 
 /// The task-state segment: the stack pointers that the processor loads itself.
@@ -58,8 +58,8 @@ pub(crate) struct CpuLocal {
     /// Where the syscall entry keeps the user stack pointer for three instructions.
     user_rsp: Cell<u64>,
     id: Cell<u32>,
-    /// The running task should give way at the next chance. Set by this CPU only.
-    need_resched: AtomicBool,
+    /// What the running task should do before it enters user mode: [`RESCHED`], [`MOVED`]. Set by this CPU only.
+    need_resched: AtomicU8,
     /// This CPU waits in `hlt` or is about to: others must kick it when they give it work.
     pub(crate) idle: AtomicBool,
     /// Nesting of interrupt handlers.
@@ -105,7 +105,7 @@ impl CpuLocal {
             current: Cell::new(core::ptr::null()),
             user_rsp: Cell::new(0),
             id: Cell::new(0),
-            need_resched: AtomicBool::new(false),
+            need_resched: AtomicU8::new(0),
             idle: AtomicBool::new(false),
             irq_depth: Cell::new(0),
             pin_depth: Cell::new(0),
@@ -226,12 +226,44 @@ pub(crate) fn need_resched() -> bool {
     flag != 0
 }
 
+/// The running task should give way at the next chance.
+const RESCHED: u8 = 1;
+/// The running task wants to know that it runs on this CPU now.
+const MOVED: u8 = 2;
+
+/// Whether the running task should give way, as against whatever else [`need_resched`] may stand for.
 #[inline(always)]
-#[allow(dead_code)]
+pub(crate) fn should_give_way() -> bool {
+    let flag: u8;
+    // SAFETY: as above.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg_byte) flag, const NEED_RESCHED, options(nostack, preserves_flags, readonly))
+    };
+    flag & RESCHED != 0
+}
+
+/// The running task should give way; or a new one is chosen, of whom nothing is wanted yet.
+#[inline(always)]
 pub(crate) fn set_need_resched(value: bool) {
     // SAFETY: writes the field of this CPU's structure.
     unsafe {
-        asm!("mov gs:[{}], {}", const NEED_RESCHED, in(reg_byte) value as u8, options(nostack, preserves_flags))
+        if value {
+            asm!("or byte ptr gs:[{}], {}", const NEED_RESCHED, const RESCHED, options(nostack))
+        } else {
+            asm!("mov byte ptr gs:[{}], 0", const NEED_RESCHED, options(nostack, preserves_flags))
+        }
+    };
+}
+
+/// The task that is to run here now last looked on another CPU; or it has looked.
+pub(crate) fn set_moved(value: bool) {
+    // SAFETY: as above.
+    unsafe {
+        if value {
+            asm!("or byte ptr gs:[{}], {}", const NEED_RESCHED, const MOVED, options(nostack))
+        } else {
+            asm!("and byte ptr gs:[{}], {}", const NEED_RESCHED, const !MOVED, options(nostack))
+        }
     };
 }
 
