@@ -26,12 +26,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,8 +57,10 @@ static inline ticks now(void)
 
 static inline long syscall3(long number, long a, long b, long c)
 {
+	/* A fourth argument, where there is one (the rusage of wait4), is 0. */
+	register long r10 asm("r10") = 0;
 	long result;
-	asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+	asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
 	return result;
 }
 
@@ -262,6 +266,39 @@ static void pipes(void)
 	reap(pid);
 }
 
+static int master, slave;
+
+static void pty_round_trip(void)
+{
+	char byte = 'x';
+	if (write(master, &byte, 1) != 1 || read(slave, &byte, 1) != 1 || write(slave, &byte, 1) != 1 ||
+	    read(master, &byte, 1) != 1)
+		give_up("pty");
+}
+
+/* Both ends in one process, raw: what the line itself costs. */
+static void ptys(void)
+{
+	char name[32];
+	int unlock = 0;
+	unsigned number;
+	struct termios raw;
+	mkdir("/dev/pts", 0755);
+	if (access("/dev/pts/ptmx", F_OK) < 0)
+		MUST(mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"));
+	master = MUST(open("/dev/pts/ptmx", O_RDWR | O_NOCTTY));
+	MUST(ioctl(master, TIOCSPTLCK, &unlock));
+	MUST(ioctl(master, TIOCGPTN, &number));
+	snprintf(name, sizeof name, "/dev/pts/%u", number);
+	slave = MUST(open(name, O_RDWR | O_NOCTTY));
+	MUST(tcgetattr(slave, &raw));
+	cfmakeraw(&raw);
+	MUST(tcsetattr(slave, TCSANOW, &raw));
+	MEASURE("pty round trip, raw", 15, 100, pty_round_trip());
+	close(slave);
+	close(master);
+}
+
 static volatile int handled;
 
 static void count_signal(int signal)
@@ -428,6 +465,28 @@ static void find_pid(long processes)
 			at = (at + 4999) % processes;
 		}
 		sample(0, (double)(now() - begin) / 1000);
+	}
+	end_crowd();
+}
+
+/* wait for a group: its only member died last, behind `others` zombies of another group */
+
+static void wait_group(long others)
+{
+	setpgid(0, 0);
+	zombie_children(others);
+	for (int s = 0; s < 15; s++) {
+		pid_t pid = fork_or_die();
+		if (pid == 0) {
+			setpgid(0, 0);
+			_exit(0);
+		}
+		siginfo_t info;
+		MUST(waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+		ticks begin = now();
+		if (syscall3(SYS_wait4, -pid, 0, 0) != pid)
+			give_up("wait for a group");
+		sample(0, now() - begin);
 	}
 	end_crowd();
 }
@@ -738,6 +797,7 @@ int main(void)
 	MEASURE("fork + exec + wait (static glibc program)", 15, 5, fork_exec_wait("/bench/true"));
 	MEASURE("thread create + join", 15, 20, thread_create_join());
 	pipes();
+	ptys();
 	signals();
 	pidfds();
 	page_faults();
@@ -754,6 +814,8 @@ int main(void)
 	for (int s = 0; s < 3; s++)
 		in_child(kill_group, CROWD);
 	print_row(0, "kill and reap a group of 1000");
+	in_child(wait_group, CROWD);
+	print_row(0, "wait(-pgid) among 1000 zombies of another group");
 
 	for (int s = 0; s < 9; s++)
 		in_child(set_subreaper, 0);
