@@ -186,10 +186,11 @@ impl Sink<Foster> for Effects {
         send_process_in_sink(to, thread, SigInfo::kill(signal, from.pid, sender.uid))
     }
 
+    fn wants_child_signal(&mut self, to: &Parent<'_, Foster>, signal: u8) -> bool {
+        signal != SIGCHLD || !self.is_unwanted_by(to)
+    }
+
     fn child_signal(&mut self, to: &Parent<'_, Foster>, signal: u8, child: &Child<'_, Foster>) -> Effect {
-        if signal == SIGCHLD && self.is_unwanted_by(to) {
-            return Effect::None;
-        }
         match child_info(to.process, signal, child) {
             Some(info) => send_process_in_sink(to.process, to.thread, info),
             None => Effect::None,

@@ -219,9 +219,10 @@ impl<K: Kernel> Table<K> {
             thread: self.threads[thread].payload.as_ref(),
             id: self.processes.id(process),
         };
+        let wanted = matches!(signal, 1..=64) && sink.wants_child_signal(&parent, signal);
         let child = Child {
             id: self.processes.id(child),
-            pid: self.number_in(node.pid, parent_node.ns),
+            pid: if wanted { self.number_in(node.pid, parent_node.ns) } else { 0 },
             pgrp: self.pids.id(node.pgrp),
             change,
             body: match &node.body {
@@ -229,10 +230,7 @@ impl<K: Kernel> Table<K> {
                 Body::Zombie(record) => Body::Zombie(record),
             },
         };
-        let effect = match signal {
-            1..=64 => sink.child_signal(&parent, signal, &child),
-            _ => Effect::None,
-        };
+        let effect = if wanted { sink.child_signal(&parent, signal, &child) } else { Effect::None };
         sink.wake_waiters(&parent, &child);
         self.apply(process, effect);
     }

@@ -121,7 +121,7 @@ pub struct Parent<'a, K: Kernel> {
 pub struct Child<'a, K: Kernel> {
     /// The process's handle.
     pub id: ProcId,
-    /// Its number in the parent's pid namespace.
+    /// Its number in the parent's pid namespace; 0 if only waiters are to be woken.
     pub pid: u32,
     /// Its process group, for waiters that ask for one.
     pub pgrp: PidId,
@@ -169,6 +169,12 @@ pub trait Sink<K: Kernel> {
         signal: u8,
         from: Dying<'_, K>,
     ) -> Effect;
+
+    /// Whether a parent would take `signal` from a child at this moment. If not, [`child_signal`](Self::child_signal) is
+    /// not called: whoever adopts a thousand zombies has a thousand of them.
+    fn wants_child_signal(&mut self, _to: &Parent<'_, K>, _signal: u8) -> bool {
+        true
+    }
 
     /// Send `signal` to the parent of a child that exited (its exit signal, 5.8) or stopped or continued
     /// (SIGCHLD; not if the parent ignores it or has SA_NOCLDSTOP: the sink looks, rule 5.2).

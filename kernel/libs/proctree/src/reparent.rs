@@ -217,24 +217,48 @@ impl<K: Kernel> Table<K> {
         let mut seq = self.next_seq;
         let mut child = first;
         while child.is_some() {
+            (child, seq) = self.visit_plain_orphans::<SILENT>(child, seq, adoption);
+            if child.is_none() {
+                break;
+            }
             let node = &mut self.processes[child];
             node.parent = adoption.reaper;
             node.seq = seq;
             seq += 1;
             let next = node.siblings.next;
-            let plain = !node.flags.has(adoption.special) && node.pgrp == adoption.father_pgrp;
-            match &node.body {
-                Body::Live(payload) if plain => {
-                    payload.set_ppid(adoption.ppid);
-                    if !SILENT {
-                        node.flags.set(ProcFlags::ADOPTED);
-                    }
-                }
-                _ => self.visit_orphan::<SILENT>(child, (next, seq), adoption, sink),
-            }
+            self.visit_orphan::<SILENT>(child, (next, seq), adoption, sink);
             child = next;
         }
         self.next_seq = seq;
+    }
+
+    /// The short path, as long as it goes. Returns the first orphan that needs the long one, with its key.
+    #[inline(never)]
+    fn visit_plain_orphans<const SILENT: bool>(
+        &mut self,
+        first: ProcLink,
+        seq: u64,
+        adoption: &Adoption,
+    ) -> (ProcLink, u64) {
+        let Adoption { father_pgrp, reaper, special, ppid, .. } = *adoption;
+        let (mut child, mut seq) = (first, seq);
+        while child.is_some() {
+            let node = &mut self.processes[child];
+            let plain = !node.flags.has(special) && node.pgrp == father_pgrp;
+            let Body::Live(payload) = &node.body else { break };
+            if !plain {
+                break;
+            }
+            payload.set_ppid(ppid);
+            node.parent = reaper;
+            node.seq = seq;
+            seq += 1;
+            if !SILENT {
+                node.flags.set(ProcFlags::ADOPTED);
+            }
+            child = node.siblings.next;
+        }
+        (child, seq)
     }
 
     /// The long path: an orphan for which something may be due. `rest` is the next one and its new key.

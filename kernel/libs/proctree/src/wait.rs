@@ -172,6 +172,11 @@ impl<K: Kernel> Table<K> {
         let mut thread = caller;
         loop {
             let children = &self.threads[thread].children;
+            // The oldest child, which is often the one, needs no search.
+            let oldest = children.first;
+            if oldest.is_some() && self.processes[oldest].event.own & mask != 0 {
+                return Ok(oldest);
+            }
             if let Some(child) = events::first(&self.processes, children.events, mask) {
                 return Ok(child);
             }

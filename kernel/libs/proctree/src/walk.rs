@@ -4,7 +4,7 @@
 use crate::{
     arena::{Link, NsId, PidId, ProcId, ThreadId},
     kernel::Kernel,
-    node::{ProcLink, ThreadLink},
+    node::{ProcFlags, ProcLink, ThreadLink},
     table::Table,
 };
 use core::iter::successors;
@@ -81,15 +81,29 @@ impl<K: Kernel> Table<K> {
 
     /// What comes behind `process` on a walk over the descendants of `root`, with or without its own
     /// descendants.
+    #[inline(always)]
     pub(crate) fn next_descendant(
         &self,
         root: ProcLink,
         process: ProcLink,
         descend: bool,
     ) -> Option<ProcLink> {
-        if descend && let Some(child) = self.first_child(process) {
+        let node = &self.processes[process];
+        if descend
+            && node.flags.has(ProcFlags::PARENT)
+            && let Some(child) = self.first_child(process)
+        {
             return Some(child);
         }
+        match node.siblings.next.some() {
+            Some(sibling) => Some(sibling),
+            None => self.next_above(root, process),
+        }
+    }
+
+    /// The younger sibling of the nearest ancestor of `process` below `root` that has one; `process` itself has none.
+    #[inline(never)]
+    fn next_above(&self, root: ProcLink, process: ProcLink) -> Option<ProcLink> {
         let mut process = process;
         loop {
             let node = &self.processes[process];
