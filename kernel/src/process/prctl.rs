@@ -146,6 +146,11 @@ fn put<T: mem::Pod>(addr: usize, value: &T) -> Result<usize> {
 /// Never fails and needs no privilege, unless kernel.subreaper_scope says so. The table spreads it over the descendants, so that the flag is effective for those
 /// that exist already (rule 1.9).
 pub fn set_child_subreaper(thread: &Thread, on: bool) -> Result<usize> {
+    use proctree::ProcessPayload;
+    // Nothing to do: whoever set it has marked the descendants before it let go of the table, which their death needs.
+    if thread.process.is_child_subreaper() == on {
+        return Ok(0);
+    }
     if on {
         reaper::may_become_subreaper(thread)?;
     }

@@ -18,7 +18,7 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ostd::{pod_struct, user::mem};
-use proctree::{Autoreap, Descendant, NsId, PidId, ProcId, ProcessPayload, ReaperStatus};
+use proctree::{Autoreap, Descendant, NsId, PidId, ProcId, ReaperStatus};
 
 use super::{
     Cap, Process, Thread, group, pid,
@@ -233,11 +233,24 @@ fn get_pids(caller: &Thread, nr: i32, addr: usize, capacity: usize) -> Result<us
         }
         total
     })?;
-    for (index, one) in list.iter().enumerate() {
-        let at = index.checked_mul(size_of::<AbiPid>()).and_then(|offset| addr.checked_add(offset));
-        mem::write(at.ok_or(EFAULT)?, one)?;
-    }
+    write_list(addr, &list)?;
     Ok(total)
+}
+
+/// Writes the entries one behind the other, many at a time.
+fn write_list(addr: usize, list: &[AbiPid]) -> Result<()> {
+    const MANY: usize = 32;
+    let (many, rest) = list.as_chunks::<MANY>();
+    let mut at = addr;
+    for chunk in many {
+        mem::write(at, chunk)?;
+        at = at.checked_add(size_of_val(chunk)).ok_or(EFAULT)?;
+    }
+    for one in rest {
+        mem::write(at, one)?;
+        at = at.checked_add(size_of_val(one)).ok_or(EFAULT)?;
+    }
+    Ok(())
 }
 
 fn abi_pid(table: &Table, one: &Descendant, ns: NsId) -> AbiPid {
@@ -407,14 +420,13 @@ pub fn set_subreaper_scope(scope: u32) -> Result<()> {
     Ok(())
 }
 
-/// Whether `thread` may make its process a subreaper. One that is may always say so again.
+/// Whether `thread` may make its process a subreaper, which it is not yet.
 ///
 /// # Errors
 /// `EPERM`.
 pub fn may_become_subreaper(thread: &Thread) -> Result<()> {
     match subreaper_scope() {
         0 => Ok(()),
-        _ if thread.process.is_child_subreaper() => Ok(()),
         1 => thread.creds().require(Cap::SysAdmin),
         _ => Err(EPERM),
     }
