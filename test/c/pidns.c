@@ -362,6 +362,9 @@ CASE(injected_zombie_holds_init)
 	quit(i, 2);
 	CHECK(await_state(oy, 'Z'), "[9.6,9.8] the injected member is killed");
 	CHECK_EQ(waitpid(i->pid, NULL, WNOHANG), 0, "[9.8] init is not waitable while that zombie is unreaped");
+	CHECK(await_state(i->pid, 'S'), "[9.8] it sleeps, and is no zombie");
+	CHECK_OK(kill(i->pid, SIGKILL), "[9.8] a signal does not change that");
+	CHECK_EQ(proc_state(i->pid), 'S', "[9.8] not even SIGKILL");
 	REQUIRE(call(x, ag_reap, oy) == oy);
 	CHECK_EQ(x->out[0], SIGKILL, "[9.8] its outer parent reaps it");
 	CHECK_EQ(reap(i->pid), 2 << 8, "[9.8] and then init's exit completes");
@@ -410,6 +413,42 @@ CASE(reboot_in_ns)
 		return;
 	post(i, do_reboot, LINUX_REBOOT_CMD_POWER_OFF);
 	CHECK_EQ(reap(i->pid), SIGINT, "[9.12] POWER_OFF is reported as SIGINT");
+}
+
+static long bad_magic(long x)
+{
+	(void)x;
+	return syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, 1, LINUX_REBOOT_CMD_RESTART, 0) == 0 ? 0 : -errno;
+}
+static long reboot_error(long cmd) { return do_reboot(cmd) == 0 ? 0 : -errno; }
+
+CASE(reboot_rules)
+{
+	static const struct { long cmd; int status; const char *text; } ends[] = {
+		{ LINUX_REBOOT_CMD_HALT, SIGINT, "[9.12] HALT by a member: SIGINT" },
+		{ LINUX_REBOOT_CMD_RESTART2, SIGHUP, "[9.12] RESTART2 by a member: SIGHUP" },
+		{ LINUX_REBOOT_CMD_POWER_OFF, SIGINT, "[9.12] POWER_OFF by a member: SIGINT" },
+	};
+	struct agent *i = new_ns(NULL), *a = spawn(i), *d = spawn(i);
+	if (call(a, ag_getpid, 0) != 2)
+		return;		/* no namespace: never call reboot */
+	CHECK_EQ(call(a, bad_magic, 0), -EINVAL, "[9.12] a bad magic number: EINVAL");
+	CHECK_EQ(call(a, reboot_error, LINUX_REBOOT_CMD_CAD_ON), -EINVAL, "[9.12] CAD_ON: EINVAL");
+	CHECK_EQ(call(a, reboot_error, LINUX_REBOOT_CMD_CAD_OFF), -EINVAL, "[9.12] CAD_OFF: EINVAL");
+	call(d, ag_drop, 1000);
+	CHECK_EQ(call(d, bad_magic, 0), -EPERM, "[9.12] without CAP_SYS_BOOT: EPERM, before the magic is looked at");
+	CHECK_EQ(call(d, reboot_error, LINUX_REBOOT_CMD_RESTART), -EPERM, "[9.12] and with the right one");
+	CHECK_EQ(call(i, ag_getpid, 0), 1, "[9.12] nothing of this ends the namespace");
+	for (int k = 0; k < 3; k++) {
+		if (k > 0) {
+			i = new_ns(NULL);
+			a = spawn(i);
+			if (call(a, ag_getpid, 0) != 2)
+				return;
+		}
+		post(a, do_reboot, ends[k].cmd);
+		CHECK_EQ(reap(i->pid), ends[k].status, ends[k].text);
+	}
 }
 
 struct args3 {

@@ -225,14 +225,14 @@ CASE(group_signals_from_inside)
 	struct agent *i = new_ns(NULL), *a = spawn(i);
 	REQUIRE(call(i, ag_setsid, 0) == 1);
 	REQUIRE(call(a, ag_setsid, 0) == a->self);
-	CHECK_OK(call(i, group_kill, SIGTERM), "[7.24] kill(0, SIGTERM) by the init");
-	CHECK_OK(call(i, own_kill, SIGINT), "[7.24] kill(self, SIGINT)");
-	CHECK_OK(call(i, ag_raise, SIGQUIT), "[7.24] raise");
-	CHECK_OK(call(a, kill_1, SIGTSTP), "[7.24] SIGTSTP from a member");
-	CHECK_EQ(call(i, ag_getpid, 0), 1, "[7.24] it lives on");
-	CHECK(proc_state(i->pid) != 'T', "[7.24] and is not stopped");
+	CHECK_OK(call(i, group_kill, SIGTERM), "[7.24,9.13] kill(0, SIGTERM) by the init");
+	CHECK_OK(call(i, own_kill, SIGINT), "[7.24,9.13] kill(self, SIGINT)");
+	CHECK_OK(call(i, ag_raise, SIGQUIT), "[7.24,9.13] raise");
+	CHECK_OK(call(a, kill_1, SIGTSTP), "[7.24,9.13] SIGTSTP from a member");
+	CHECK_EQ(call(i, ag_getpid, 0), 1, "[7.24,9.13] it lives on");
+	CHECK(proc_state(i->pid) != 'T', "[7.24,9.13] and is not stopped");
 	kill(i->pid, SIGTSTP);
-	CHECK_EQ(call(i, ag_getpid, 0), 1, "[7.25] SIGTSTP from outside is ignored as well");
+	CHECK_EQ(call(i, ag_getpid, 0), 1, "[7.25,9.13] SIGTSTP from outside is ignored as well");
 	retire(a, i);
 	retire(i, NULL);
 }
