@@ -16,7 +16,7 @@
 use crate::{
     arena::{Arena, Link, marker},
     kernel::Kernel,
-    node::{ADOPTED, CLASSES, EventNode, ProcLink, Process},
+    node::{ADOPTED, EventNode, ProcLink, Process},
 };
 
 type Processes<K> = Arena<marker::Process, Process<K>>;
@@ -31,15 +31,6 @@ const CLASS_SHIFT: u32 = 3;
 /// The bits of `report` for a child of this class.
 pub(crate) fn bits(report: u16, class: usize) -> u16 {
     report << (CLASS_SHIFT * class as u32)
-}
-
-/// The bits of the reports in `report` for children of all these classes.
-pub(crate) fn mask(report: u16, classes: [bool; CLASSES]) -> u16 {
-    let mut mask = 0;
-    for (class, wanted) in classes.into_iter().enumerate() {
-        mask |= if wanted { bits(report, class) } else { 0 };
-    }
-    mask
 }
 
 /// The report in bits of any class.

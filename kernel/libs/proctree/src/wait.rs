@@ -103,18 +103,12 @@ impl WaitFor {
         own_only: false,
     };
 
-    /// The classes of children that count.
-    fn classes(&self) -> [bool; CLASSES] {
-        let mut classes = [false; CLASSES];
-        let normal = self.class != Class::Clone;
-        classes[OWN] = normal && self.origin != Origin::Adopted;
-        classes[CLONED] = self.class != Class::Normal && self.origin != Origin::Adopted;
-        classes[ADOPTED] = normal && self.origin != Origin::Own;
-        classes
-    }
-
     fn wants_class(&self, class: usize) -> bool {
-        self.classes()[class]
+        match class {
+            OWN => self.class != Class::Clone && self.origin != Origin::Adopted,
+            CLONED => self.class != Class::Normal && self.origin != Origin::Adopted,
+            _ => self.class != Class::Clone && self.origin != Origin::Own,
+        }
     }
 
     /// The event bits that end the wait.
@@ -122,7 +116,9 @@ impl WaitFor {
         let reports = self.exited as u16 * events::ZOMBIE
             + self.stopped as u16 * events::STOPPED
             + self.continued as u16 * events::CONTINUED;
-        events::mask(reports, self.classes())
+        let wanted = |class| self.wants_class(class) as u16 * events::bits(1, class);
+        // Reports of one class fit between those of two others: no carry.
+        reports * (wanted(OWN) | wanted(CLONED) | wanted(ADOPTED))
     }
 }
 
