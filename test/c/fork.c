@@ -660,6 +660,7 @@ CASE(clone_order)
 	REQUIRE(call(p, limit_nproc, 1) == 0);
 	CHECK_EQ(call(p, clone_errno, 0), -EAGAIN, "[6.1] (no room for a child)");
 	CHECK_EQ(call(p, clone_errno, CLONE_SIGHAND), -EINVAL, "[6.1] flags that exclude each other come before the limit");
+	CHECK_EQ(call(p, set_tid_errno, 1), -EAGAIN, "[6.1] the limit comes before the choice of the number");
 	CHECK_EQ(call(p, clone_errno, CLONE_NEWUTS), -EAGAIN, "[6.1] and before namespaces");
 	retire(p, NULL);
 	p = spawn(NULL);

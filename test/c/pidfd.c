@@ -824,6 +824,6 @@ CASE_T(reused_pid, 60)
 		wrong += hits != NULL;
 		close(the_fd);
 	}
-	CHECK_EQ(wrong, 0, "[13.9] a kill through a pidfd never hits the number's next owner");
+	CHECK_EQ(wrong, 0, "[13.9,I6] a kill through a pidfd never hits the number's next owner");
 	CHECK(reused > n / 2, "[13.9] and the number was used again");
 }

@@ -103,7 +103,7 @@ CASE_T(init_exit_against_forks, 120)
 		wrong += sh->v[0] != 0;
 		close(p[0]);
 	}
-	CHECK_EQ(wrong, 0, "[13.3,9.6,9.7] init exits while members fork: its status is right, none survives, forks fail with ENOMEM");
+	CHECK_EQ(wrong, 0, "[13.3,9.6,9.7,I5] init exits while members fork: its status is right, none survives, forks fail with ENOMEM");
 }
 
 CASE_T(nested_forks_against_kill, 120)

@@ -1,11 +1,11 @@
-//! `make lint`: rustfmt and clippy over everything, warnings denied.
+//! `make lint`: rustfmt and clippy over everything, warnings denied, and the numbers of rules in the tests.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use crate::toolchain::Toolchain;
-use crate::{Outcome, workspace};
+use crate::{Outcome, rules, workspace};
 
 pub fn command() -> Outcome<bool> {
     let mut clean = true;
@@ -20,6 +20,10 @@ pub fn command() -> Outcome<bool> {
         kernel.args(["--quiet", "--release"]).args(features).args(["--", "-D", "warnings"]);
         clean &= step(&format!("clippy, kernel {}", features.join(" ")), kernel)?;
     }
+    eprintln!("foster: rules");
+    let rules = rules::numbers()?;
+    rules.print_failures();
+    clean &= rules.failures.is_empty();
     println!("{}", if clean { "lint: clean" } else { "lint: see above" });
     Ok(clean)
 }

@@ -25,6 +25,8 @@ pub struct Program {
     pub name: String,
     /// Foster does not run it yet.
     pub next: bool,
+    /// It tests what only Foster has.
+    pub foster_only: bool,
 }
 
 pub struct Lists {
@@ -62,8 +64,9 @@ impl Lists {
         let programs = tests.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let mut words = line.split_whitespace();
             let name = words.next()?.to_string();
-            let next = words.nth(1).unwrap_or("").split(',').any(|tag| tag == "next");
-            Some(Program { name, next })
+            let tags = words.nth(1).unwrap_or("");
+            let has = |wanted: &str| tags.split(',').any(|tag| tag == wanted);
+            Some(Program { name, next: has("next"), foster_only: has("foster") })
         });
         Ok(Self { sections, excuses: reasons, programs: programs.collect() })
     }

@@ -7,6 +7,7 @@
 //!
 //! How the assertions went comes from the last runs of the suite (`build/results`, written by `verdicts`). What has not run
 //! here since the checkout keeps what the committed table says, so the table can be made anew without running anything.
+//! `make lint` looks at the numbers, `make test` at the table as well.
 
 pub mod verdicts;
 
@@ -23,15 +24,16 @@ use source::Assertion;
 
 /// `runner rules`: writes the table. `runner rules check`: complains if the committed one is not that.
 pub fn command(check_only: bool) -> Outcome<bool> {
-    let results = if check_only { check(false)? } else { write()? };
+    let results = if check_only { check()? } else { write()? };
     results.print_failures();
     println!("rules: {}", if results.failures.is_empty() { "clean" } else { "see above" });
     Ok(results.failures.is_empty())
 }
 
-/// Is the committed table what would be made now? `with_runs`: by the last runs of the suite, too.
-pub fn check(with_runs: bool) -> Outcome<Results> {
-    let (rendered, mut results) = render(with_runs)?;
+/// Do the lists and the sources fit, and is the committed table made of them? How the assertions went on this machine does
+/// not matter here: a failure shows where it happens.
+pub fn check() -> Outcome<Results> {
+    let (rendered, mut results) = render(false)?;
     if results.failures.is_empty() && workspace::read_text(&document()).unwrap_or_default() != rendered {
         let stale =
             Failure::new("docs/rules.md is stale").detail("`cargo run -q -p runner -- rules` makes it");
@@ -42,6 +44,11 @@ pub fn check(with_runs: bool) -> Outcome<Results> {
     }
     results.passed += usize::from(results.failures.is_empty());
     Ok(results)
+}
+
+/// Only whether the lists and the sources fit.
+pub fn numbers() -> Outcome<Results> {
+    Ok(render(false)?.1)
 }
 
 fn write() -> Outcome<Results> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::list::{Lists, Rule};
+use super::list::{Lists, Program, Rule};
 use super::source::Assertion;
 use super::verdicts::{Runs, Verdict};
 
@@ -70,16 +70,15 @@ impl Row<'_> {
         let (mut linux, mut foster) = ("–".to_string(), "–".to_string());
         if !self.assertions.is_empty() {
             let programs = self.programs();
-            // On Linux every program runs; on Foster those that are not for later.
-            let here: Vec<&str> = programs
-                .iter()
-                .copied()
-                .filter(|name| {
-                    !self.lists.programs.iter().any(|program| program.name == *name && program.next)
-                })
-                .collect();
-            let later: Vec<&str> = programs.iter().copied().filter(|name| !here.contains(name)).collect();
-            linux = cell(&programs, &[], |name| runs.on_linux(name, number), self.old.map(|old| old.0));
+            let with = |what: fn(&Program) -> bool| {
+                let listed = |name: &str| self.lists.programs.iter().any(|p| p.name == name && what(p));
+                programs.iter().copied().partition::<Vec<&str>, _>(|name| listed(name))
+            };
+            let (_, on_linux) = with(|program| program.foster_only);
+            let (later, here) = with(|program| program.next);
+            if !on_linux.is_empty() {
+                linux = cell(&on_linux, &[], |name| runs.on_linux(name, number), self.old.map(|old| old.0));
+            }
             foster = cell(&here, &later, |name| runs.on_foster(name, number), self.old.map(|old| old.1));
         }
         let _ = writeln!(

@@ -44,8 +44,10 @@ impl Verdicts {
         workspace::write(&workspace::build(&format!("results/{place}"))?, text)
     }
 
+    /// Of a program that has run. What it then said nothing of, it has passed over.
     fn get(&self, program: &str, rule: &str) -> Option<Verdict> {
-        self.0.get(&(program.into(), rule.into())).copied()
+        let said = self.0.get(&(program.into(), rule.into())).copied();
+        said.or_else(|| self.0.keys().any(|(ran, _)| ran == program).then_some(Verdict::Skipped))
     }
 }
 
@@ -107,6 +109,7 @@ mod tests {
         verdicts.add("a", "3 - [1.2] z # SKIP no root", Verdict::Skipped);
         assert_eq!(verdicts.get("a", "1.1"), Some(Verdict::Failed));
         assert_eq!(verdicts.get("a", "1.2"), Some(Verdict::Passed));
+        assert_eq!(verdicts.get("a", "1.3"), Some(Verdict::Skipped));
         assert_eq!(verdicts.get("b", "1.2"), None);
         assert_eq!(parse("a 1.1 failed\nb 2.2 ok\n?").0.len(), 2);
     }
