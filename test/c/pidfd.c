@@ -201,6 +201,8 @@ CASE(get_info)
 		reap(c->pid);
 		CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.mask == (I_EXIT | I_CGROUP) && i.exit_code == 7 << 8, "[11.9] reaped: the exit status");
 		CHECK_EQ(i.pid, 0, "[11.9] and no ids");
+		IF_SINCE(6, 16, "[11.9] coredump mask")
+			CHECK(get_info(fd, &i, I_EXIT | I_CORE, 72) == 0 && i.mask == (I_EXIT | I_CGROUP | I_CORE) && i.coredump_mask == 0, "[11.9] nor anything about dumps");
 		CHECK_ERR(get_info(fd, &i, I_PID | I_CREDS, 64), ESRCH, "[11.9] reaped, not asked for the exit status: ESRCH");
 		zfd = MUST(pidfd_open_(z->pid, 0));
 		close(zfd);
@@ -699,6 +701,13 @@ CASE(pid_namespaces)
 	retire(x, NULL);
 	retire(u, NULL);
 
+	siginfo_t si;
+	memset(&si, 0, sizeof si);
+	si.si_signo = SIGTERM;
+	si.si_code = SI_QUEUE;
+	CHECK_OK(send_(fd, SIGTERM, NULL, 0), "[7.28,7.25] SIGTERM to an init without a handler: 0");
+	CHECK_OK(send_(fd, SIGTERM, &si, 0), "[7.28,7.25] with a siginfo too");
+	CHECK_EQ(call(i, ag_getpid, 0), 1, "[7.28,7.25] and ignored");
 	CHECK_OK(send_(fd, SIGKILL, NULL, 0), "[7.28,7.25] SIGKILL from above");
 	struct pollfd p = { copy, POLLIN, 0 };
 	CHECK_EQ(poll(&p, 1, deadline_ms), 1, "[9.6] ends the namespace: a member's pidfd is ready");
@@ -765,6 +774,64 @@ CASE_T(one_reap, 60)
 		close(the_fd);
 	}
 	CHECK_EQ(wrong, 0, "[13.8] waitid(P_PIDFD) against wait(-1): one success, one ECHILD; the poller always wakes");
+}
+
+/* ---- opening against dying and reaping ---- */
+
+enum { OPENERS = 2, MOST = 64 };
+static struct { int fd[MOST], n; } opened[OPENERS];
+static volatile pid_t dying;
+
+static void *opener(void *x)
+{
+	int me_ = (int)(long)x;
+	while (!go)
+		sched_yield();
+	for (int fd; opened[me_].n < MOST && (fd = pidfd_open_(dying, 0)) >= 0;)
+		opened[me_].fd[opened[me_].n++] = fd;
+	return NULL;
+}
+
+CASE_T(open_against_reap, 60)
+{
+	IF_SINCE(6, 15, "[13.8] opening against the reap") {
+		int n = iterations(300), wrong = 0;
+		for (int i = 0; i < n; i++) {
+			pthread_t t[OPENERS];
+			struct stat a, b;
+			struct info info;
+			go = 0;
+			pid_t pid = dying = MUST(fork());
+			if (pid == 0) {
+				for (volatile int d = 0; d < i % 50 * 40; d++)
+					;
+				_exit(i & 0x7f);
+			}
+			int first = MUST(pidfd_open_(pid, 0));
+			MUST(fstat(first, &a));
+			if (i & 1)
+				close(first);
+			for (long k = 0; k < OPENERS; k++) {
+				opened[k].n = 0;
+				REQUIRE(pthread_create(&t[k], NULL, opener, (void *)k) == 0);
+			}
+			go = 1;
+			REQUIRE(reap(pid) == (i & 0x7f) << 8);
+			for (int k = 0; k < OPENERS; k++) {
+				pthread_join(t[k], NULL);
+				for (int f = 0; f < opened[k].n; f++) {
+					int fd = opened[k].fd[f];
+					wrong += fstat(fd, &b) != 0 || b.st_ino != a.st_ino;
+					wrong += events(fd) != (POLLIN | POLLRDNORM | POLLHUP);
+					wrong += get_info(fd, &info, I_EXIT, 64) != 0 || info.exit_code != (i & 0x7f) << 8;
+					close(fd);
+				}
+			}
+			if (!(i & 1))
+				close(first);
+		}
+		CHECK_EQ(wrong, 0, "[13.8,11.7,11.9] opened while it dies and is reaped: one inode, ready, with the status");
+	}
 }
 
 /* ---- 13.9 ---- */

@@ -453,6 +453,8 @@ fn what_a_socket_keeps_of_its_peer_is_what_pidfds_share() {
         let process = pid::process(tree::root_ns(), child).unwrap();
         let kept = pidfd::of_process(&process).unwrap();
         assert!(Arc::ptr_eq(&kept, pidfd::file::pid_of(&file).unwrap()));
+        let pid = tree::lock().pid(process.id()).unwrap();
+        assert!(Arc::ptr_eq(&kept, &pidfd::of_pid(pid).unwrap()));
         end.raise();
         wait(init, Target::Pid(child)).unwrap();
         // It can be had of a process that is gone, too, if it was kept before.
@@ -460,6 +462,7 @@ fn what_a_socket_keeps_of_its_peer_is_what_pidfds_share() {
         drop((kept, again, file));
         assert!(shared.upgrade().is_none());
         assert_eq!(pidfd::of_process(&process).err(), Some(ESRCH));
+        assert_eq!(pidfd::of_pid(pid).err(), Some(ESRCH));
     });
 }
 

@@ -177,6 +177,23 @@ pub fn open(nr: u32, flags: OpenFlags) -> Result<Arc<File>> {
     pid_ref.open(flags)
 }
 
+/// What the pidfds of a process refer to, by a pid that was kept while the number may have been given to another one
+/// since (SO_PEERPIDFD).
+///
+/// # Errors
+/// `ESRCH` if it was reaped.
+#[cfg_attr(not(ktest), allow(dead_code))]
+pub fn of_pid(pid: PidId) -> Result<Arc<PidRef>> {
+    let process = {
+        let table = tree::lock();
+        match table.body(table.pid_process(pid).ok_or(ESRCH)?) {
+            Some(Body::Live(process)) => Some(process.clone()),
+            _ => None,
+        }
+    };
+    process.map_or_else(|| zombie(pid), |process| of_process(&process))
+}
+
 /// What the pidfds of a live process refer to, for whoever keeps one before there is a descriptor (SO_PEERPIDFD).
 ///
 /// # Errors
