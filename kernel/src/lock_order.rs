@@ -47,6 +47,8 @@ pub const UNIX_TABLE: LockRank = LockRank::new(276, "unix names");
 pub const UNIX_BACKLOG: LockRank = LockRank::new(277, "unix backlog");
 pub const UNIX_STATE: LockRank = LockRank::new(278, "unix state");
 pub const UNIX_CLOSING: LockRank = LockRank::new(279, "unix closing");
+/// What adjtimex(2) was told of the wall clock.
+pub const CLOCK_ADJUST: LockRank = LockRank::new(276, "clock adjustment");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");

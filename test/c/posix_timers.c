@@ -2,6 +2,9 @@
 #include "lib/tap.h"
 
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/timex.h>
+#include <sys/utsname.h>
 
 #ifndef PR_TIMER_CREATE_RESTORE_IDS
 #define PR_TIMER_CREATE_RESTORE_IDS 77
@@ -357,6 +360,52 @@ CASE(clock_set)
 		_exit(syscall(SYS_clock_settime, CLOCK_REALTIME, &t) == -1 ? errno : 0);
 	}
 	CHECK_EQ(reap(pid), EPERM << 8, "[time,cred] without CAP_SYS_TIME: EPERM");
+}
+
+static long ag_sleep_until(long ns_at)
+{
+	struct timespec t = { ns_at / SEC, ns_at % SEC };
+	return syscall(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &t, NULL);
+}
+
+/* Moves the clock by an hour and back: not on a machine that others use. */
+CASE(clock_jumps)
+{
+	struct utsname u;
+	if (uname(&u) || !strstr(u.release, "foster")) {
+		tap_skip("[time] what a jump of the clock does", "it would move this machine's clock");
+		return;
+	}
+	int id, rel;
+	siginfo_t info;
+	struct sigevent ev = event(SIGEV_SIGNAL, SIGUSR1, 1), ev2 = event(SIGEV_SIGNAL, SIGUSR2, 2);
+	block(SIGUSR1);
+	block(SIGUSR2);
+	MUST(create(CLOCK_REALTIME, &ev, &id));
+	MUST(create(CLOCK_REALTIME, &ev2, &rel));
+	long long at = now_ns(CLOCK_REALTIME) + 1800 * SEC;
+	MUST(settime(id, TIMER_ABSTIME, at, 0, NULL));
+	MUST(settime(rel, 0, 1800 * SEC, 0, NULL));
+	int fd = MUST(timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK));
+	struct itimerspec its = { { 0, 0 }, { at / SEC + 7200, 0 } };
+	MUST(timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &its, NULL));
+	struct agent *a = spawn(NULL);
+	post(a, ag_sleep_until, at);
+	REQUIRE(await_blocked_in(a));
+	struct timex t;
+	memset(&t, 0, sizeof t);
+	t.modes = ADJ_SETOFFSET;
+	t.time.tv_sec = 3600;
+	MUST(syscall(SYS_adjtimex, &t));
+	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] a jump brings an absolute timer's time");
+	CHECK_EQ(finish(a), 0, "[time] and ends an absolute sleep");
+	CHECK(!pending(SIGUSR2), "[time] a relative timer does not notice");
+	long long n;
+	CHECK_ERR(read(fd, &n, sizeof n), ECANCELED, "[time,event] TFD_TIMER_CANCEL_ON_SET: ECANCELED");
+	t.time.tv_sec = -3600;
+	MUST(syscall(SYS_adjtimex, &t));
+	CHECK(now_ns(CLOCK_REALTIME) < at, "[time] and back");
+	retire(a, NULL);
 }
 
 CASE(cpu_time)

@@ -2,6 +2,7 @@
 #include "lib/tap.h"
 
 #include <sys/times.h>
+#include <sys/timex.h>
 
 static long long ns(const struct timespec *t) { return t->tv_sec * 1000000000LL + t->tv_nsec; }
 
@@ -197,4 +198,45 @@ CASE(cpu_accounting)
 	CHECK_ERR(syscall(SYS_getrusage, 99, &ru), EINVAL, "[time] getrusage of an unknown: EINVAL");
 	CHECK_ERR(syscall(SYS_getrusage, RUSAGE_SELF, BADPTR), EFAULT, "[time] bad pointer: EFAULT");
 	CHECK_OK(syscall(SYS_getrusage, RUSAGE_THREAD, &ru), "[time] RUSAGE_THREAD");
+}
+
+CASE(adjusting)
+{
+	struct timex t;
+	memset(&t, 0, sizeof t);
+	int state = syscall(SYS_adjtimex, &t);
+	CHECK(state >= 0 && state <= 5, "[time] adjtimex without a mode reads");
+	CHECK(t.tick == 10000 && t.tolerance == 32768000 && t.precision >= 1, "[time] tick, tolerance, precision");
+	CHECK((state == TIME_ERROR) == ((t.status & STA_UNSYNC) != 0), "[time] a clock that nobody keeps is TIME_ERROR");
+	long long now = now_ns(CLOCK_REALTIME) / 1000, told = t.time.tv_sec * 1000000LL + t.time.tv_usec / (t.status & STA_NANO ? 1000 : 1);
+	CHECK(now - told >= 0 && now - told < 5000000, "[time] and the time");
+	CHECK_ERR(syscall(SYS_adjtimex, BADPTR), EFAULT, "[time] bad pointer: EFAULT");
+	CHECK_EQ(syscall(SYS_clock_adjtime, CLOCK_REALTIME, &t), state, "[time] clock_adjtime of CLOCK_REALTIME is the same");
+	CHECK_ERR(syscall(SYS_clock_adjtime, CLOCK_MONOTONIC, &t), EOPNOTSUPP, "[time] of CLOCK_MONOTONIC: EOPNOTSUPP");
+	CHECK_ERR(syscall(SYS_clock_adjtime, -6, &t), EOPNOTSUPP, "[time] of a CPU clock too");
+	CHECK_ERR(syscall(SYS_clock_adjtime, 99, &t), EINVAL, "[time] of none: EINVAL");
+	CHECK_ERR(syscall(SYS_clock_adjtime, 99, BADPTR), EFAULT, "[time] bad pointer first: EFAULT");
+	t.modes = 0x8000;
+	CHECK_ERR(syscall(SYS_adjtimex, &t), EINVAL, "[time] half of adjtime's mode: EINVAL");
+	t.modes = ADJ_OFFSET_SS_READ;
+	CHECK(syscall(SYS_adjtimex, &t) >= 0, "[time] anyone may ask for what is left of an adjustment");
+	if (geteuid() == 0) {
+		t.modes = ADJ_TICK;
+		t.tick = 8000;
+		CHECK_ERR(syscall(SYS_adjtimex, &t), EINVAL, "[time] a tick that is far off: EINVAL");
+		t.modes = ADJ_SETOFFSET;
+		t.time.tv_sec = 0;
+		t.time.tv_usec = 1000000;
+		CHECK_ERR(syscall(SYS_adjtimex, &t), EINVAL, "[time] a step of 10^6 us: EINVAL");
+		t.time.tv_usec = 0;
+		CHECK(syscall(SYS_adjtimex, &t) >= 0, "[time] a step of nothing");
+	}
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		if (geteuid() == 0)
+			MUST(setresuid(1, 1, 1));
+		t.modes = ADJ_STATUS;
+		_exit(syscall(SYS_adjtimex, &t) == -1 ? errno : 0);
+	}
+	CHECK_EQ(reap(pid), EPERM << 8, "[time,cred] a change without CAP_SYS_TIME: EPERM");
 }

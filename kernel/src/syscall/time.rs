@@ -7,7 +7,7 @@ use crate::{
     prelude::*,
     process::Cap,
     time::{
-        self as clocks, Clock, NSEC_PER_SEC, Timespec, clock,
+        self as clocks, Clock, NSEC_PER_SEC, Timespec, adjust, clock,
         itimer::{self, Setting, Which},
         read_timespec, read_timeval_ns, timespec_to_ns, write_timespec,
     },
@@ -142,4 +142,23 @@ pub fn sys_alarm(ctx: &mut Context, args: Args) -> Result<usize> {
     let old = itimer::set(ctx.process(), Which::Real, Setting { value_ns, interval_ns: 0 });
     let rounded = (old.value_ns + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
     Ok(if old.value_ns == 0 { 0 } else { rounded.max(1) as usize })
+}
+
+/// adjtimex(2): see [`adjust`].
+pub fn sys_adjtimex(ctx: &mut Context, args: Args) -> Result<usize> {
+    let mut timex: adjust::Timex = mem::read(args[0])?;
+    let state = adjust::adjust(&mut timex, &ctx.thread.creds())?;
+    mem::write(args[0], &timex)?;
+    Ok(state)
+}
+
+/// clock_adjtime(2): there is one clock that can be adjusted.
+pub fn sys_clock_adjtime(ctx: &mut Context, args: Args) -> Result<usize> {
+    let [raw, addr, ..] = args;
+    let _: adjust::Timex = mem::read(addr)?;
+    match raw as i32 {
+        clock::id::REALTIME => sys_adjtimex(ctx, [addr, 0, 0, 0, 0, 0]),
+        ..0 | clock::id::MONOTONIC..=clock::id::BOOTTIME_ALARM | clock::id::TAI => Err(EOPNOTSUPP),
+        _ => Err(EINVAL),
+    }
 }

@@ -10,6 +10,7 @@ use ostd::{cpu, sync::WaitQueue, time, user::mem};
 
 use crate::{fs::event::timerfd, prelude::*, process::wait_event, syscall::Context};
 
+pub mod adjust;
 pub mod clock;
 pub mod cpu_time;
 pub mod deferred;
