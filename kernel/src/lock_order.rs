@@ -20,8 +20,8 @@ pub const EPOLL: LockRank = LockRank::new(95, "epoll");
 pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
 pub const RENAME: LockRank = LockRank::new(110, "rename");
 pub const INODE: LockRank = LockRank::new(150, "inode");
-/// The sockets whose descriptors are in messages.
-pub const UNIX_GC: LockRank = LockRank::new(155, "unix in flight");
+/// The search for sockets that hold one another.
+pub const UNIX_GC: LockRank = LockRank::new(155, "unix garbage");
 pub const PIPE: LockRank = LockRank::new(160, "pipe");
 /// What a socket has received; programs' memory is copied while it is held.
 pub const UNIX_QUEUE: LockRank = LockRank::new(165, "unix queue");
@@ -44,6 +44,8 @@ pub const FILE_LOCK_WAITS: LockRank = LockRank::new(271, "waits for file locks")
 pub const CLOCK_FILES: LockRank = LockRank::new(275, "timerfds by the wall clock");
 /// Which sockets there are, and which are bound to what.
 pub const UNIX_TABLE: LockRank = LockRank::new(276, "unix names");
+/// The sockets whose descriptors are in messages.
+pub const UNIX_IN_FLIGHT: LockRank = LockRank::new(274, "unix in flight");
 pub const UNIX_BACKLOG: LockRank = LockRank::new(277, "unix backlog");
 pub const UNIX_STATE: LockRank = LockRank::new(278, "unix state");
 pub const UNIX_CLOSING: LockRank = LockRank::new(279, "unix closing");

@@ -30,6 +30,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -297,6 +298,62 @@ static void ptys(void)
 	MEASURE("pty round trip, raw", 15, 100, pty_round_trip());
 	close(slave);
 	close(master);
+}
+
+static int pair[2];
+
+static void socket_round_trip(void)
+{
+	char byte = 0;
+	if (write(pair[0], &byte, 1) != 1 || read(pair[0], &byte, 1) != 1)
+		give_up("socketpair");
+}
+
+/* One descriptor there and back to oneself: sent, received and closed. */
+static void pass_descriptor(void)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	*header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	int fd = STDOUT_FILENO;
+	memcpy(CMSG_DATA(header), &fd, sizeof fd);
+	if (sendmsg(pair[0], &message, 0) != 1 || recvmsg(pair[1], &message, 0) != 1 || message.msg_controllen == 0)
+		give_up("SCM_RIGHTS");
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
+	close(fd);
+}
+
+static char block[64 << 10];
+
+static void stream_block(void)
+{
+	if (write(pair[0], block, sizeof block) != sizeof block || read(pair[1], block, sizeof block) != sizeof block)
+		give_up("stream");
+}
+
+static void sockets(void)
+{
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid_t pid = fork_or_die();
+	if (pid == 0) {
+		char byte;
+		close(pair[0]);
+		while (read(pair[1], &byte, 1) == 1)
+			if (write(pair[1], &byte, 1) != 1)
+				break;
+		_exit(0);
+	}
+	close(pair[1]);
+	MEASURE("socketpair round trip", 15, 100, socket_round_trip());
+	close(pair[0]);
+	reap(pid);
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	MEASURE("socketpair, 64 KiB through a stream", 15, 20, stream_block());
+	MEASURE("pass a descriptor (SCM_RIGHTS)", 15, 100, pass_descriptor());
+	close(pair[0]);
+	close(pair[1]);
 }
 
 static volatile int handled;
@@ -798,6 +855,7 @@ int main(void)
 	MEASURE("thread create + join", 15, 20, thread_create_join());
 	pipes();
 	ptys();
+	sockets();
 	signals();
 	pidfds();
 	page_faults();

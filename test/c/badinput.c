@@ -2,12 +2,13 @@
 #include "lib/tap.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 enum kind { IN = 1, OUT = 2, NOEDGE = 4 };	/* read by the kernel / written / a part may succeed at an edge */
 #define P 0x7afebabeL				/* stands for the bad pointer */
 
-static int pipe_r, pipe_w, file, dirfd_;
+static int pipe_r, pipe_w, file, dirfd_, socks[2];
 static char page[4096] __attribute__((aligned(4096)));
 
 struct entry {
@@ -23,6 +24,7 @@ struct entry {
 #define FD_DIR -1004
 #define PAGE_ -1005
 #define SELF -1006
+#define FD_SOCK -1007
 
 static const struct entry table[] = {
 	{ "read from a pipe", SYS_read, { FD_PR, P, 10 }, OUT | NOEDGE },
@@ -75,6 +77,22 @@ static const struct entry table[] = {
 	{ "ioctl FIONBIO", SYS_ioctl, { FD_PR, 0x5421, P }, IN },
 	{ "pipe", SYS_pipe, { P }, OUT },
 	{ "pipe2", SYS_pipe2, { P, 0 }, OUT },
+	{ "socketpair", SYS_socketpair, { AF_UNIX, SOCK_STREAM, 0, P }, OUT },
+	{ "bind", SYS_bind, { FD_SOCK, P, 10 }, IN },
+	{ "connect", SYS_connect, { FD_SOCK, P, 10 }, IN },
+	{ "getsockname, the length", SYS_getsockname, { FD_SOCK, PAGE_, P }, IN },
+	{ "getpeername, the length", SYS_getpeername, { FD_SOCK, PAGE_, P }, IN },
+	{ "send", SYS_sendto, { FD_SOCK, P, 10, 0, 0, 0 }, IN | NOEDGE },
+	{ "sendto, the address", SYS_sendto, { FD_SOCK, PAGE_, 1, 0, P, 10 }, IN },
+	{ "recv", SYS_recvfrom, { FD_SOCK, P, 10, MSG_DONTWAIT, 0, 0 }, OUT | NOEDGE },
+	{ "sendmsg", SYS_sendmsg, { FD_SOCK, P, 0 }, IN },
+	{ "recvmsg", SYS_recvmsg, { FD_SOCK, P, MSG_DONTWAIT }, IN },
+	{ "sendmmsg", SYS_sendmmsg, { FD_SOCK, P, 1, 0 }, IN },
+	{ "recvmmsg", SYS_recvmmsg, { FD_SOCK, P, 1, MSG_DONTWAIT, 0 }, IN },
+	{ "recvmmsg, the time", SYS_recvmmsg, { FD_SOCK, PAGE_, 1, MSG_DONTWAIT, P }, IN },
+	{ "setsockopt", SYS_setsockopt, { FD_SOCK, SOL_SOCKET, SO_PASSCRED, P, 4 }, IN },
+	{ "getsockopt, the length", SYS_getsockopt, { FD_SOCK, SOL_SOCKET, SO_TYPE, PAGE_, P }, IN },
+	{ "ioctl SIOCOUTQ", SYS_ioctl, { FD_SOCK, 0x5411, P }, OUT },
 	{ "poll", SYS_poll, { P, 1, 0 }, IN },
 	{ "ppoll, the time", SYS_ppoll, { PAGE_, 0, P, 0, 8 }, IN },
 	{ "ppoll, the mask", SYS_ppoll, { PAGE_, 0, 0, P, 8 }, IN },
@@ -140,6 +158,7 @@ static long arg(long v, long bad)
 	case FD_DIR: return dirfd_;
 	case PAGE_: return (long)page;
 	case SELF: return (long)self_path;
+	case FD_SOCK: return socks[0];
 	}
 	return v;
 }
@@ -150,6 +169,8 @@ CASE(bad_pointers)
 	MUST(pipe(p));
 	pipe_r = p[0];
 	pipe_w = p[1];
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, socks));
+	REQUIRE(write(socks[1], "0123456789abcdef", 16) == 16);
 	file = MUST(open(tmp_path("file"), O_RDWR | O_CREAT, 0600));
 	dirfd_ = MUST(open(tmp_path(""), O_RDONLY | O_DIRECTORY));
 	REQUIRE(write(pipe_w, "0123456789abcdef", 16) == 16 && write(file, "0123456789abcdef", 16) == 16);
@@ -186,6 +207,7 @@ CASE(bad_pointers)
 	}
 	char c[16];
 	CHECK(read(pipe_r, c, 16) == 16 && !memcmp(c, "0123456789abcdef", 16), "[bad] and nothing was lost from the pipe");
+	CHECK(read(socks[0], c, 16) == 16 && !memcmp(c, "0123456789abcdef", 16), "[bad] nor from the socket");
 }
 
 CASE(partial_transfers)

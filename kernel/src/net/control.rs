@@ -18,7 +18,7 @@ const SCM_CREDENTIALS: i32 = 2;
 /// The most descriptors in one message.
 const SCM_MAX_FD: usize = 253;
 /// /proc/sys/net/core/optmem_max: the largest buffer of control messages.
-const MAX_CONTROL: usize = 131_072;
+pub const MAX_CONTROL: usize = 131_072;
 
 ostd::pod_struct! {
     /// `struct cmsghdr`.

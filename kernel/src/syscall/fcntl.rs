@@ -25,12 +25,19 @@ const F_SETLK: usize = 6;
 const F_SETLKW: usize = 7;
 const F_SETOWN: usize = 8;
 const F_GETOWN: usize = 9;
+const F_SETOWN_EX: usize = 15;
+const F_GETOWN_EX: usize = 16;
 const F_OFD_GETLK: usize = 36;
 const F_OFD_SETLK: usize = 37;
 const F_OFD_SETLKW: usize = 38;
 const F_DUPFD_CLOEXEC: usize = 1030;
 const F_SETPIPE_SZ: usize = 1031;
 const F_GETPIPE_SZ: usize = 1032;
+
+/// Kinds of owners in `struct f_owner_ex`.
+const F_OWNER_TID: i32 = 0;
+const F_OWNER_PID: i32 = 1;
+const F_OWNER_PGRP: i32 = 2;
 
 const FD_CLOEXEC: usize = 1;
 
@@ -53,6 +60,19 @@ pub fn sys_fcntl(ctx: &mut Context, [fd, command, arg, ..]: Args) -> Result<usiz
         F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)),
         F_GETOWN => return Ok(get_owner(&file) as usize),
         F_SETOWN => set_owner(ctx, &file, arg as i32)?,
+        F_GETOWN_EX => {
+            let owner = get_owner(&file);
+            let kind = if owner < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+            mem::write(arg, &[kind, owner.abs()])?;
+        }
+        F_SETOWN_EX => {
+            let [kind, id]: [i32; 2] = mem::read(arg)?;
+            match kind {
+                F_OWNER_TID | F_OWNER_PID => set_owner(ctx, &file, id.checked_abs().ok_or(ESRCH)?)?,
+                F_OWNER_PGRP => set_owner(ctx, &file, -id.checked_abs().ok_or(ESRCH)?)?,
+                _ => return Err(EINVAL),
+            }
+        }
         F_GETPIPE_SZ => return Ok(pipe_of(&file)?.capacity()),
         F_SETPIPE_SZ => return pipe_of(&file)?.set_capacity(arg),
         F_GETLK | F_OFD_GETLK => get_lock(ctx, &files, &file, arg, command == F_OFD_GETLK)?,

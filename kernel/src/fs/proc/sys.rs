@@ -7,7 +7,7 @@ use proctree::NumberSpace;
 use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
-    mm,
+    mm, net,
     prelude::*,
     process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
     syscall::system,
@@ -51,8 +51,29 @@ const fn file(name: &'static str, sysctl: &'static Sysctl) -> Entry {
 pub const SYS: &[Entry] = &[
     Entry { name: "fs", kind: Kind::Dir(FS) },
     Entry { name: "kernel", kind: Kind::Dir(KERNEL) },
+    Entry { name: "net", kind: Kind::Dir(NET) },
     Entry { name: "vm", kind: Kind::Dir(VM) },
 ];
+
+static BUFFER_DEFAULT: Sysctl = read_only(|| net::base::DEFAULT_BUFFER.to_string());
+static BUFFER_MAX: Sysctl = read_only(|| net::base::MAX_BUFFER.to_string());
+static OPTMEM_MAX: Sysctl = read_only(|| net::control::MAX_CONTROL.to_string());
+static SOMAXCONN: Sysctl = read_only(|| net::unix::MAX_BACKLOG.to_string());
+static MAX_DGRAM_QLEN: Sysctl = read_only(|| net::unix::MAX_DATAGRAMS.to_string());
+
+const NET: &[Entry] =
+    &[Entry { name: "core", kind: Kind::Dir(NET_CORE) }, Entry { name: "unix", kind: Kind::Dir(NET_UNIX) }];
+
+const NET_CORE: &[Entry] = &[
+    file("optmem_max", &OPTMEM_MAX),
+    file("rmem_default", &BUFFER_DEFAULT),
+    file("rmem_max", &BUFFER_MAX),
+    file("somaxconn", &SOMAXCONN),
+    file("wmem_default", &BUFFER_DEFAULT),
+    file("wmem_max", &BUFFER_MAX),
+];
+
+const NET_UNIX: &[Entry] = &[file("max_dgram_qlen", &MAX_DGRAM_QLEN)];
 
 static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
 static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());

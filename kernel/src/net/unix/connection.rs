@@ -102,7 +102,8 @@ fn offer(socket: &UnixSocket, listener: &Core, server: UnixSocket) -> Result<Off
             _ => EISCONN,
         });
     }
-    *core.peer.lock() = listener.peer.lock().clone();
+    let listening = listener.peer.lock().clone();
+    *core.peer.lock() = listening;
     *server.core.name.lock() = listener.name();
     server.core.set_state(State::Connected);
     server.peer.call_once(|| core.clone());

@@ -40,6 +40,7 @@ use core::{
 use ostd::sync::{Mutex, SpinLock, WaitQueue};
 use spin::Once;
 
+pub use self::connection::MAX_BACKLOG;
 use self::{connection::Backlog, name::Name, packet::Packets, stream::Stream};
 use super::{
     AF_UNIX,
@@ -285,7 +286,7 @@ fn take_off(ancillary: Option<Ancillary>, to: &Core) -> Result<Option<rights::In
     if to.base.switches().contains(Switches::NO_RIGHTS) {
         return Err(EPERM);
     }
-    rights::InFlight::take_off(files).map(Some)
+    rights::InFlight::take_off(files, to).map(Some)
 }
 
 impl Protocol for UnixSocket {

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::gc;
+use super::{Core, gc};
 use crate::{
     fs::{File, caller},
     prelude::*,
@@ -19,9 +19,9 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// ETOOMANYREFS if the user has more descriptors in flight than a process may have open (RLIMIT_NOFILE), but for
+    /// Begins the way to `to`. ETOOMANYREFS if the user has more descriptors in flight than a process may have open (RLIMIT_NOFILE), but for
     /// CAP_SYS_RESOURCE and CAP_SYS_ADMIN.
-    pub fn take_off(files: Vec<Arc<File>>) -> Result<InFlight> {
+    pub(super) fn take_off(files: Vec<Arc<File>>, to: &Core) -> Result<InFlight> {
         // A kernel task has no user of its own.
         let user = Thread::try_current().map_or_else(|| User::find(0), |thread| thread.creds().user.clone());
         let privileged = || caller::is_capable(Cap::SysResource) || caller::is_capable(Cap::SysAdmin);
@@ -29,7 +29,7 @@ impl InFlight {
             return Err(ETOOMANYREFS);
         }
         user.in_flight.fetch_add(files.len(), Relaxed);
-        gc::take_off(&files);
+        gc::take_off(&files, to);
         Ok(InFlight { files, user })
     }
 
