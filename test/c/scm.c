@@ -13,6 +13,13 @@
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
 #endif
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#define SO_PEERPIDFD 77
+#endif
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
 #endif
@@ -43,7 +50,7 @@ static ssize_t send_fd(int fd, int one) { return send_fds(fd, 1, &one, 1); }
 
 /* What came: descriptors, credentials, the flags of the result. */
 static struct {
-	int n, fd[300], flags, ncred, nctl;
+	int n, fd[300], flags, ncred, nctl, npidfd, pidfd;
 	size_t controllen;
 	struct ucred cred;
 } got;
@@ -70,6 +77,10 @@ static ssize_t receive(int fd, size_t len, int flags, size_t room)
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
 			memcpy(&got.cred, CMSG_DATA(c), sizeof got.cred);
 			got.ncred++;
+		}
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_PIDFD) {
+			memcpy(&got.pidfd, CMSG_DATA(c), sizeof got.pidfd);
+			got.npidfd++;
 		}
 	}
 	return r;
@@ -641,4 +652,76 @@ CASE(credentials_across_namespaces)
 	CHECK_EQ(call(in, claim_pid, getpid()), -ESRCH, "[9.14,socket] one of above is not found: ESRCH");
 	quit(in, 0);
 	reap(in->pid);
+}
+
+/* ---- pidfds ---- */
+
+static int peer_pidfd(int fd)
+{
+	int v = -1;
+	socklen_t l = sizeof v;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &v, &l) ? -errno : v;
+}
+
+/* The process that a pidfd refers to, by its /proc/self/fdinfo. */
+static int pid_behind(int pidfd)
+{
+	char path[64], text[512];
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	char *at = read_file(path, text, sizeof text) > 0 ? strstr(text, "Pid:") : NULL;
+	return at ? atoi(at + 4) : -2;
+}
+
+CASE(pidfds)
+{
+	IF_SINCE(6, 18, "[socket] pidfds of peers and senders") {
+		pair(SOCK_STREAM);
+		int p = peer_pidfd(sv[0]);
+		CHECK(p >= 0 && pid_behind(p) == getpid() && fcntl(p, F_GETFD) == FD_CLOEXEC, "[socket] socket(7): SO_PEERPIDFD of a pair: who made it; close-on-exec");
+		int s = MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+		CHECK_EQ(peer_pidfd(s), -ENODATA, "[socket] without a peer: ENODATA");
+		CHECK_ERR(set(s, SO_PEERPIDFD, 1), ENOPROTOOPT, "[socket] it can't be set");
+		struct sockaddr_un u = { .sun_family = AF_UNIX };
+		int n = snprintf(u.sun_path + 1, 100, "foster-pf-%d", getpid());
+		socklen_t len = offsetof(struct sockaddr_un, sun_path) + 1 + n;
+		MUST(bind(s, (void *)&u, len));
+		MUST(listen(s, 5));
+		pid_t pid = fork();
+		if (pid == 0) {
+			int k = socket(AF_UNIX, SOCK_STREAM, 0);
+			if (connect(k, (void *)&u, len) == 0)
+				set_word(&sh->w[0], 1);
+			for (;;)
+				pause();
+		}
+		wait_word(&sh->w[0], 1);
+		int a = MUST(accept(s, NULL, NULL));
+		p = peer_pidfd(a);
+		CHECK(p >= 0 && pid_behind(p) == pid, "[socket] of an accepted connection: who connected");
+		struct pollfd f = { p, POLLIN, 0 };
+		CHECK_EQ(poll(&f, 1, 0), 0, "[socket] which lives");
+		CHECK_OK(syscall(SYS_pidfd_send_signal, p, SIGKILL, NULL, 0), "[socket] it can be signalled");
+		reap(pid);
+		CHECK(poll(&f, 1, deadline_ms) == 1, "[socket] and its death is seen");
+		p = peer_pidfd(a);
+		CHECK(p >= 0 && pid_behind(p) == -1, "[socket] SO_PEERPIDFD when it is gone: a pidfd of what is gone");
+		CHECK_EQ(set(sv[1], SO_PASSPIDFD, 1), 0, "[socket] SO_PASSPIDFD");
+		int v = 0;
+		socklen_t l = sizeof v;
+		CHECK(getsockopt(sv[1], SOL_SOCKET, SO_PASSPIDFD, &v, &l) == 0 && v == 1, "[socket] reads back");
+		REQUIRE(send(sv[0], "x", 1, 0) == 1);
+		CHECK(take(sv[1]) == 1 && got.npidfd == 1 && got.ncred == 0 && pid_behind(got.pidfd) == getpid(), "[socket] SCM_PIDFD: a pidfd of the sender");
+		CHECK_EQ(fcntl(got.pidfd, F_GETFD), FD_CLOEXEC, "[socket] close-on-exec");
+		set(sv[1], SO_PASSCRED, 1);
+		int file = some_file();
+		REQUIRE(send_fd(sv[0], file) == 1);
+		CHECK(take(sv[1]) == 1 && got.npidfd == 1 && got.ncred == 1 && got.n == 1, "[socket] with credentials and descriptors");
+		REQUIRE(send(sv[0], "x", 1, 0) == 1);
+		CHECK(receive(sv[1], 9, 0, CMSG_SPACE(sizeof(struct ucred)) + 8) == 1 && got.ncred == 1 && got.npidfd == 0 && (got.flags & MSG_CTRUNC), "[socket] no room: MSG_CTRUNC");
+		pid = fork();
+		if (pid == 0)
+			_exit(send(sv[0], "y", 1, 0) == 1 ? 0 : 1);
+		CHECK_EQ(reap(pid), 0, "[socket] a sender that is gone");
+		CHECK(take(sv[1]) == 1 && got.npidfd == 1 && got.pidfd >= 0 && pid_behind(got.pidfd) == -1, "[socket] leaves a pidfd of what is gone");
+	}
 }

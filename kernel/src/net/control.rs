@@ -8,12 +8,17 @@ use super::{
     message::{Ancillary, Incoming, MsgFlags},
     socket::Socket,
 };
-use crate::{fs::File, prelude::*, process::Thread};
+use crate::{
+    fs::{File, OpenFlags},
+    prelude::*,
+    process::Thread,
+};
 
 pub const SOL_SOCKET: i32 = 1;
 
 const SCM_RIGHTS: i32 = 1;
 const SCM_CREDENTIALS: i32 = 2;
+const SCM_PIDFD: i32 = 4;
 
 /// The most descriptors in one message.
 const SCM_MAX_FD: usize = 253;
@@ -160,7 +165,28 @@ impl Writer {
     }
 }
 
-/// Writes what came with a message, in the order of Linux: credentials, descriptors.
+/// A pidfd of the sender, for a socket with SO_PASSPIDFD. In place of a descriptor that can't be had stands the error.
+fn put_pidfd(sender: &Sender, writer: &mut Writer, result: &mut MsgFlags) -> Result<()> {
+    if writer.room < align(HEADER + size_of::<i32>()) {
+        *result |= MsgFlags::CTRUNC;
+        return Ok(());
+    }
+    if sender.pid.is_none() {
+        return Ok(());
+    }
+    let pidfd = sender.pidfd.clone().ok_or(ESRCH).and_then(|pid_ref| pid_ref.open(OpenFlags::empty()));
+    let table = Thread::current().files();
+    let fd = pidfd.and_then(|file| table.install(file, true, 0));
+    let value = fd.unwrap_or_else(|e| -(e as i32));
+    let written = writer.put(SCM_PIDFD, &value.to_ne_bytes(), result);
+    if let (Err(_), Ok(fd)) = (written, fd) {
+        // Nobody was told of it; another thread may have closed it meanwhile.
+        let _ = table.close(fd);
+    }
+    written
+}
+
+/// Writes what came with a message, in the order of Linux: credentials, descriptors, pidfd.
 pub fn write(socket: &Socket, writer: &mut Writer, message: &mut Incoming) -> Result<()> {
     use super::base::Switches;
     let switches = socket.base().switches();
@@ -185,6 +211,11 @@ pub fn write(socket: &Socket, writer: &mut Writer, message: &mut Incoming) -> Re
     if let Some(files) = message.files.take() {
         let cloexec = message.flags.contains(MsgFlags::CMSG_CLOEXEC);
         writer.put_files(files.into_files(), cloexec, result);
+    }
+    if switches.contains(Switches::PASS_PIDFD)
+        && let Some(sender) = &message.sender
+    {
+        put_pidfd(sender, writer, result)?;
     }
     Ok(())
 }

@@ -1,13 +1,17 @@
 //! Who sent a message, and who is at the other end of a connection (unix(7): SCM_CREDENTIALS, SO_PEERCRED).
 //!
-//! A pid crosses namespaces here, so what is kept is not a number but a [`PidRef`]: all numbers that the process had, each
+//! A pid crosses namespaces here, so what is kept is not a number but [`PidNumbers`]: all numbers that the process had, each
 //! with its namespace. As in Linux the number stays what it was when the process is long gone.
 
 use proctree::NsId;
 
 use crate::{
     prelude::*,
-    process::{Cap, Process, Thread, pid, tree},
+    process::{
+        Cap, Process, Thread, pid,
+        pidfd::{self, PidRef},
+        tree,
+    },
 };
 
 /// What a uid or gid is shown as that has no number for the reader.
@@ -15,17 +19,17 @@ pub const OVERFLOW_ID: u32 = 65534;
 
 /// A process that may be gone, by its numbers.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PidRef {
+pub struct PidNumbers {
     ns: NsId,
     nr: u32,
     /// In the namespaces above, innermost first; none for a process of the initial namespace.
     above: Option<Arc<[(NsId, u32)]>>,
 }
 
-impl PidRef {
-    pub fn of(process: &Process) -> PidRef {
+impl PidNumbers {
+    pub fn of(process: &Process) -> PidNumbers {
         let ns = process.ns();
-        PidRef { ns, nr: process.pid(), above: if ns == tree::root_ns() { None } else { above(process) } }
+        PidNumbers { ns, nr: process.pid(), above: if ns == tree::root_ns() { None } else { above(process) } }
     }
 
     /// The number as a process of `ns` sees it; 0 if it does not.
@@ -46,12 +50,21 @@ fn above(process: &Process) -> Option<Arc<[(NsId, u32)]>> {
 }
 
 /// The sender of a message, as it is or as it claims to be.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Sender {
     /// `None`: not known.
-    pub pid: Option<PidRef>,
+    pub pid: Option<PidNumbers>,
     pub uid: u32,
     pub gid: u32,
+    /// What a pidfd of it refers to, if one of the sockets wants one.
+    pub pidfd: Option<Arc<PidRef>>,
+}
+
+/// Whether bytes of both may be read together.
+impl PartialEq for Sender {
+    fn eq(&self, other: &Sender) -> bool {
+        self.pid == other.pid && self.uid == other.uid && self.gid == other.gid
+    }
 }
 
 ostd::pod_struct! {
@@ -68,12 +81,20 @@ impl Sender {
     pub fn current() -> Sender {
         let Some(thread) = Thread::try_current() else { return Sender::unknown() };
         let (uid, gid) = thread.with_creds(|creds| (creds.uid, creds.gid));
-        Sender { pid: Some(PidRef::of(&thread.process)), uid, gid }
+        Sender { pid: Some(PidNumbers::of(&thread.process)), uid, gid, pidfd: None }
+    }
+
+    /// Keeps what is needed for a pidfd, as long as the process is there.
+    pub fn keep_for_pidfd(&mut self) {
+        let process = self.pid.as_ref().and_then(|pid| pid::process(pid.ns, pid.nr));
+        if self.pidfd.is_none() {
+            self.pidfd = process.and_then(|process| pidfd::of_process(&process).ok());
+        }
     }
 
     /// Of a message that was sent when nobody wanted to know.
     pub fn unknown() -> Sender {
-        Sender { pid: None, uid: OVERFLOW_ID, gid: OVERFLOW_ID }
+        Sender { pid: None, uid: OVERFLOW_ID, gid: OVERFLOW_ID, pidfd: None }
     }
 
     /// What the caller claims to be. EPERM if it may not: the pid must be its own (or CAP_SYS_ADMIN), the ids among
@@ -87,11 +108,11 @@ impl Sender {
         if !(own_pid || creds.capable(Cap::SysAdmin)) || !uid_ok || !gid_ok {
             return Err(EPERM);
         }
-        let pid = if own_pid { PidRef::of(&thread.process) } else { pid_by_number(claim.pid)? };
+        let pid = if own_pid { PidNumbers::of(&thread.process) } else { pid_by_number(claim.pid)? };
         if claim.uid == u32::MAX || claim.gid == u32::MAX {
             return Err(EINVAL);
         }
-        Ok(Sender { pid: Some(pid), uid: claim.uid, gid: claim.gid })
+        Ok(Sender { pid: Some(pid), uid: claim.uid, gid: claim.gid, pidfd: None })
     }
 
     /// As the calling process is to see it.
@@ -108,7 +129,7 @@ fn caller_ns() -> NsId {
 }
 
 /// Any number in use will do, a zombie's or a thread's too. ESRCH.
-fn pid_by_number(nr: i32) -> Result<PidRef> {
+fn pid_by_number(nr: i32) -> Result<PidNumbers> {
     let ns = caller_ns();
     let nr = u32::try_from(nr).map_err(|_| ESRCH)?;
     let id = pid::lookup(ns, nr).ok_or(ESRCH)?;
@@ -121,24 +142,27 @@ fn pid_by_number(nr: i32) -> Result<PidRef> {
     }
     drop(table);
     numbers.remove(0);
-    Ok(PidRef { ns, nr, above: (!numbers.is_empty()).then(|| numbers.into()) })
+    Ok(PidNumbers { ns, nr, above: (!numbers.is_empty()).then(|| numbers.into()) })
 }
 
 /// Who is at the other end of a connection: as it was when it called connect, listen or socketpair.
 pub struct Peer {
-    pub pid: PidRef,
+    pub pid: PidNumbers,
     pub uid: u32,
     pub gid: u32,
     pub groups: Arc<[u32]>,
+    /// What a pidfd of it refers to, also when it is gone (SO_PEERPIDFD).
+    pub pidfd: Option<Arc<PidRef>>,
 }
 
 impl Peer {
     /// The calling process, with its effective ids; `None` in a kernel task.
     pub fn current() -> Option<Arc<Peer>> {
         let thread = Thread::try_current()?;
-        let pid = PidRef::of(&thread.process);
+        let pid = PidNumbers::of(&thread.process);
+        let pidfd = pidfd::of_process(&thread.process).ok();
         Some(thread.with_creds(|creds| {
-            Arc::new(Peer { pid, uid: creds.euid, gid: creds.egid, groups: creds.groups.clone() })
+            Arc::new(Peer { pid, uid: creds.euid, gid: creds.egid, groups: creds.groups.clone(), pidfd })
         }))
     }
 

@@ -15,6 +15,7 @@ use crate::{fs::caller, prelude::*, process::Cap, time::NSEC_PER_SEC};
 
 pub const SO_PEERCRED: i32 = 17;
 pub const SO_PEERGROUPS: i32 = 59;
+pub const SO_PEERPIDFD: i32 = 77;
 
 const SO_DEBUG: i32 = 1;
 const SO_REUSEADDR: i32 = 2;
@@ -44,6 +45,7 @@ const SO_PROTOCOL: i32 = 38;
 const SO_DOMAIN: i32 = 39;
 const SO_RCVTIMEO_NEW: i32 = 66;
 const SO_SNDTIMEO_NEW: i32 = 67;
+const SO_PASSPIDFD: i32 = 76;
 const SO_PASSRIGHTS: i32 = 83;
 
 /// The least sizes of buffers, with what Linux adds to each message.
@@ -79,6 +81,7 @@ fn switch_of(name: i32) -> Option<Switches> {
         SO_REUSEPORT => Switches::REUSE_PORT,
         SO_PASSCRED => Switches::PASS_CRED,
         SO_PASSSEC => Switches::PASS_SEC,
+        SO_PASSPIDFD => Switches::PASS_PIDFD,
         _ => return None,
     })
 }

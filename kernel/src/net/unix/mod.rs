@@ -48,17 +48,18 @@ use super::{
     base::{SHUT_BOTH, SHUT_RECV, SHUT_SEND, SockBase, SockType, Switches},
     credentials::{Peer, Sender},
     message::{Ancillary, Incoming, MsgFlags, Outgoing},
-    option::{OptionBuf, SO_PEERCRED, SO_PEERGROUPS},
+    option::{OptionBuf, SO_PEERCRED, SO_PEERGROUPS, SO_PEERPIDFD},
     socket::Protocol,
 };
 use crate::{
     fs::{
-        File,
+        File, OpenFlags,
         io::{ReadBuf, WriteBuf},
         poll::{PollEvents, PollTable},
     },
     lock_order,
     prelude::*,
+    process::Thread,
 };
 
 /// /proc/sys/net/unix/max_dgram_qlen: more than this many messages wait in no socket that did not ask for them.
@@ -187,13 +188,16 @@ impl Core {
     /// Who sent a message from this socket to `to`, if one of them wants to know it or the sender said it.
     #[inline]
     fn sender_for(&self, to: &Core, ancillary: &mut Option<Ancillary>) -> Option<Sender> {
-        if let Some(ancillary) = ancillary
-            && let Some(sender) = ancillary.sender.take()
-        {
-            return Some(sender);
+        let claimed = ancillary.as_mut().and_then(|ancillary| ancillary.sender.take());
+        let switches = self.base.switches() | to.base.switches();
+        if !switches.intersects(Switches::WANTS_SENDER) {
+            return claimed;
         }
-        let wanted = (self.base.switches() | to.base.switches()).intersects(Switches::WANTS_SENDER);
-        wanted.then(Sender::current)
+        let mut sender = claimed.unwrap_or_else(Sender::current);
+        if switches.contains(Switches::PASS_PIDFD) {
+            sender.keep_for_pidfd();
+        }
+        Some(sender)
     }
 }
 
@@ -434,6 +438,12 @@ impl Protocol for UnixSocket {
                 out.put_int(pid);
                 out.put(&uid.to_ne_bytes());
                 out.put(&gid.to_ne_bytes());
+                Ok(())
+            }
+            SO_PEERPIDFD => {
+                let peer = peer.ok_or(ENODATA)?;
+                let file = peer.pidfd.clone().ok_or(ESRCH)?.open(OpenFlags::empty())?;
+                out.put_int(Thread::current().files().install(file, true, 0)?);
                 Ok(())
             }
             SO_PEERGROUPS => {

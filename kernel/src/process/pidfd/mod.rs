@@ -198,7 +198,6 @@ pub fn of_pid(pid: PidId) -> Result<Arc<PidRef>> {
 ///
 /// # Errors
 /// `ESRCH` if it was reaped.
-#[cfg_attr(not(ktest), allow(dead_code))]
 pub fn of_process(process: &Process) -> Result<Arc<PidRef>> {
     let pid = tree::lock().pid(process.id()).ok_or(ESRCH)?;
     let key = pid::Key { ns: process.ns(), nr: process.pid(), pid };
