@@ -241,7 +241,7 @@ fn read_siginfo(addr: usize, signo: Option<Signo>, to_self: bool) -> Result<Opti
 
 /// What the caller queues for `target`, as that one will see it.
 fn seen_by(ctx: &Context, target: &Process, info: SigInfo) -> SigInfo {
-    if knows(target, ctx.process()) { info } else { info.from_above() }
+    if knows(target, ctx.process()) { info } else { info.without_sender() }
 }
 
 pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {

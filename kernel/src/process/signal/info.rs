@@ -142,7 +142,7 @@ impl SigInfo {
     }
 
     /// The same for a receiver whose namespace does not know the sender: `si_pid` is 0 (rules 7.10, 7.28).
-    pub fn from_above(mut self) -> SigInfo {
+    pub fn without_sender(mut self) -> SigInfo {
         const SI_TIMER: i32 = -2;
         const SI_SIGIO: i32 = -5;
         if let Fields::Raw(rest) = &mut self.fields
