@@ -356,22 +356,30 @@ impl<K: Kernel> Table<K> {
         let id = self.pids.id(pid);
         let node = self.pids.remove(pid);
         self.give_back(node.ns, &node.numbers);
-        let mut at = node.ns;
-        let mut level = node.numbers.level();
-        loop {
-            sink.number_freed(self.namespaces.id(at), node.numbers.at(level).unwrap_or(0));
-            let ns = &self.namespaces[at];
-            if ns.dead {
-                self.tell_quiet(at, sink);
-            }
-            if level == 0 {
-                break;
-            }
-            level -= 1;
-            at = ns.parent;
+        sink.number_freed(self.namespaces.id(node.ns), node.numbers.innermost());
+        let ns = &self.namespaces[node.ns];
+        if ns.dead {
+            self.tell_quiet(node.ns, sink);
+        }
+        if ns.parent.is_some() {
+            self.release_above(node.ns, &node.numbers, sink);
         }
         sink.pid_freed(id, node.numbers);
-        self.remove_unused(node.ns, sink);
+    }
+
+    /// The rest of the above for a pid of `ns`, which is not the initial namespace.
+    #[cold]
+    fn release_above(&mut self, ns: NsLink, numbers: &Numbers, sink: &mut impl Sink<K>) {
+        let mut at = self.namespaces[ns].parent;
+        while at.is_some() {
+            let above = &self.namespaces[at];
+            sink.number_freed(self.namespaces.id(at), numbers.at(above.level.into()).unwrap_or(0));
+            if above.dead {
+                self.tell_quiet(at, sink);
+            }
+            at = above.parent;
+        }
+        self.remove_unused(ns, sink);
     }
 
     /// Tells the init of a dying namespace when only its own threads are left.
