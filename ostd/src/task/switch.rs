@@ -14,12 +14,16 @@
 use super::{EnqueueReason, Task, scheduler};
 use crate::{
     arch::x86::{apic, cpu_local, features, fpu::FpuArea},
-    cpu::{self, CpuId},
+    cpu::{self, CpuId, PerCpu},
     time, timer,
     user::context,
 };
 use alloc::sync::Arc;
-use core::{arch::global_asm, ptr, sync::atomic::Ordering};
+use core::{
+    arch::global_asm,
+    ptr,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 global_asm!(
     r#"
@@ -113,7 +117,8 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
     // SAFETY: a CPU that schedules runs a task.
     let prev = unsafe { &*cpu_local::current_task() };
     if outgoing != Outgoing::Idle {
-        account(prev, cpu, now);
+        // The sum of a task that met no tick is taken for user time, as in `Task::cpu_times_ns`.
+        account(prev, cpu, now, prev.user.active.get());
     }
     let current = match outgoing {
         Outgoing::Requeue(reason) => Some((prev, reason)),
@@ -221,8 +226,19 @@ pub(crate) fn notify(cpu: CpuId) {
 /// The start of the running part while it is being added to the sum.
 pub(super) const ACCOUNTING: u64 = u64::MAX;
 
-/// Charges the running task for the time since the last call.
-fn account(task: &Task, cpu: CpuId, now: u64) {
+/// What each CPU has spent on tasks: in user mode and in the kernel, ns.
+static TIMES: PerCpu<[AtomicU64; 2]> =
+    PerCpu::new([const { [const { AtomicU64::new(0) }; 2] }; crate::cpu::MAX_CPUS]);
+
+/// The time that `cpu` has spent on programs in user mode, and in the kernel for them and its own tasks, in ns; the rest it
+/// was idle. Which of the two a stretch of time belongs to is sampled. Neither goes back.
+pub fn cpu_times_ns(cpu: CpuId) -> (u64, u64) {
+    let [user, system] = TIMES.on(cpu).each_ref().map(|time| time.load(Ordering::Relaxed));
+    (user, system)
+}
+
+/// Charges the running task, and the CPU, for the time since the last call.
+fn account(task: &Task, cpu: CpuId, now: u64, user: bool) {
     let entity = &task.sched;
     let ran = now.saturating_sub(entity.exec_start.load(Ordering::Relaxed));
     // Release, here and below: who sees the new sum does not see the old start, and the other way round; see
@@ -230,6 +246,9 @@ fn account(task: &Task, cpu: CpuId, now: u64) {
     entity.exec_start.store(ACCOUNTING, Ordering::Release);
     entity.sum_exec.store(entity.sum_exec.load(Ordering::Relaxed) + ran, Ordering::Release);
     entity.exec_start.store(now, Ordering::Release);
+    let spent = &TIMES.on(cpu)[usize::from(!user)];
+    // No other CPU writes it.
+    spent.store(spent.load(Ordering::Relaxed) + ran, Ordering::Relaxed);
     scheduler::policy().account(cpu, task, ran);
 }
 
@@ -243,7 +262,7 @@ pub(crate) fn tick(user: bool, now: u64) -> u64 {
     let task = unsafe { &*task };
     let cpu = cpu::current();
     count(if user { &task.sched.user_ticks } else { &task.sched.system_ticks });
-    account(task, cpu, now);
+    account(task, cpu, now, user);
     let policy = scheduler::policy();
     if policy.tick(cpu, task) {
         cpu_local::set_need_resched(true);

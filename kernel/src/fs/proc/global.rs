@@ -2,7 +2,13 @@
 
 use core::fmt::Write;
 
-use ostd::{boot, cpu, irq, mm, time};
+use ostd::{
+    boot,
+    cpu::{self, CpuId},
+    irq, mm,
+    task::cpu_times_ns,
+    time,
+};
 use proctree::Body;
 
 use super::{sys, task};
@@ -194,31 +200,30 @@ fn total_usage() -> (Usage, usize) {
     (total, running)
 }
 
-/// Time in which no process ran, over all CPUs.
-fn idle_ns(used: &Usage) -> u64 {
-    let total = time::now_ns() * cpu::num_cpus() as u64;
-    total.saturating_sub(used.user_ns + used.system_ns)
+/// User, system and idle time of the given CPUs, ns.
+fn cpu_times(cpus: impl Iterator<Item = CpuId>) -> (u64, u64, u64) {
+    let now = time::now_ns();
+    cpus.map(cpu_times_ns).fold((0, 0, 0), |(user, system, idle), (u, s)| {
+        (user + u, system + s, idle + now.saturating_sub(u + s))
+    })
 }
 
 pub fn uptime(out: &mut Vec<u8>) -> Result<()> {
     let hundredths = |ns: u64| (ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / 10_000_000);
-    let (used, _) = total_usage();
-    let (up, idle) = (hundredths(time::now_ns()), hundredths(idle_ns(&used)));
+    let (_, _, idle) = cpu_times(cpu::all());
+    let (up, idle) = (hundredths(time::now_ns()), hundredths(idle));
     give(out, format!("{}.{:02} {}.{:02}\n", up.0, up.1, idle.0, idle.1))
 }
 
 pub fn stat(out: &mut Vec<u8>) -> Result<()> {
     let (used, running) = total_usage();
-    let cpus = cpu::num_cpus() as u64;
     let ticks = usage::ns_to_ticks;
-    // Time is accounted to processes; each CPU is shown with an equal part.
-    let line = |name: &str, part: u64| {
-        let (user, system) = (ticks(used.user_ns / part), ticks(used.system_ns / part));
-        format!("{name} {user} 0 {system} {} 0 0 0 0 0 0\n", ticks(idle_ns(&used) / part))
+    let line = |name: &str, (user, system, idle)| {
+        format!("{name} {} 0 {} {} 0 0 0 0 0 0\n", ticks(user), ticks(system), ticks(idle))
     };
-    let mut text = line("cpu ", 1);
-    for cpu in 0..cpus {
-        text.push_str(&line(&format!("cpu{cpu}"), cpus));
+    let mut text = line("cpu ", cpu_times(cpu::all()));
+    for cpu in cpu::all() {
+        text.push_str(&line(&format!("cpu{}", cpu.as_usize()), cpu_times(core::iter::once(cpu))));
     }
     let switches = used.voluntary_switches + used.involuntary_switches;
     let counts: Vec<irq::Counts> = cpu::all().map(irq::counts).collect();
