@@ -517,3 +517,68 @@ CASE(tid_address_exec)
 	}
 	CHECK_EQ(reap(pid), 0, "[1.44] NULL after a raw fork in a new program");
 }
+
+static int reads_tsc(void)
+{
+	unsigned lo, hi;
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return lo | hi ? 0 : 1;
+}
+
+static void on_segv(int sig, siginfo_t *si, void *u)
+{
+	(void)u;
+	sh->v[0] = sig;
+	sh->v[1] = si->si_code;
+	pr(PR_SET_TSC, 1, 0, 0, 0);
+}
+
+static int tsc_off(void)
+{
+	int v = 0;
+	if (pr(PR_SET_TSC, 2, 0, 0, 0) || pr(PR_GET_TSC, (long)&v, 0, 0, 0) || v != 2)
+		return 1;
+	reads_tsc();
+	return 2;
+}
+
+static int tsc_off_child(void)
+{
+	pr(PR_SET_TSC, 2, 0, 0, 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(reads_tsc());
+	int st = reap(pid);
+	return WIFSIGNALED(st) ? WTERMSIG(st) : 99;
+}
+
+static int tsc_handler(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO };
+	sigaction(SIGSEGV, &sa, NULL);
+	pr(PR_SET_TSC, 2, 0, 0, 0);
+	return reads_tsc();
+}
+
+static int tsc_of_others(void)
+{
+	pr(PR_SET_TSC, 2, 0, 0, 0);
+	for (int i = 0; i < 100; i++)
+		sched_yield();
+	pr(PR_SET_TSC, 1, 0, 0, 0);
+	return reads_tsc();
+}
+
+CASE(tsc)
+{
+	no_sysres(0);
+	pid_t pid = MUST(fork());
+	if (pid == 0)
+		_exit(tsc_off());
+	CHECK_EQ(reap(pid), SIGSEGV, "[1.50] SET_TSC 2: rdtsc is SIGSEGV");
+	child_exits(tsc_off_child, SIGSEGV, "[1.50] inherited over fork");
+	child_exits(tsc_handler, 0, "[1.50] a handler may allow it again");
+	CHECK(sh->v[0] == SIGSEGV && sh->v[1] == 0x80, "[1.50] si_code is SI_KERNEL");
+	child_exits(tsc_of_others, 0, "[1.50] it comes back");
+	child_exits(reads_tsc, 0, "[1.50] others are not concerned");
+}

@@ -27,6 +27,11 @@ pub struct DumpSegment {
 }
 
 impl Vm {
+    /// How many mappings there are.
+    pub fn mappings(&self) -> usize {
+        self.layout.read().vmas.len()
+    }
+
     /// All mappings, in order.
     pub fn dump_segments(&self) -> Vec<DumpSegment> {
         let layout = self.layout.read();

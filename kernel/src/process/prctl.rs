@@ -108,7 +108,7 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         GET_TIMING => Ok(0),
         SET_TIMING => zero(&[arg2]).map(|()| 0),
         GET_TSC => put(arg2, &(thread.tsc_mode.load(Relaxed) as i32)),
-        SET_TSC => set_tsc(arg2),
+        SET_TSC => set_tsc(thread, arg2),
         MCE_KILL => zero(&[arg4, arg5]).and_then(|()| mce_kill(thread, arg2, arg3)),
         MCE_KILL_GET => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.mce_kill.load(Relaxed) as usize),
         SET_MM => prctl_mm::set_mm(thread, arg2, arg3, arg4, arg5),
@@ -327,10 +327,17 @@ fn get_timerslack(thread: &Thread) -> usize {
     if is_realtime(thread) { 0 } else { thread.timer_slack_ns[0].load(Relaxed) as usize }
 }
 
-/// The time-stamp counter can't be taken away from programs here.
-fn set_tsc(mode: usize) -> Result<usize> {
-    const ENABLE: i32 = 1;
-    if mode as i32 == ENABLE { Ok(0) } else { Err(EINVAL) }
+/// Whether the program may read the time-stamp counter: if not, `rdtsc` is SIGSEGV. Inherited over fork, kept over exec.
+fn set_tsc(thread: &Thread, mode: usize) -> Result<usize> {
+    const ENABLE: u32 = 1;
+    const SIGSEGV: u32 = 2;
+    let mode = mode as u32;
+    if !matches!(mode, ENABLE | SIGSEGV) {
+        return Err(EINVAL);
+    }
+    ostd::user::allow_tsc(mode == ENABLE);
+    thread.tsc_mode.store(mode, Relaxed);
+    Ok(0)
 }
 
 mod speculation {

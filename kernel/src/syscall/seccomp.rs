@@ -58,6 +58,10 @@ pub fn set_filter(ctx: &mut Context, flags: usize, addr: Vaddr) -> Result<usize>
         return Err(EINVAL);
     }
     seccomp::check_privilege(ctx.thread)?;
+    // The instructions as they come, and as they are kept.
+    if !ostd::mm::kernel_reserve_ok(1 + len * 32 / PAGE_SIZE) {
+        return Err(ENOMEM);
+    }
     let program = Program::check(&read_insns(insns as usize, len)?).map_err(|_| EINVAL)?;
     seccomp::install(ctx.thread, program, flags)
 }

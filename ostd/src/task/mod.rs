@@ -95,6 +95,8 @@ struct UserState {
     cpu_seen: Cell<u32>,
     fs_base: Cell<u64>,
     gs_base: Cell<u64>,
+    /// The program may not read the time-stamp counter.
+    no_tsc: Cell<bool>,
     fpu: UnsafeCell<Option<FpuArea>>,
 }
 
@@ -143,7 +145,8 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
         self
     }
 
-    /// Gives the new task a copy of the current program's FPU registers instead of fresh ones.
+    /// Gives the new task a copy of the current program's FPU registers instead of fresh ones, and its right to read the
+    /// time-stamp counter or not.
     pub fn inherit_fpu(mut self) -> Self {
         self.inherit_fpu = true;
         self
@@ -165,6 +168,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
             return Err(OutOfMemory);
         }
         let fpu = if self.inherit_fpu { Some(copy_current_fpu()?) } else { None };
+        let no_tsc = self.inherit_fpu && current().user.no_tsc.get();
         let stack = KStack::new()?;
         let body_at = body_address::<F>(&stack);
         // SAFETY: the stack is new and nobody else's, and the body fits on it.
@@ -172,7 +176,7 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
             (body_at as *mut F).write(self.body);
             switch::prepare_stack(body_at, run::<F>, body_at as *mut u8)
         };
-        let user = UserState::new(fpu);
+        let user = UserState::new(fpu, no_tsc);
         user.cpu_seen.set(self.cpu_seen);
         Ok(Arc::new(Task {
             rsp: Cell::new(rsp),
@@ -249,13 +253,14 @@ fn copy_current_fpu() -> Result<FpuArea, OutOfMemory> {
 }
 
 impl UserState {
-    const fn new(fpu: Option<FpuArea>) -> Self {
+    const fn new(fpu: Option<FpuArea>, no_tsc: bool) -> Self {
         Self {
             active: Cell::new(false),
             fpu_cpu: Cell::new(u32::MAX),
             cpu_seen: Cell::new(NOT_WATCHED),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
+            no_tsc: Cell::new(no_tsc),
             fpu: UnsafeCell::new(fpu),
         }
     }
@@ -376,7 +381,7 @@ impl Task {
             started: AtomicBool::new(true),
             drop_body: drop_body::<()>,
             sched: SchedEntity::new(),
-            user: UserState::new(None),
+            user: UserState::new(None, false),
             addr_space: UnsafeCell::new(None),
             data: Cell::new(ptr::null()),
             data_type: TypeId::of::<()>(),
@@ -581,6 +586,15 @@ pub(crate) fn with_current_fpu<R>(f: impl FnOnce(&mut FpuArea) -> R) -> R {
             None => unreachable!("a user task has an area"),
         }
     })
+}
+
+/// Takes the time-stamp counter away from the current program, or gives it back.
+pub(crate) fn set_no_tsc(no_tsc: bool) {
+    let task = current();
+    irq::without(|| {
+        task.user.no_tsc.set(no_tsc);
+        crate::arch::x86::features::trap_tsc(no_tsc);
+    });
 }
 
 /// Makes a task of the boot code of this CPU, which becomes its idle task.

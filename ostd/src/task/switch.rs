@@ -167,6 +167,12 @@ fn switch_to(prev: &Task, next: &Task, outgoing: Outgoing) {
     if next.user.active.get() {
         load_user_state(next);
     }
+    if prev.user.no_tsc.get() {
+        features::trap_tsc(false);
+    }
+    if next.user.no_tsc.get() {
+        features::trap_tsc(true);
+    }
     // SAFETY: `next` does not run anywhere, so its address space is only reached from here.
     if let Some(space) = unsafe { &*next.addr_space.get() } {
         space.activate();

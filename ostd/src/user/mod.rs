@@ -8,3 +8,9 @@ pub mod mem;
 mod test;
 
 pub use context::{ExceptionInfo, GeneralRegs, UserContext, UserExit};
+
+/// Whether the current program may read the processor's time-stamp counter; if not, it is a general protection exception. Children
+/// that [inherit the FPU](crate::task::TaskBuilder::inherit_fpu) inherit this.
+pub fn allow_tsc(allowed: bool) {
+    crate::task::set_no_tsc(!allowed);
+}

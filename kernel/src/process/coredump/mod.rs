@@ -20,6 +20,8 @@ pub mod pattern;
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use ostd::user::fpu;
+
 pub use self::meeting::Meeting;
 use self::{file::CoreFile, meeting::ThreadState, pattern::Facts};
 use super::{
@@ -76,7 +78,19 @@ pub fn leave(ctx: &mut Context, status: i32) {
 /// Whether there is any use in stopping everybody.
 fn wanted(thread: &Thread) -> bool {
     let dumpable = thread.try_vm().map_or(0, |vm| vm.dumpable());
-    dumpable != 0 && thread.process.rlimit(Resource::Core) >= MIN_CORE && pattern::is_file()
+    dumpable != 0
+        && thread.process.rlimit(Resource::Core) >= MIN_CORE
+        && pattern::is_file()
+        && there_is_memory(thread)
+}
+
+/// Headers and notes are made in the kernel's memory, which must not run out over it.
+fn there_is_memory(thread: &Thread) -> bool {
+    /// Bytes for a mapping: its headers, and its place in NT_FILE.
+    const PER_MAPPING: usize = 512;
+    let per_thread = 2 * (fpu::size() + PAGE_SIZE / 2);
+    let bytes = thread.process.signals.thread_count() * per_thread + thread.vm().mappings() * PER_MAPPING;
+    ostd::mm::kernel_reserve_ok(2 + bytes / PAGE_SIZE)
 }
 
 fn write(thread: &Thread, info: &SigInfo, threads: &[ThreadState]) -> Result<()> {
@@ -84,6 +98,7 @@ fn write(thread: &Thread, info: &SigInfo, threads: &[ThreadState]) -> Result<()>
     let creds = thread.creds();
     let facts = Facts {
         pid: thread.process.pid(),
+        global_pid: thread.process.global_pid(),
         tid: thread.tid(),
         uid: creds.uid,
         gid: creds.gid,

@@ -54,7 +54,9 @@ pub fn is_file() -> bool {
 
 /// What the pattern may ask for.
 pub struct Facts {
+    /// In its own namespace, and in the initial one.
     pub pid: u32,
+    pub global_pid: u32,
     pub tid: u32,
     pub uid: u32,
     pub gid: u32,
@@ -99,7 +101,8 @@ impl Facts {
         // Writing to a String does not fail.
         let _ = match what {
             b'%' => return name.push(b'%'),
-            b'p' | b'P' => write!(number, "{}", self.pid),
+            b'p' => write!(number, "{}", self.pid),
+            b'P' => write!(number, "{}", self.global_pid),
             b'i' | b'I' => write!(number, "{}", self.tid),
             b'u' => write!(number, "{}", self.uid),
             b'g' => write!(number, "{}", self.gid),

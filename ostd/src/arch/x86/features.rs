@@ -119,6 +119,7 @@ fn xsave_size(xcr0: u64) -> usize {
     size
 }
 
+const CR4_TSD: u64 = 1 << 2;
 const CR4_PGE: u64 = 1 << 7;
 const CR4_OSFXSR: u64 = 1 << 9;
 const CR4_OSXMMEXCPT: u64 = 1 << 10;
@@ -168,6 +169,14 @@ pub(crate) fn enable() {
         }
         write_msr(EFER, read_msr(EFER) | EFER_SCE | EFER_NXE);
     }
+}
+
+/// Whether `rdtsc` in ring 3 is a general protection exception on this CPU. Ring 0 reads it all the same.
+pub(crate) fn trap_tsc(on: bool) {
+    let cr4 = read_cr4();
+    let cr4 = if on { cr4 | CR4_TSD } else { cr4 & !CR4_TSD };
+    // SAFETY: the flag concerns ring 3 only, and every processor has it.
+    unsafe { asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags)) };
 }
 
 fn read_cr4() -> u64 {
