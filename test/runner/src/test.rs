@@ -25,7 +25,7 @@ const LAYERS: [Layer; 10] = [
 
 /// What runs in the layer `checked`.
 const CHECKED: &[&str] =
-    &["races", "reparent", "groups", "orphan_pgrp", "wait_events", "pdeath", "signal_stop"];
+    &["races", "races_ns", "reparent", "groups", "orphan_pgrp", "wait_events", "pdeath", "signal_stop"];
 
 /// Runs the layers of these names, or all; true if nothing failed.
 pub fn command(names: &[&str]) -> Outcome<bool> {
