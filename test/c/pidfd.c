@@ -473,6 +473,12 @@ CASE(clone_thread_pidfd)
 		CHECK_ERR(send_(fd, 0, NULL, 0), ESRCH, "[7.30] a thread that is gone: ESRCH");
 		IF_SINCE(6, 15, "[11.9] thread")
 			CHECK(get_info(fd, &i, I_EXIT, 64) == 0 && i.exit_code == 6 << 8, "[11.9] its own exit status");
+		struct agent *c = spawn(NULL), *t = spawn_thread(c);
+		int tf = MUST(pidfd_open_(t->tid, PIDFD_THREAD));
+		quit(c, 9);
+		REQUIRE(reap(c->pid) == 9 << 8);
+		IF_SINCE(6, 15, "[11.9] thread")
+			CHECK(get_info(tf, &i, I_EXIT, 64) == 0 && i.exit_code == 9 << 8, "[11.9] of a thread that died with its process: the process's");
 	}
 }
 
@@ -503,6 +509,7 @@ CASE(mt_exec)
 		CHECK(events(pf) == 0 && events(lf) == 0, "[10.12,14.2] the leader's pidfds stay silent");
 		CHECK_EQ(events(uf), POLLIN | POLLRDNORM | POLLHUP, "[10.12] a killed sibling's is ready");
 		CHECK(get_info(tf, &i, I_EXIT, 64) == 0 && i.mask == (I_EXIT | I_CGROUP) && i.exit_code == 0, "[11.9] the exit status of the old tid: 0");
+		CHECK(get_info(uf, &i, I_EXIT, 64) == 0 && i.exit_code == 0, "[11.9] of a killed sibling: 0");
 		CHECK(get_info(pf, &i, 0, 64) == 0 && i.pid == (uint32_t)p->pid && i.tgid == i.pid, "[10.12] the leader's refers to the process");
 		int again = MUST(pidfd_open_(p->pid, 0));
 		MUST(fstat(again, &b));

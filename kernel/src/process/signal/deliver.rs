@@ -68,8 +68,8 @@ fn next_step(thread: &Arc<Thread>) -> Step {
         return Step::Die(status);
     }
     if group.must_die(thread) {
-        // Killed by a sibling's execve: the status of a thread that is not the last is seen by nobody.
-        return Step::Die(SIGKILL as i32);
+        // Killed by a sibling's execve: who has a pidfd of this thread finds the status 0, as on Linux.
+        return Step::Die(0);
     }
     if let Some(notice) = group.stop.take_notice() {
         return Step::Notice(notice);
