@@ -1,4 +1,5 @@
 /* groups.c - sections 8.1-8.8: process groups and sessions. */
+#include "lib/hold.h"
 #include "lib/tap.h"
 
 static long setpgid_of, setpgid_to;
@@ -61,29 +62,6 @@ CASE(setpgid_whom)
 	retire(tc, a);
 	retire(a, s);
 	retire(s, NULL);
-}
-
-HELPER(hold)
-{
-	char c = 'x';
-	if (write(atoi(argv[1]), &c, 1) != 1)
-		return 1;
-	while (read(atoi(argv[2]), &c, 1) > 0)
-		;
-	return 0;
-}
-
-static int up[2], down[2];
-
-static long exec_hold(long x)
-{
-	char a[16], b[16];
-	(void)x;
-	close(down[1]);
-	snprintf(a, sizeof a, "%d", up[1]);
-	snprintf(b, sizeof b, "%d", down[0]);
-	exec_self("hold", a, b, NULL);
-	return -1;
 }
 
 CASE(setpgid_refused)

@@ -1,4 +1,5 @@
 /* pdeath.c - section 1b: the parent-death signal (rules 1.17-1.30). */
+#include "lib/hold.h"
 #include "lib/tap.h"
 
 #include <sys/fsuid.h>
@@ -338,30 +339,6 @@ CASE(clone_parent)
 }
 
 /* ---- exec in the parent ---- */
-
-/* Tell that the new image runs, then stay until the other end is closed. */
-HELPER(hold)
-{
-	char c = 'x';
-	if (write(atoi(argv[1]), &c, 1) != 1)
-		return 1;
-	while (read(atoi(argv[2]), &c, 1) > 0)
-		;
-	return 0;
-}
-
-static int up[2], down[2];
-
-static long exec_hold(long x)
-{
-	char a[16], b[16];
-	(void)x;
-	close(down[1]);
-	snprintf(a, sizeof a, "%d", up[1]);
-	snprintf(b, sizeof b, "%d", down[0]);
-	exec_self("hold", a, b, NULL);
-	return -1;
-}
 
 static long close_it(long fd)
 {
