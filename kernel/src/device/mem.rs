@@ -18,36 +18,43 @@ pub const KMSG: DevId = DevId::new(1, 11);
 
 pub(super) fn open(rdev: DevId) -> Option<Box<dyn FileOps>> {
     Some(match rdev {
-        NULL => Box::new(Null),
-        ZERO => Box::new(Zero),
-        FULL => Box::new(Full),
-        RANDOM | URANDOM => Box::new(Random),
+        NULL => Box::new(Memory::Null),
+        ZERO => Box::new(Memory::Zero),
+        FULL => Box::new(Memory::Full),
+        RANDOM | URANDOM => Box::new(Memory::Random),
         KMSG => Box::new(Kmsg),
         _ => return None,
     })
 }
 
-/// Takes everything that is written.
-fn swallow(buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
-    Ok((buf.skip_all(), pos))
+/// The devices that have no state: they differ in what is read and in what becomes of what is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// The end of the file; takes everything.
+    Null,
+    /// Zeros; takes everything.
+    Zero,
+    /// Zeros; has no room for anything.
+    Full,
+    /// random and urandom: the same generator, which is ready from the start. What is written would be mixed into the pool;
+    /// the generator has no need of it.
+    Random,
 }
 
-fn read_zeros(buf: &mut ReadBuf) -> Result<usize> {
-    if buf.left() > 0 {
-        buf.put_zeros(buf.left())?;
-    }
-    Ok(buf.done())
-}
-
-struct Null;
-
-impl FileOps for Null {
-    fn read_at(&self, _: &File, _: &mut ReadBuf, _: u64) -> Result<usize> {
-        Ok(0)
+impl FileOps for Memory {
+    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
+        match self {
+            Memory::Null => Ok(0),
+            Memory::Zero | Memory::Full => read_zeros(buf),
+            Memory::Random => read_random(buf),
+        }
     }
 
     fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
-        swallow(buf, pos)
+        if *self == Memory::Full && buf.left() > 0 {
+            return Err(ENOSPC);
+        }
+        Ok((buf.skip_all(), pos))
     }
 
     fn is_seekable(&self) -> bool {
@@ -58,50 +65,30 @@ impl FileOps for Null {
     fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
         Ok(0)
     }
-}
-
-struct Zero;
-
-impl FileOps for Zero {
-    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
-        read_zeros(buf)
-    }
-
-    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
-        swallow(buf, pos)
-    }
-
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
-        Ok(0)
-    }
 
     fn map_kind(&self, _: &File) -> MapKind {
-        MapKind::Anonymous
+        match self {
+            Memory::Zero => MapKind::Anonymous,
+            _ => MapKind::None,
+        }
+    }
+
+    fn ioctl(&self, _: &File, request: u32, arg: usize) -> Result<usize> {
+        /// RNDGETENTCNT: bits of entropy in the pool.
+        const RNDGETENTCNT: u32 = 0x8004_5200;
+        if *self != Memory::Random || request != RNDGETENTCNT {
+            return Err(ENOTTY);
+        }
+        ostd::user::mem::write(arg, &256u32)?;
+        Ok(0)
     }
 }
 
-struct Full;
-
-impl FileOps for Full {
-    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
-        read_zeros(buf)
+fn read_zeros(buf: &mut ReadBuf) -> Result<usize> {
+    if buf.left() > 0 {
+        buf.put_zeros(buf.left())?;
     }
-
-    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
-        if buf.left() == 0 { Ok((0, pos)) } else { Err(ENOSPC) }
-    }
-
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
-        Ok(0)
-    }
+    Ok(buf.done())
 }
 
 /// Fills a buffer with random bytes; stops at a fault.
@@ -117,38 +104,6 @@ fn read_random(buf: &mut ReadBuf) -> Result<usize> {
         }
     }
     Ok(buf.done())
-}
-
-/// random and urandom: the same generator, which is ready from the start.
-struct Random;
-
-impl FileOps for Random {
-    fn read_at(&self, _: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
-        read_random(buf)
-    }
-
-    /// What is written would be mixed into the pool; the generator has no need of it.
-    fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
-        swallow(buf, pos)
-    }
-
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn seek(&self, _: &File, _: u64, _: i64, _: u32) -> Result<u64> {
-        Ok(0)
-    }
-
-    fn ioctl(&self, _: &File, request: u32, arg: usize) -> Result<usize> {
-        /// RNDGETENTCNT: bits of entropy in the pool.
-        const RNDGETENTCNT: u32 = 0x8004_5200;
-        if request != RNDGETENTCNT {
-            return Err(ENOTTY);
-        }
-        ostd::user::mem::write(arg, &256u32)?;
-        Ok(0)
-    }
 }
 
 /// Takes messages of programs for the kernel's log, which can't be read back.
