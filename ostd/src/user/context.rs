@@ -164,21 +164,9 @@ enter_user_slow:
     mov gs:[{tss_rsp0}], rax
     mov qword ptr [rdi + {slow}], 0
     mov rsp, rdi
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rax
-    pop rcx
-    pop rdx
-    pop rsi
-    pop rdi
+    "#,
+    crate::arch::x86::pop_registers!(),
+    r#"
     add rsp, 16
     swapgs
     iretq

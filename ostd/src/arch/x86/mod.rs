@@ -1,5 +1,27 @@
 //! x86_64: entry from the boot loader, port I/O, page-table formats, per-CPU data, traps, interrupt controllers.
 
+/// Assembly: takes the registers of a frame off the stack, the last one pushed first.
+macro_rules! pop_registers {
+    () => {
+        "pop r15
+        pop r14
+        pop r13
+        pop r12
+        pop rbp
+        pop rbx
+        pop r11
+        pop r10
+        pop r9
+        pop r8
+        pop rax
+        pop rcx
+        pop rdx
+        pop rsi
+        pop rdi"
+    };
+}
+pub(crate) use pop_registers;
+
 pub(crate) mod apic;
 pub(crate) mod boot;
 pub(crate) mod cpu_local;

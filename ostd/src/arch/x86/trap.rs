@@ -179,21 +179,9 @@ trap_stubs:
     .endm
 
     .macro pop_registers
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rax
-    pop rcx
-    pop rdx
-    pop rsi
-    pop rdi
+    "#,
+    super::pop_registers!(),
+    r#"
     .endm
 
     .balign 16
