@@ -64,7 +64,7 @@ missing_packages() {
         ;;
     esac
     case $command in
-    run | debug | test | suite | session) has busybox && busybox --list >/dev/null 2>&1 || need busybox-static ;;
+    run | debug | test | suite | session | fuzz-syscalls) has busybox && busybox --list >/dev/null 2>&1 || need busybox-static ;;
     bench) has xz || need xz-utils ;;
     esac
 }

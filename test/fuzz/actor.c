@@ -90,17 +90,20 @@ static long set_disposition(int sig, long what, unsigned long flags)
 }
 
 /* ---- operations ---- */
-static long do_fork(struct slot *child, unsigned long flags, int how)
+static long do_fork(struct slot *me, struct slot *child, unsigned long flags, int how)
 {
 	child->how = how;
+	me->out[0] = 0;	/* the pidfd, if there is to be one */
 	char *top = 0;
 	if (flags & CLONE_VM)
 		top = stacks[child - sh->slot] + STACK_SIZE;
 	if (how != HOW_CLONE3)
-		return clone_actor(SYS_clone, flags, (long)top, 0, 0, 0, child);
+		return clone_actor(SYS_clone, flags, (long)top, (long)&me->out[0], 0, 0, child);
 	struct clone_args args = { 0 };
 	args.flags = flags & ~0xfful;
 	args.exit_signal = flags & 0xff;
+	if (flags & CLONE_PIDFD)
+		args.pidfd = (uint64_t)&me->out[0];
 	if (top) {
 		args.stack = (uint64_t)(top - STACK_SIZE);
 		args.stack_size = STACK_SIZE;
@@ -184,7 +187,7 @@ long actor_run(struct slot *me)
 	int status = -1;
 	long ret;
 	switch ((enum code)me->op) {
-	case OP_FORK: return do_fork(&sh->slot[a], b, c);
+	case OP_FORK: return do_fork(me, &sh->slot[a], b, c);
 	case OP_EXIT: return call(SYS_exit, a, 0, 0, 0, 0);
 	case OP_EXIT_GROUP: return call(SYS_exit_group, a, 0, 0, 0, 0);
 	case OP_KILL: return call(SYS_kill, a, b, 0, 0, 0);

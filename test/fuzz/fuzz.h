@@ -8,6 +8,7 @@
  *	state.c		what the master sees: /proc of every actor, and when the tree is quiet
  *	names.c		numbers to names (p3) and back, the text of operations
  *	generate.c	from a seed to operations
+ *	race.c		operations at the same time, and what holds after them
  *	judge.c		which steps have more than one right outcome
  *	fuzz.c		the master: steps, printing, seeds and scripts
  *
@@ -127,7 +128,9 @@ struct actor {
 	int pid, tid;		/* in the master's namespace */
 	int execs;
 	bool vm;		/* shares its memory with another process */
-	bool nested;		/* lives in a pid namespace of its own */
+	int ns;			/* the pid namespace it lives in, by the actor that is its init */
+	int outer_ns;		/* of such an init: the namespace around its own */
+	enum { SAME_NS, NEXT_NEW, NEW_MADE } unshared;	/* where its children go */
 	int pdeathsig;		/* as it set it last */
 	bool nocldwait;		/* its own SIGCHLD setting, as far as the master knows */
 	bool busy;		/* a command is not answered yet */
@@ -142,19 +145,35 @@ struct actor {
 extern struct actor actor[NACTOR];
 extern int nactor;		/* ids below are taken */
 
+/* ---- fuzz.c ---- */
+extern int step;
+extern bool race_failed;
+void post(const struct op *op);			/* gives the command to its actor; the master runs its own at once */
+void meet_child(const struct op *op);		/* the child of a fork has reported */
+void begin(const char *name);
+bool new_tree(void);				/* ends everybody and forgets them */
+
+/* ---- race.c ---- */
+void run_races(long from, long to, int rounds);
+
 /* ---- state.c ---- */
 void state_reset(void);
 void state_meet(int id);			/* a new actor has reported: open its files */
-bool state_settle(int waiting_for);		/* until nothing moves; false when time is up */
+int state_find_stranger(const char *directory);	/* the one number there that no actor has */
+int state_numbers(int id, int *numbers, int max);	/* NSpid: the master's number first */
+bool state_settle(int waiting_for);		/* until nothing moves, then state_read; false when time is up */
 void state_read(void);				/* fill every actor's `now` */
 bool process_dead(int id, bool now);		/* a process whose every thread is dead */
 extern int patience_ms;
 
 /* ---- names.c ---- */
-void name_set(int pid, int id);
+#define NOBODY 4100000				/* no pid gets that far: for who is not in a namespace */
+void name_set(int ns, int pid, int id);
 void name_reset(void);
-int name_find(int pid);				/* -1: nobody */
-const char *name_of(long pid);			/* "p3", "init", "0", "?" */
+int name_find(int pid);				/* by the master's number; -1: nobody */
+int name_number(int ns, int id);		/* the number of an actor in a namespace, or NOBODY */
+const char *name_in(int ns, long pid);		/* "p3", "init", "0", "?", by the numbers of a namespace */
+const char *name_of(long pid);			/* by the master's numbers */
 void op_text(const struct op *op, char *buf, size_t n);
 bool op_parse(const char *line, struct op *op);
 

@@ -6,6 +6,7 @@
  * that wait for children at a time, and mostly signals that kill a whole crowd.
  */
 #include "fuzz.h"
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -101,6 +102,12 @@ static struct ref target(int who)
 	return id < 0 ? number(0) : (struct ref){ PID, id };
 }
 
+/* A descriptor that may be a pidfd: the first ones that an actor opens. */
+static struct ref some_pidfd(void)
+{
+	return number(PROGRAM_FD + (chance(5) ? 0 : 1 + random_below(random_below(4) + 1)));
+}
+
 /* kill's target: a process, mostly; groups seldom, for what they do is often judged to be open. */
 static struct ref kill_target(int who, int sig)
 {
@@ -148,11 +155,15 @@ static void fork_op(struct op *op, int live)
 	int id = free_id();
 	if (id < 0 || (live >= CROWD && chance(80)))
 		return;
+	/* A second one in there would be a stranger whose death its namespace's init waits for, without telling. */
+	if (actor[op->actor].unshared == NEW_MADE)
+		return;
 	static const int exit_signals[] = { SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, 0, SIGUSR1, 34 };
 	static const uint64_t extras[] = { CLONE_PARENT, CLONE_FILES, CLONE_FS, CLONE_VM, CLONE_VM | CLONE_SIGHAND,
-					   CLONE_VM | CLONE_VFORK, CLONE_IO, CLONE_UNTRACED, CLONE_SYSVSEM };
+					   CLONE_VM | CLONE_VFORK, CLONE_PIDFD, CLONE_PIDFD, CLONE_NEWPID, CLONE_NEWPID, CLONE_IO, CLONE_UNTRACED, CLONE_SYSVSEM };
 	static const uint64_t wrong[] = { CLONE_SIGHAND, CLONE_THREAD, CLONE_THREAD | CLONE_VM, CLONE_NEWNS | CLONE_FS,
-					  CLONE_NEWIPC | CLONE_SYSVSEM, CLONE_THREAD | CLONE_SIGHAND };
+					  CLONE_NEWIPC | CLONE_SYSVSEM, CLONE_THREAD | CLONE_SIGHAND,
+					  CLONE_NEWPID | CLONE_THREAD | CLONE_VM | CLONE_SIGHAND };
 	uint64_t flags = PICK(exit_signals);
 	int how = chance(30) ? HOW_CLONE3 : HOW_CLONE;
 	if (op->actor == INIT)
@@ -222,6 +233,8 @@ static void wait_op(struct op *op)
 		type = P_PGID, whom.kind = PID;
 	else if (whom.n == 0)
 		type = chance(70) ? P_PGID : P_PID;
+	if (chance(8))
+		type = P_PIDFD, whom = some_pidfd();
 	if (chance(2))
 		type = 7;
 	*op = (struct op){ who, OP_WAITID, { number(type), whom, number(options) } };
@@ -264,7 +277,9 @@ static void try(struct op *op, int live)
 	static const struct { enum code code; int weight; } weights[] = {
 		{ OP_FORK, 22 }, { OP_EXIT, 5 }, { OP_EXIT_GROUP, 3 }, { OP_KILL, 16 }, { OP_WAIT4, 17 }, { OP_SUBREAPER, 5 },
 		{ OP_PDEATHSIG, 6 }, { OP_SIGACTION, 7 }, { OP_SIGMASK, 6 }, { OP_TAKE, 5 }, { OP_SETSID, 2 },
+		{ OP_PIDFD_OPEN, 3 }, { OP_PIDFD_POLL, 3 }, { OP_PIDFD_KILL, 3 }, { OP_CLOSE, 1 },
 		{ OP_SETPGID, 7 }, { OP_EXEC, 4 }, { OP_SETUID, 1 }, { OP_AUDIT, 5 }, { OP_GETPGID, 1 }, { OP_GETSID, 1 },
+		{ OP_UNSHARE, 1 },
 	};
 	static const int death_signals[] = { 0, 0, SIGKILL, SIGTERM, SIGUSR1, SIGUSR1, SIGHUP, SIGSTOP, SIGCONT, SIGTSTP, 65 };
 	int total = 0, who = op->actor, i;
@@ -295,6 +310,24 @@ static void try(struct op *op, int live)
 		*op = (struct op){ who, code, { chance(40) ? number(0) : target(who), group } };
 		return;
 	}
+	case OP_PIDFD_OPEN: {
+		static const int flags[] = { 0, 0, 0, O_EXCL /* PIDFD_THREAD */, O_EXCL, O_NONBLOCK, 1 };
+		struct ref whom = target(who);
+		if (whom.kind == NUMBER)
+			whom = (struct ref){ PID, who };
+		*op = (struct op){ who, code, { whom, number(PICK(flags)) } };
+		return;
+	}
+	case OP_PIDFD_POLL: case OP_CLOSE: *op = (struct op){ who, code, { some_pidfd() } }; return;
+	case OP_PIDFD_KILL: {
+		static const int flags[] = { 0, 0, 0, 1, 2, 4, 3 };
+		int sig = some_signal();
+		*op = (struct op){ who, code, { some_pidfd(), number(sig), number(PICK(flags)) } };
+		return;
+	}
+	case OP_UNSHARE:
+		*op = (struct op){ who, code, { number(chance(80) ? CLONE_NEWPID : chance(50) ? CLONE_FILES : CLONE_THREAD) } };
+		return;
 	case OP_EXEC:
 		*op = (struct op){ who, code, { number(chance(8)), number(actor[who].leader) } };
 		return;

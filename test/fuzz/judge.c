@@ -109,7 +109,6 @@ static bool death_signals_vary(int id)
 
 const char *judge(const struct op *op)
 {
-	extern int step;
 	int deaths = 0, was_stopped = 0;
 	const char *why = dead_parents(op) > 1 ? "several parents died" : NULL;
 	for (int i = 1; i < nactor; i++) {

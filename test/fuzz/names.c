@@ -17,7 +17,8 @@ const char *const op_name[NOPS] = { OPS(X) };
 const int op_args[NOPS] = { OPS(X) };
 #undef X
 
-static struct { int pid, id; } names[2 * NACTOR];
+/* Each number that an actor has, by the namespace that knows it: the id of that namespace's init. */
+static struct { int ns, pid, id; } names[4 * NACTOR];
 static int nnames;
 
 void name_reset(void)
@@ -25,28 +26,42 @@ void name_reset(void)
 	nnames = 0;
 }
 
-void name_set(int pid, int id)
+void name_set(int ns, int pid, int id)
 {
-	if (nnames < 2 * NACTOR) {
+	if (nnames < 4 * NACTOR) {
+		names[nnames].ns = ns;
 		names[nnames].pid = pid;
 		names[nnames++].id = id;
 	}
 }
 
-int name_find(int pid)
+static int find_in(int ns, long pid)
 {
 	for (int i = nnames - 1; i >= 0; i--)
-		if (names[i].pid == pid)
+		if (names[i].ns == ns && names[i].pid == pid)
 			return names[i].id;
 	return -1;
 }
 
-const char *name_of(long pid)
+int name_find(int pid)
+{
+	return find_in(INIT, pid);
+}
+
+int name_number(int ns, int id)
+{
+	for (int i = nnames - 1; i >= 0; i--)
+		if (names[i].ns == ns && names[i].id == id)
+			return names[i].pid;
+	return NOBODY;
+}
+
+const char *name_in(int ns, long pid)
 {
 	static char ring[8][16];
 	static int at;
 	char *buf = ring[at++ % 8];
-	int id = pid == 1 ? INIT : name_find(pid);
+	int id = pid == 1 && ns == INIT ? INIT : find_in(ns, pid);
 	if (pid == 0)
 		return "0";
 	if (id == INIT)
@@ -55,6 +70,11 @@ const char *name_of(long pid)
 		return "?";
 	snprintf(buf, sizeof ring[0], "p%d", id);
 	return buf;
+}
+
+const char *name_of(long pid)
+{
+	return name_in(INIT, pid);
 }
 
 static int put_ref(char *buf, size_t n, struct ref r)

@@ -5,9 +5,10 @@
  * another count of context switches in its status file. So: look at every actor's status; all sleep, are stopped or
  * dead. Look again; the files are the same to the byte. Then there was a moment between the two looks at which nobody
  * ran, and as only who runs can wake others, nothing will happen by itself after it. A death is told to the parent a
- * few instructions after it can be seen in /proc, so a step in which somebody died is looked at once more.
+ * few instructions after it can be seen in /proc, so a step in which somebody died is looked at again after a while, and again when all else has been read.
  */
 #include "fuzz.h"
+#include <dirent.h>
 #include <errno.h>
 #include <stddef.h>
 #include <fcntl.h>
@@ -66,6 +67,37 @@ void state_meet(int id)
 	open_files(a);
 }
 
+int state_find_stranger(const char *directory)
+{
+	DIR *dir = opendir(directory);
+	int found = -1;
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		int number = atoi(entry->d_name);
+		if (number > 1 && name_find(number) < 0)
+			found = number;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+int state_numbers(int id, int *numbers, int max)
+{
+	struct actor *a = &actor[id];
+	int n = 0;
+	ssize_t len = a->fd_status < 0 ? 0 : pread(a->fd_status, a->text[0], 4095, 0);
+	a->text[0][len > 0 ? len : 0] = 0;
+	char *at = strstr(a->text[0], "\nNSpid:\t");
+	for (at = at ? at + 8 : NULL; at && n < max; n++) {
+		char *end;
+		numbers[n] = strtol(at, &end, 10);
+		if (end == at)
+			break;
+		at = *end == '\n' ? NULL : end;
+	}
+	return n;
+}
+
 /* One look at an actor: its status file. True if it does not move now. */
 static bool look(struct actor *a, int which)
 {
@@ -74,8 +106,10 @@ static bool look(struct actor *a, int which)
 		a->execs = sh->slot[a - actor].execs;
 		open_files(a);
 	}
-	if (a->fd_status < 0)
+	if (a->fd_status < 0) {
+		a->len[0] = a->len[1] = 0;
 		return true;
+	}
 	ssize_t n = pread(a->fd_status, a->text[which], 4095, 0);
 	if (n <= 0) {
 		forget_files(a);
@@ -124,6 +158,15 @@ static bool somebody_died(void)
 	return false;
 }
 
+/* The init of a pid namespace that dies sleeps until its last member is gone, and hears of that a little later. */
+static bool namespace_lives(void)
+{
+	for (int i = 1; i < nactor; i++)
+		if (actor[i].used && actor[i].ns == i && !actor[i].thread && actor[i].was.state && actor[i].was.state != 'Z')
+			return true;
+	return false;
+}
+
 static long long now_us(void)
 {
 	struct timespec ts;
@@ -148,35 +191,6 @@ static bool reported(int id)
 	if (s->answered == s->command)
 		return s->ret < 0 || child->born;
 	return child->born || a->fd_status < 0 || (a->len[0] && strstr(a->text[0], "\nState:\tT"));
-}
-
-bool state_settle(int id)
-{
-	long long end = now_us() + patience_ms * 1000LL;
-	for (int round = 0; ; round++) {
-		uint32_t event = sh->event;
-		if (reported(id)) {
-			struct actor *a = &actor[id];
-			if (a->busy && a->op.code == OP_FORK) {
-				int child = a->op.arg[0].n;
-				if (sh->slot[child].born && !actor[child].used)
-					return true;	/* the master has to meet it first */
-			}
-			if (look_at_all(0) && look_at_all(1) && same_looks()) {
-				if (!somebody_died())
-					return true;
-				pause_us(100);
-				if (look_at_all(1) && same_looks() && sh->event == event)
-					return true;
-			}
-		}
-		if (now_us() > end)
-			return false;
-		if (round < 3)
-			sched_yield();
-		else
-			pause_us(round < 20 ? 50 : 500);
-	}
 }
 
 static uint64_t mask_of(const char *text, const char *key)
@@ -252,6 +266,40 @@ void state_read(void)
 		if (i != INIT && a->now.state != 'Z')
 			read_status(a);
 		read_children(a);
+	}
+}
+
+bool state_settle(int id)
+{
+	long long end = now_us() + patience_ms * 1000LL;
+	for (int round = 0; ; round++) {
+		uint32_t event = sh->event;
+		if (reported(id)) {
+			struct actor *a = &actor[id];
+			if (a->busy && a->op.code == OP_FORK) {
+				int child = a->op.arg[0].n;
+				if (sh->slot[child].born && !actor[child].used)
+					return true;	/* the master has to meet it first */
+			}
+			if (look_at_all(0) && look_at_all(1) && same_looks()) {
+				if (!somebody_died()) {
+					state_read();
+					return true;
+				}
+				pause_us(namespace_lives() ? 3000 : 200);
+				if (look_at_all(1) && same_looks() && sh->event == event) {
+					state_read();
+					if (look_at_all(1) && same_looks() && sh->event == event)
+						return true;
+				}
+			}
+		}
+		if (now_us() > end)
+			return false;
+		if (round < 3)
+			sched_yield();
+		else
+			pause_us(round < 20 ? 50 : 500);
 	}
 }
 

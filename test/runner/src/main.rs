@@ -32,14 +32,15 @@ pub type Outcome<T> = Result<T, String>;
 const USAGE: &str = "usage: runner COMMAND
   kernel                                    build/foster
   run | debug                               boot to a shell; with a debugger
-  test [host | ktest | linux | guest1 | guest2 | checked | boot | rules | session | fuzz]...
+  test [host | ktest | linux | guest1 | guest2 | checked | boot | fuzz | races | syscalls | rules | session]...
   ktest [FILTER]                            the in-kernel unit tests whose name contains FILTER
   suite [foster | checked | linux | host] [PROGRAM]...
                                             the C suite in a guest, or here
   session [foster | linux] [NAME]...        the shell sessions in a guest
   bench [foster | linux]                    the figures; of one kernel alone
   rules [check]                             docs/rules.md: which rule has which assertions; is it up to date?
-  fuzz [A-B]                                the differential fuzzer, on seeds A to B
+  fuzz [A-B] | fuzz races [A-B]             the differential fuzzer, on seeds A to B
+  fuzz-syscalls [SECONDS [SEED]]            random system calls with bad input
   lint";
 
 fn main() -> ExitCode {
@@ -86,6 +87,7 @@ fn dispatch(arguments: &[&str]) -> Outcome<bool> {
         ["rules", "check"] => rules::command(true),
         ["suite", arguments @ ..] => suite::command(arguments),
         ["session", arguments @ ..] => session::command(arguments),
+        ["fuzz-syscalls", arguments @ ..] => fuzz::syscalls::command(arguments),
         ["fuzz", arguments @ ..] => fuzz::command(arguments),
         ["bench"] => bench::command(None),
         ["bench", only] => bench::command(Some(only)),

@@ -10,7 +10,7 @@ use crate::{Outcome, boot, fuzz, ktest, rules, session, suite, toolchain, worksp
 /// A layer: its name on the command line, what it is, and how it runs.
 type Layer = (&'static str, &'static str, fn() -> Outcome<Results>);
 
-const LAYERS: [Layer; 10] = [
+const LAYERS: [Layer; 12] = [
     ("host", "host tests of the pure crates and of the runner", host),
     ("ktest", "unit tests in the booted kernel", kernel_tests),
     ("linux", "C suite on this machine's Linux", || suite::on_host(&[])),
@@ -19,6 +19,8 @@ const LAYERS: [Layer; 10] = [
     ("checked", "races with every change of the process tree checked", || suite::checked(CHECKED)),
     ("boot", "boots with good, odd and bad images", boot::all),
     ("fuzz", "process trees from 300 seeds, on Linux and on Foster", fuzz::all),
+    ("races", "process trees whose operations race", fuzz::races::layer),
+    ("syscalls", "random system calls with bad input, 2 minutes", fuzz::syscalls::layer),
     ("rules", "the table of rules and assertions", rules::check),
     ("session", "shell sessions on the guest's console", || session::on_foster(&[])),
 ];

@@ -5,11 +5,14 @@
 //! that into a C program.
 
 mod minimise;
+pub mod races;
 mod reproducer;
 mod side;
+pub mod syscalls;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use side::{Block, Side, Work};
 
@@ -23,9 +26,10 @@ const SEEDS: (u64, u64) = (1, 300);
 const MINIMISED: usize = 3;
 const DESCRIBED: usize = 20;
 
-/// `runner fuzz [A-B]`.
+/// `runner fuzz [A-B]`, `runner fuzz races [A-B]`.
 pub fn command(arguments: &[&str]) -> Outcome<bool> {
     let seeds = match arguments {
+        ["races", seeds @ ..] => return races::command(seeds),
         [] => SEEDS,
         [range] => parse_range(range)?,
         _ => return Err("usage: make fuzz SEEDS=a-b".into()),
@@ -145,8 +149,13 @@ fn minimise_seed(
     Ok(program)
 }
 
-/// Compiles the guest's programs into `build/fuzz/bin`.
+/// The directory of the guest's programs, compiled once: both sides of a comparison run the same ones.
 fn programs() -> Outcome<PathBuf> {
+    static BUILT: OnceLock<Outcome<PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(compile).clone()
+}
+
+fn compile() -> Outcome<PathBuf> {
     let out = workspace::build("fuzz/bin")?;
     let output = Command::new("make")
         .arg("-C")

@@ -181,7 +181,8 @@ fn listen(process: &mut Process, blocks: &mut Vec<Block>, tell: impl Fn(usize)) 
     }
 }
 
-fn initrd(program: &Path, script: &str) -> Outcome<PathBuf> {
+/// A root file system with the fuzzer as its init.
+pub fn initrd(program: &Path, script: &str) -> Outcome<PathBuf> {
     let mut archive = Archive::new();
     for directory in ["dev", "proc", "tmp"] {
         archive.directory(directory);
