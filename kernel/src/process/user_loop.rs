@@ -88,8 +88,9 @@ fn between_stays(ctx: &mut Context) {
         }
     }
     let others_ran = task::schedule_if_needed();
-    if ctx.thread.rseq.is_registered() {
-        rseq::before_user(ctx, others_ran || work & work::RSEQ != 0);
+    let interrupted = others_ran || work & work::RSEQ != 0;
+    if (interrupted || task::has_moved()) && ctx.thread.rseq.is_registered() {
+        rseq::before_user(ctx, interrupted);
     }
 }
 

@@ -41,7 +41,9 @@ use ostd::{
 
 use crate::{prelude::*, time::cpu_time};
 use queue::CpuQueue;
-pub use realtime::{Class, QUANTUM_NS, init_class, set_class};
+pub use realtime::{
+    Class, PERIOD_NS, QUANTUM_NS, init_class, realtime_budget_ns, set_class, set_realtime_budget_ns,
+};
 use realtime::{FAIR_FROM, is_realtime};
 
 /// How far below the floor a task that slept may start, in ns of virtual run time.

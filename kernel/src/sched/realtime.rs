@@ -36,9 +36,20 @@ pub(super) const FAIR_FROM: u64 = 128;
 /// How long an RR task runs while others of its priority wait.
 pub const QUANTUM_NS: u64 = 100_000_000;
 /// The time in which [`RUNTIME_NS`] is counted.
-const PERIOD_NS: u64 = 1_000_000_000;
-/// What real-time tasks may use of a CPU in each period while a fair one waits.
-const RUNTIME_NS: u64 = 950_000_000;
+pub const PERIOD_NS: u64 = 1_000_000_000;
+/// What real-time tasks may use of a CPU in each period while a fair one waits; all of it if it is the whole
+/// (kernel.sched_rt_runtime_us).
+static RUNTIME_NS: AtomicU64 = AtomicU64::new(950_000_000);
+
+/// What real-time tasks may use, ns of [`PERIOD_NS`].
+pub fn realtime_budget_ns() -> u64 {
+    RUNTIME_NS.load(Relaxed)
+}
+
+/// Sets that.
+pub fn set_realtime_budget_ns(ns: u64) {
+    RUNTIME_NS.store(ns.min(PERIOD_NS), Relaxed);
+}
 
 /// How many tasks wait anywhere that are not fair ones.
 pub(super) static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -168,7 +179,8 @@ impl Budget {
         }
         let used = self.used.load(Relaxed) + ran_ns;
         self.used.store(used, Relaxed);
-        if used >= RUNTIME_NS {
+        let budget = realtime_budget_ns();
+        if budget < PERIOD_NS && used >= budget {
             self.throttled_until.store(self.period_start.load(Relaxed) + PERIOD_NS, Relaxed);
         }
     }

@@ -135,6 +135,8 @@ pub struct PosixTimers {
     used: AtomicBool,
     /// The armed timers, of any process, that measure this one's CPU time.
     cpu: SpinLock<Vec<Arc<PosixTimer>>>,
+    /// There is or was one.
+    measured: AtomicBool,
 }
 
 struct Table {
@@ -157,6 +159,7 @@ impl PosixTimers {
             table: SpinLock::new(lock_order::POSIX_TIMERS, table),
             used: AtomicBool::new(false),
             cpu: SpinLock::new(lock_order::CPU_TIMERS, Vec::new()),
+            measured: AtomicBool::new(false),
         }
     }
 
@@ -189,6 +192,9 @@ impl PosixTimers {
 
     /// Forgets the timers that measure this process, which has used all its time.
     pub fn stop_cpu_timers(&self) {
+        if !self.measured.load(Relaxed) {
+            return;
+        }
         let dropped = core::mem::take(&mut *self.cpu.lock());
         drop(dropped);
     }
@@ -382,7 +388,8 @@ pub fn check_cpu_timers(process: &Process) {
 
 /// Whether a timer measures the CPU time of `process`.
 pub fn any_cpu_armed(process: &Process) -> bool {
-    !process.posix_timers.cpu.lock().is_empty()
+    let timers = &process.posix_timers;
+    timers.measured.load(Relaxed) && !timers.cpu.lock().is_empty()
 }
 
 /// The text of /proc/PID/timers.
@@ -512,6 +519,7 @@ impl PosixTimer {
         state.status = Status::Armed;
         match measured {
             Some(process) => {
+                process.posix_timers.measured.store(true, Relaxed);
                 let mut list = process.posix_timers.cpu.lock();
                 if !list.iter().any(|timer| Arc::ptr_eq(timer, self)) {
                     list.push(self.clone());

@@ -515,6 +515,12 @@ pub fn watch_cpu(on: bool) {
     });
 }
 
+/// Whether [`note_cpu`] has something to tell.
+#[inline]
+pub fn has_moved() -> bool {
+    cpu_local::has_moved()
+}
+
 /// For a task that watches its CPU: that, if it is another one than last time. What is done with the answer may be
 /// overtaken by the next move, which is told again before user mode is entered.
 pub fn note_cpu() -> Option<cpu::CpuId> {

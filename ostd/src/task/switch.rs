@@ -178,9 +178,7 @@ fn switch_to(prev: &Task, next: &Task, outgoing: Outgoing) {
         space.activate();
     }
     let seen = next.user.cpu_seen.get();
-    if seen != super::NOT_WATCHED && seen != cpu::current().as_usize() as u32 {
-        cpu_local::set_moved(true);
-    }
+    cpu_local::set_moved(seen != super::NOT_WATCHED && seen != cpu::current().as_usize() as u32);
     next.on_cpu.store(true, Ordering::Relaxed);
     cpu_local::set_current_task(next);
     local.set_handoff(prev, outgoing);

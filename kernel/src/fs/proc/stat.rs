@@ -12,7 +12,7 @@ use crate::{
     process::{
         Cap, Credentials, Thread,
         signal::thread_sets,
-        tree,
+        thread, tree,
         usage::{self, Usage, ns_to_ticks},
     },
 };
@@ -154,9 +154,11 @@ fn line(f: &Fields) -> String {
         "{} {} {} {}",
         f.own.minor_faults, f.children.minor_faults, f.own.major_faults, f.children.major_faults
     );
+    // A real-time task's is below every nice value's.
+    let priority = if f.rt_priority > 0 { -1 - f.rt_priority as i32 } else { 20 + f.nice };
     let times = format!(
         "{utime} {stime} {cutime} {cstime} {} {} {} 0 {}",
-        20 + f.nice,
+        priority,
         f.nice,
         n.threads,
         ns_to_ticks(f.start_ns)
@@ -166,7 +168,13 @@ fn line(f: &Fields) -> String {
         f.size, f.resident, f.rss_limit, r.start_code, r.end_code, r.start_stack
     );
     let signals = format!("{pending} {blocked} {ignored} {caught} {} 0 0", u32::from(f.waits));
-    let sched = format!("{} {} {} {} 0 0 0", n.exit_signal, f.cpu, f.rt_priority, f.policy);
+    let sched = format!(
+        "{} {} {} {} 0 0 0",
+        n.exit_signal,
+        f.cpu,
+        f.rt_priority,
+        f.policy & !thread::policy::RESET_ON_FORK
+    );
     let end = format!(
         "{} {} {} {} {} {} {} {}",
         r.start_data, r.end_data, f.brk_start, r.arg_start, r.arg_end, r.env_start, r.env_end, f.exit_code

@@ -10,6 +10,7 @@ use crate::{
     mm, net,
     prelude::*,
     process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
+    sched,
     syscall::system,
 };
 
@@ -133,6 +134,27 @@ static SUBREAPER_SCOPE: Sysctl = writable(
     |value| reaper::set_subreaper_scope(value.trim().parse().map_err(|_| EINVAL)?),
 );
 
+static SCHED_RR_TIMESLICE: Sysctl = read_only(|| (sched::QUANTUM_NS / 1_000_000).to_string());
+static SCHED_RT_PERIOD: Sysctl = read_only(|| (sched::PERIOD_NS / 1000).to_string());
+/// -1: all of the period.
+static SCHED_RT_RUNTIME: Sysctl = writable(
+    || match sched::realtime_budget_ns() {
+        sched::PERIOD_NS => String::from("-1"),
+        budget => (budget / 1000).to_string(),
+    },
+    |value| {
+        let budget = match value.trim().parse::<i64>().map_err(|_| EINVAL)? {
+            -1 => sched::PERIOD_NS,
+            us => u64::try_from(us).map_err(|_| EINVAL)?.saturating_mul(1000),
+        };
+        if budget > sched::PERIOD_NS {
+            return Err(EINVAL);
+        }
+        sched::set_realtime_budget_ns(budget);
+        Ok(())
+    },
+);
+
 /// The printk levels: console, default, minimum, console at boot.
 static PRINTK: Sysctl = writable(
     || format!("{}\t4\t1\t7", PRINTK_LEVEL.load(Relaxed)),
@@ -168,6 +190,9 @@ const KERNEL: &[Entry] = &[
     file("randomize_va_space", &RANDOMIZE_VA_SPACE),
     file("tainted", &TAINTED),
     Entry { name: "random", kind: Kind::Dir(RANDOM) },
+    file("sched_rr_timeslice_ms", &SCHED_RR_TIMESLICE),
+    file("sched_rt_period_us", &SCHED_RT_PERIOD),
+    file("sched_rt_runtime_us", &SCHED_RT_RUNTIME),
     Entry { name: "seccomp", kind: Kind::Dir(SECCOMP) },
     file("subreaper_scope", &SUBREAPER_SCOPE),
     file("threads-max", &THREADS_MAX),

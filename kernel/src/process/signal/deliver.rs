@@ -81,19 +81,18 @@ fn next_step(thread: &Arc<Thread>) -> Step {
         group.recalculate(thread);
         return Step::Done;
     };
-    let timer = info.sender_timer().cloned();
+    let Some(timer) = info.sender_timer().cloned() else {
+        return group.act(thread, info);
+    };
     let step = group.act(thread, info);
     drop(group);
-    match (step, timer) {
-        // The timer goes on now, and says what it missed.
-        (Step::Handle(info, action), Some(_)) => {
-            info.taken().map_or(Step::Again, |info| Step::Handle(info, action))
-        }
-        (step, Some(timer)) => {
+    // The timer goes on now, and says what it missed.
+    match step {
+        Step::Handle(info, action) => info.taken().map_or(Step::Again, |info| Step::Handle(info, action)),
+        step => {
             timer.taken();
             step
         }
-        (step, None) => step,
     }
 }
 

@@ -231,18 +231,29 @@ const RESCHED: u8 = 1;
 /// The running task wants to know that it runs on this CPU now.
 const MOVED: u8 = 2;
 
+#[inline(always)]
+fn wanted() -> u8 {
+    let flags: u8;
+    // SAFETY: as above.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg_byte) flags, const NEED_RESCHED, options(nostack, preserves_flags, readonly))
+    };
+    flags
+}
+
 /// Whether the running task should give way, as against whatever else [`need_resched`] may stand for.
 #[inline(always)]
 pub(crate) fn should_give_way() -> bool {
-    let flag: u8;
-    // SAFETY: as above.
-    unsafe {
-        asm!("mov {}, gs:[{}]", out(reg_byte) flag, const NEED_RESCHED, options(nostack, preserves_flags, readonly))
-    };
-    flag & RESCHED != 0
+    wanted() & RESCHED != 0
 }
 
-/// The running task should give way; or a new one is chosen, of whom nothing is wanted yet.
+/// Whether the running task last looked on another CPU.
+#[inline(always)]
+pub(crate) fn has_moved() -> bool {
+    wanted() & MOVED != 0
+}
+
+/// The running task should give way; or the next one is about to be chosen.
 #[inline(always)]
 pub(crate) fn set_need_resched(value: bool) {
     // SAFETY: writes the field of this CPU's structure.
@@ -250,12 +261,13 @@ pub(crate) fn set_need_resched(value: bool) {
         if value {
             asm!("or byte ptr gs:[{}], {}", const NEED_RESCHED, const RESCHED, options(nostack))
         } else {
-            asm!("mov byte ptr gs:[{}], 0", const NEED_RESCHED, options(nostack, preserves_flags))
+            asm!("and byte ptr gs:[{}], {}", const NEED_RESCHED, const !RESCHED, options(nostack))
         }
     };
 }
 
-/// The task that is to run here now last looked on another CPU; or it has looked.
+/// The task that is to run here now last looked on another CPU; or it did not, or has looked.
+#[inline(always)]
 pub(crate) fn set_moved(value: bool) {
     // SAFETY: as above.
     unsafe {
