@@ -751,3 +751,19 @@ CASE(sysctls)
 	int fd = open("/proc/sys/kernel/ostype", O_WRONLY);
 	CHECK(fd < 0 || write(fd, "x", 1) < 0, "[proc] what is read-only cannot be written");
 }
+
+CASE(fdinfo_of_itself)
+{
+	/* The number that the next open gets is known: the file tells of itself while it is read. */
+	char path[64], text[512];
+	int fd = dup(0);
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+	int other = MUST(open(path, O_RDONLY)), dir = MUST(open("/proc/self/fdinfo", O_RDONLY));
+	close(other);
+	snprintf(path, sizeof path, "%d", other);
+	int hold = MUST(open("/", O_RDONLY));
+	REQUIRE(hold == other);
+	int self = MUST(openat(dir, path, O_RDONLY));
+	REQUIRE(dup2(self, other) == other);
+	CHECK(read(other, text, sizeof text) > 0 && !strncmp(text, "pos:\t0\n", 7), "[proc] a file of fdinfo can tell of itself");
+}

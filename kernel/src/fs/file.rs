@@ -213,7 +213,9 @@ pub struct File {
     seekable: bool,
     /// Counted as a writer of its inode.
     counted_writer: bool,
-    pos: Mutex<u64>,
+    /// Changed with [`pos_lock`](Self::pos_lock) held; read without it by those who only look.
+    pos: AtomicU64,
+    pos_lock: Mutex<()>,
     /// Who gets SIGIO (F_SETOWN), and whether that is a process group: kept for F_GETOWN.
     owner: AtomicU64,
     owner_is_group: AtomicBool,
@@ -241,7 +243,8 @@ impl File {
             flags: AtomicU32::new((flags - OpenFlags::CREATION).bits()),
             seekable,
             counted_writer,
-            pos: Mutex::new(lock_order::FILE_POS, 0),
+            pos: AtomicU64::new(0),
+            pos_lock: Mutex::new(lock_order::FILE_POS, ()),
             owner: AtomicU64::new(PidId::INVALID.to_bits()),
             owner_is_group: AtomicBool::new(false),
             watchers: Watchers::new(),
@@ -316,9 +319,10 @@ impl File {
         if !self.seekable {
             return self.ops.read_at(self, buf, 0);
         }
-        let mut pos = self.pos.lock();
-        let n = self.ops.read_at(self, buf, *pos)?;
-        *pos += n as u64;
+        let _lock = self.pos_lock.lock();
+        let pos = self.pos();
+        let n = self.ops.read_at(self, buf, pos)?;
+        self.pos.store(pos + n as u64, Relaxed);
         Ok(n)
     }
 
@@ -329,9 +333,9 @@ impl File {
         if !self.seekable {
             return Ok(self.ops.write_at(self, buf, 0)?.0);
         }
-        let mut pos = self.pos.lock();
-        let (n, end) = self.ops.write_at(self, buf, *pos)?;
-        *pos = end;
+        let _lock = self.pos_lock.lock();
+        let (n, end) = self.ops.write_at(self, buf, self.pos())?;
+        self.pos.store(end, Relaxed);
         Ok(n)
     }
 
@@ -358,14 +362,15 @@ impl File {
         if self.is_path_only() {
             return Err(EBADF);
         }
-        let mut pos = self.pos.lock();
-        *pos = self.ops.seek(self, *pos, offset, whence)?;
-        Ok(*pos)
+        let _lock = self.pos_lock.lock();
+        let pos = self.ops.seek(self, self.pos(), offset, whence)?;
+        self.pos.store(pos, Relaxed);
+        Ok(pos)
     }
 
-    /// The offset, for /proc/pid/fdinfo.
+    /// The offset. Without the lock: /proc/pid/fdinfo may be asked about the very file that is being read.
     pub fn pos(&self) -> u64 {
-        *self.pos.lock()
+        self.pos.load(Relaxed)
     }
 
     /// Gives directory entries from the offset on to `emit`, and moves the offset behind the last that it took.
@@ -373,16 +378,17 @@ impl File {
         if self.is_path_only() {
             return Err(EBADF);
         }
-        let mut pos = self.pos.lock();
-        let mut next = *pos;
-        self.ops.read_dir(self, *pos, &mut |entry| {
+        let _lock = self.pos_lock.lock();
+        let pos = self.pos();
+        let mut next = pos;
+        self.ops.read_dir(self, pos, &mut |entry| {
             let taken = emit(&entry);
             if taken {
                 next = entry.next;
             }
             taken
         })?;
-        *pos = next;
+        self.pos.store(next, Relaxed);
         Ok(())
     }
 
