@@ -499,3 +499,52 @@ CASE(names)
 	REQUIRE(write_sysctl("fs/suid_dumpable", "0"));
 	CHECK(!write_sysctl("fs/suid_dumpable", "3"), "[1.35] suid_dumpable is 0, 1 or 2");
 }
+
+/* ---- races ---- */
+
+/* Waits for the start, then does what it was told. */
+static long ag_act(long what)
+{
+	wait_word(&sh->w[1], 1);
+	switch (what) {
+	case 0: crash(); break;
+	case 1: _exit(5);
+	case 2: exec_self("exit_7", NULL, NULL, NULL); break;
+	}
+	return 0;
+}
+HELPER(exit_7) { return 7; }
+
+/* Crashes of two threads, exit_group, execve and SIGKILL at once: one of them decides, and nobody hangs. */
+CASE_T(races, 120)
+{
+	if (!ready())
+		return;
+	int n = iterations(300) / 6;
+	bool good = true, consistent = true;
+	for (int i = 0; i < n; i++) {
+		sh->nagents = 0;
+		memset(sh->agent, 0, 5 * sizeof *sh->agent);
+		struct agent *p = spawn(NULL), *t[4];
+		call(p, ag_limit, -1);
+		for (int j = 0; j < 4; j++)
+			t[j] = spawn_thread(p);
+		unlink("core");
+		sh->w[1] = 0;
+		for (int j = 0; j < 4; j++)
+			post(t[(i + j) % 4], ag_act, j < 2 ? 0 : j == 2 && i & 1 ? 1 : j == 3 && i & 2 ? 2 : 3);
+		set_word(&sh->w[1], 1);
+		if (i & 4)
+			kill(p->pid, SIGKILL);
+		int st = reap(p->pid);
+		good &= st == SIGSEGV || st == (SIGSEGV | 0x80) || st == SIGKILL || st == 5 << 8 || st == 7 << 8;
+		struct stat f;
+		bool there = stat("core", &f) == 0;
+		/* SIGKILL may end a dump half way: then there is a file, and the status does not say so. */
+		consistent &= there == !!(st & 0x80) || (i & 4 && there);
+		if (!good || !consistent)
+			tap_note("round %d: status %#x, core %d", i, st, there);
+	}
+	CHECK(good, "[3.4,3.20,10.14] crash, exit_group, execve and SIGKILL at once: one of them decides");
+	CHECK(consistent, "[3.1] there is a core when the status says so, and but for SIGKILL only then");
+}

@@ -582,3 +582,42 @@ CASE(tsc)
 	child_exits(tsc_of_others, 0, "[1.50] it comes back");
 	child_exits(reads_tsc, 0, "[1.50] others are not concerned");
 }
+
+static long set_dumpable_vm(long v)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	int f(void *a) { return pr(PR_SET_DUMPABLE, (long)a, 0, 0, 0) ? 1 : 0; }
+	int kid = clone(f, stack + sizeof stack, CLONE_VM | SIGCHLD, (void *)v), st;
+	return kid < 0 || waitpid(kid, &st, 0) != kid ? -1 : st;
+}
+
+static int securebits_over_exec_fork(void)
+{
+	pr(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(pr(PR_GET_KEEPCAPS, 0, 0, 0, 0));
+	return WEXITSTATUS(reap(pid));
+}
+
+CASE(rest)
+{
+	CHECK_OK(set_dumpable_vm(0), "[1.34] a process that shares the memory sets it");
+	CHECK_EQ(get_dumpable(0), 0, "[1.34] for all that share it");
+	set_dumpable(1);
+	child_exits(securebits_over_exec_fork, 1, "[1.39,6.19] KEEPCAPS is inherited over fork");
+	CHECK_ERR(pr(0x59616d61, getpid(), 0, 0, 0), EINVAL, "[1.49] SET_PTRACER where nobody implements it: EINVAL");
+	CHECK_OK(pr(32, 0, 0, 0, 0), "[1.50] TASK_PERF_EVENTS_ENABLE");
+	CHECK_ERR(pr(PR_SET_TSC, 0, 0, 0, 0), EINVAL, "[1.50] SET_TSC 0: EINVAL");
+	CHECK_ERR(pr(PR_GET_TSC, (long)BADPTR, 0, 0, 0), EFAULT, "[1.50] GET_TSC to a bad pointer: EFAULT");
+	CHECK_ERR(pr(65, 1, 0, 0, 1), EINVAL, "[1.51] SET_MDWE with arg5: EINVAL");
+	static const int none[] = { 0, -1, 5, 6, 9, 10, 11, 12, 19, 20, 43, 44, 45, 50, 51, 54, 55, 56 };
+	bool all = true;
+	for (unsigned i = 0; i < sizeof none / sizeof *none; i++)
+		all &= pr(none[i], 1, 0, 0, 0) == -1 && errno == EINVAL;
+	CHECK(all, "[1.2] unknown options, and those of other machines: EINVAL");
+	CHECK_EQ(pr(1L << 32 | PR_GET_DUMPABLE, 0, 0, 0, 0), 1, "[1.1] the high half of the option is ignored");
+	CHECK_EQ(pr(PR_GET_KEEPCAPS, 9, 9, 9, 9), 0, "[1.39] GET ignores its arguments");
+	CHECK_EQ(pr(PR_CAPBSET_READ, CAP_CHOWN, 9, 9, 9), 1, "[1.40] READ ignores the others");
+	CHECK_ERR(pr(47, 1, CAP_KILL, 0, 1), EINVAL, "[1.41] arg5 must be 0");
+}

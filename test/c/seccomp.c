@@ -531,6 +531,42 @@ CASE(tsync_running)
 	CHECK(all, "[1.46] a thread that runs in user mode meanwhile makes no call past the filter");
 }
 
+static long make_threads(long x)
+{
+	(void)x;
+	int made = 0;
+	while (!sh->v[1]) {
+		static char stack[8][16384] __attribute__((aligned(16)));
+		int f(void *a) { (void)a; long late = sh->v[1], r = syscall(SYS_getppid); if (late && !(r == -1 && errno == 75)) sh->v[2]++; return 0; }
+		int word = 1, at = made++ & 7;
+		volatile int *w = &sh->w[8 + at];
+		*w = 1;
+		if (clone(f, stack[at] + sizeof stack[at], CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+			  CLONE_CHILD_CLEARTID, NULL, NULL, NULL, (int *)w) < 0)
+			return -1;
+		(void)word;
+		while (*w)
+			futex((int *)w, 0, 1, NULL);
+	}
+	return made;
+}
+
+/* Threads that are made while TSYNC is under way have the filter, too. */
+CASE_T(tsync_clone, 60)
+{
+	bool all = true;
+	for (int i = 0; i < 20; i++) {
+		sh->v[1] = sh->v[2] = 0;
+		struct agent *p = spawn(NULL), *t = spawn_thread(p);
+		post(t, make_threads, 0);
+		all &= call(p, ag_tsync, 75) == 0;
+		sh->v[1] = 1;
+		all &= finish(t) > 0 && sh->v[2] == 0 && call(t, ag_errno, 0) == 75;
+		retire(p, NULL);
+	}
+	CHECK(all, "[1.46] threads that are made meanwhile have the filter");
+}
+
 static void in_strict(void)
 {
 	deny(SYS_getppid, SECCOMP_RET_ERRNO | 1, SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW);
