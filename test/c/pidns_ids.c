@@ -557,6 +557,8 @@ CASE(number_order)
 		CHECK_EQ(call(i, load_last, 0), d->self, "[6.17] loadavg's last field as well");
 		CHECK_EQ(call(i, put_max, 300), -EINVAL, "[6.17] pid_max below 301: EINVAL");
 		CHECK_EQ(call(i, put_max, 4194305), -EINVAL, "[6.17] above 4194304: EINVAL");
+		CHECK_EQ(call(i, put_last, 70000), 0, "[6.17] ns_last_pid far ahead");
+		CHECK_EQ(call(i, fork_number, 0), 70001, "[6.17] is followed");
 		CHECK_EQ(call(i, put_max, 310), 0, "[6.17] it can be set");
 		CHECK(get_max(0) == outer_max && call(a, get_max, 0) == 310, "[6.17] for this namespace alone");
 		CHECK_EQ(call(i, put_last, 311), -EINVAL, "[6.17] ns_last_pid above pid_max: EINVAL");
