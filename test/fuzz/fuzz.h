@@ -117,6 +117,7 @@ extern const int op_args[NOPS];
 /* ---- what the master knows of an actor ---- */
 struct view {
 	char state;		/* S T Z D; 0: gone */
+	bool exiting;
 	long ppid, pgrp, session, exit_signal, exit_code, threads, uid, depth;
 	uint64_t pending, shared, blocked, ignored, caught;
 	int nchild;

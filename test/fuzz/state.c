@@ -158,11 +158,11 @@ static bool somebody_died(void)
 	return false;
 }
 
-/* The init of a pid namespace that dies sleeps until its last member is gone, and hears of that a little later. */
-static bool namespace_lives(void)
+/* Somebody sleeps on the way to death: the init of a pid namespace, until its last member is gone. */
+static bool somebody_dies(void)
 {
 	for (int i = 1; i < nactor; i++)
-		if (actor[i].used && actor[i].ns == i && !actor[i].thread && actor[i].was.state && actor[i].was.state != 'Z')
+		if (actor[i].used && actor[i].now.state && actor[i].now.state != 'Z' && actor[i].now.exiting)
 			return true;
 	return false;
 }
@@ -218,6 +218,7 @@ static void read_stat(struct actor *a)
 		case 4: a->now.ppid = value; break;
 		case 5: a->now.pgrp = value; break;
 		case 6: a->now.session = value; break;
+		case 9: a->now.exiting = value & 4; break;	/* PF_EXITING */
 		case 20: a->now.threads = value; break;
 		case 38: a->now.exit_signal = value; break;
 		case 52: a->now.exit_code = value; break;
@@ -282,14 +283,14 @@ bool state_settle(int id)
 					return true;	/* the master has to meet it first */
 			}
 			if (look_at_all(0) && look_at_all(1) && same_looks()) {
-				if (!somebody_died()) {
-					state_read();
+				bool died = somebody_died();
+				state_read();
+				if (!died && !somebody_dies())
 					return true;
-				}
-				pause_us(namespace_lives() ? 3000 : 200);
+				pause_us(200);
 				if (look_at_all(1) && same_looks() && sh->event == event) {
 					state_read();
-					if (look_at_all(1) && same_looks() && sh->event == event)
+					if (!somebody_dies() && look_at_all(1) && same_looks() && sh->event == event)
 						return true;
 				}
 			}

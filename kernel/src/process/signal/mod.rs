@@ -225,7 +225,7 @@ impl ThreadSignals {
     }
 
     /// Whether the thread's exit has begun, so that it is no target any more.
-    fn is_exiting(&self) -> bool {
+    pub fn is_exiting(&self) -> bool {
         self.stop.load(Relaxed) & stop::EXITING != 0
     }
 
