@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 
 static int pfd[2];	/* a pipe that stays empty */
 
@@ -300,5 +301,26 @@ CASE(restarted_open)
 	int fd = MUST(open(tmp_path("fifo"), O_WRONLY));
 	CHECK_EQ(finish(a), 0, "[7.37] it then opens");
 	close(fd);
+	retire(a, NULL);
+}
+
+static long do_recv(long fd)
+{
+	char c;
+	long r = recv(fd, &c, 1, 0);
+	return r < 0 ? -errno : r;
+}
+
+CASE(timed_recv)
+{
+	int sv[2];
+	struct timeval tv = { 20, 0 };
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, sv));
+	struct agent *a = spawn(NULL);
+	restarts(a, do_recv, sv[0], "[7.37] recv: EINTR", "[7.37] and restarted with SA_RESTART");
+	REQUIRE(write(sv[1], "x", 1) == 1);
+	CHECK_EQ(finish(a), 1, "[7.37] it then returns the data");
+	MUST(setsockopt(sv[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv));
+	never(a, do_recv, sv[0], "[7.36] recv with SO_RCVTIMEO: EINTR even with SA_RESTART");
 	retire(a, NULL);
 }
