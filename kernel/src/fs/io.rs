@@ -33,15 +33,22 @@ pub fn read_iovecs(addr: Vaddr, count: usize) -> Result<Vec<IoVec>> {
     let mut list = Vec::with_capacity(count);
     let mut total = 0usize;
     for i in 0..count {
-        let mut iov: IoVec = mem::read(addr.wrapping_add(i * size_of::<IoVec>()))?;
-        if iov.len as isize <= -1 {
-            return Err(EINVAL);
-        }
+        let mut iov = read_iovec(addr.wrapping_add(i * size_of::<IoVec>()))?;
         iov.len = iov.len.min(MAX_RW_COUNT - total);
         total += iov.len;
         list.push(iov);
     }
     Ok(list)
+}
+
+/// Reads one buffer of a list. EINVAL if its length is negative; what exceeds [`MAX_RW_COUNT`] is cut off.
+pub fn read_iovec(addr: Vaddr) -> Result<IoVec> {
+    let mut iov: IoVec = mem::read(addr)?;
+    if iov.len as isize <= -1 {
+        return Err(EINVAL);
+    }
+    iov.len = iov.len.min(MAX_RW_COUNT);
+    Ok(iov)
 }
 
 /// The place in a program's buffers that is next.

@@ -25,6 +25,9 @@ const SCM_MAX_FD: usize = 253;
 /// /proc/sys/net/core/optmem_max: the largest buffer of control messages.
 pub const MAX_CONTROL: usize = 131_072;
 
+/// Most buffers of control messages are no longer, and need no memory of their own.
+const SHORT_CONTROL: usize = 64;
+
 ostd::pod_struct! {
     /// `struct cmsghdr`.
     struct Header {
@@ -49,10 +52,16 @@ pub fn read(addr: Vaddr, len: usize) -> Result<Option<Ancillary>> {
         return Ok(None);
     }
     // The whole at once: the program must not change a part that has been checked.
-    let mut buffer = vec![0u8; len];
-    mem::copy_from_user(&mut buffer, addr)?;
+    let (mut short, mut long) = ([0u8; SHORT_CONTROL], Vec::new());
+    let buffer = if len <= SHORT_CONTROL {
+        &mut short[..len]
+    } else {
+        long.resize(len, 0);
+        &mut long[..]
+    };
+    mem::copy_from_user(buffer, addr)?;
     let mut found = Ancillary::default();
-    let mut rest = &buffer[..];
+    let mut rest = &*buffer;
     while rest.len() >= HEADER {
         let word = |at: usize| i32::from_ne_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
         let length = u64::from(word(0) as u32) | u64::from(word(4) as u32) << 32;

@@ -6,7 +6,7 @@ use super::{Args, Context, file};
 use crate::{
     fs::{
         File, OpenFlags,
-        io::{IOV_MAX, ReadBuf, WriteBuf, read_iovecs},
+        io::{IOV_MAX, IoVec, ReadBuf, WriteBuf, read_iovec, read_iovecs},
     },
     net::{
         self, Protocol, Socket,
@@ -218,6 +218,21 @@ impl MsgHdr {
     }
 }
 
+/// The buffers of a message: nearly always one.
+enum Buffers {
+    One(IoVec),
+    Many(Vec<IoVec>),
+}
+
+impl Buffers {
+    fn read(header: &MsgHdr) -> Result<Buffers> {
+        match header.iov_count {
+            1 => Ok(Buffers::One(read_iovec(header.iov)?)),
+            count => Ok(Buffers::Many(read_iovecs(header.iov, count)?)),
+        }
+    }
+}
+
 /// A bit that programs must not give: the caller's address size.
 const MSG_CMSG_COMPAT: usize = 0x8000_0000;
 
@@ -228,13 +243,13 @@ fn send_message(file: &File, addr: Vaddr, flags: usize) -> Result<usize> {
         0 => None,
         len => Some(SockAddr::read(header.name, len as usize)?),
     };
-    let list = read_iovecs(header.iov, header.iov_count)?;
+    let buffers = Buffers::read(&header)?;
     let ancillary =
         if header.control == 0 { None } else { control::read(header.control, header.control_len)? };
     let message = Outgoing { flags: msg_flags(flags, file), to: to.as_ref(), ancillary };
-    match &list[..] {
-        [one] => socket.protocol().send(&mut WriteBuf::user(one.base, one.len), message),
-        list => socket.protocol().send(&mut WriteBuf::user_list(list), message),
+    match &buffers {
+        Buffers::One(one) => socket.protocol().send(&mut WriteBuf::user(one.base, one.len), message),
+        Buffers::Many(list) => socket.protocol().send(&mut WriteBuf::user_list(list), message),
     }
 }
 
@@ -249,12 +264,12 @@ pub fn sys_sendmsg(ctx: &mut Context, [fd, addr, flags, ..]: Args) -> Result<usi
 fn receive_message(file: &File, addr: Vaddr, flags: usize) -> Result<usize> {
     let socket = Socket::of(file)?;
     let header = MsgHdr::read(addr)?;
-    let list = read_iovecs(header.iov, header.iov_count)?;
+    let buffers = Buffers::read(&header)?;
     let mut message = Incoming::new(msg_flags(flags, file));
     message.wants_name = header.name != 0;
-    let received = match &list[..] {
-        [one] => socket.protocol().recv(&mut ReadBuf::user(one.base, one.len), &mut message),
-        list => socket.protocol().recv(&mut ReadBuf::user_list(list), &mut message),
+    let received = match &buffers {
+        Buffers::One(one) => socket.protocol().recv(&mut ReadBuf::user(one.base, one.len), &mut message),
+        Buffers::Many(list) => socket.protocol().recv(&mut ReadBuf::user_list(list), &mut message),
     }?;
     let mut writer = control::Writer::new(header.control, header.control_len);
     control::write(socket, &mut writer, &mut message)?;
