@@ -222,3 +222,64 @@ fn nobody_starves_while_others_wake_all_the_time() {
     drop(napping);
     settle();
 }
+
+/// A task of `class` in the state of one that woke up on this CPU.
+fn realtime_task(class: Class) -> Arc<Task> {
+    let task = woken_task(0);
+    init_class(&task, class);
+    task
+}
+
+#[ktest]
+fn realtime_tasks_come_first_and_in_order() {
+    irq::without(check_realtime_order);
+}
+
+fn check_realtime_order() {
+    static POLICY: Fair = Fair { queues: PerCpu::new([const { CpuQueue::new() }; MAX_CPUS]) };
+    let here = cpu::current();
+    let queue = POLICY.queues.on(here);
+    const NOW: u64 = 100_000_000;
+    queue.set_running(NOW);
+    let (low, high, other) =
+        (realtime_task(Class::Fifo(5)), realtime_task(Class::RoundRobin(9)), realtime_task(Class::Fifo(5)));
+    let fair = woken_task(0);
+    let _ = POLICY.enqueue(fair.clone(), EnqueueReason::Wake);
+    // Whoever runs gives way at once to the first, and to one that is more urgent.
+    assert_eq!(POLICY.enqueue(low.clone(), EnqueueReason::Wake), Some(here));
+    assert_eq!(POLICY.enqueue(high.clone(), EnqueueReason::Wake), Some(here));
+    // One that had to give way goes before its equals.
+    let _ = POLICY.enqueue(other.clone(), EnqueueReason::Preempted);
+    assert_eq!(queue.floor(), NOW, "a real-time task is no measure for fair ones");
+    let order = [&high, &other, &low, &fair];
+    for expected in order {
+        let next = POLICY.pick_next(here, None).unwrap();
+        assert!(Arc::ptr_eq(&next, expected));
+    }
+    assert!(POLICY.pick_next(here, None).is_none());
+}
+
+#[ktest]
+fn realtime_task_gives_way_to_the_more_urgent_only() {
+    irq::without(check_realtime_turns);
+}
+
+fn check_realtime_turns() {
+    static POLICY: Fair = Fair { queues: PerCpu::new([const { CpuQueue::new() }; MAX_CPUS]) };
+    let here = cpu::current();
+    let running = realtime_task(Class::RoundRobin(5));
+    POLICY.account(here, &running, 1000);
+    let _ = POLICY.enqueue(woken_task(0), EnqueueReason::Wake);
+    assert!(!POLICY.tick(here, &running), "not to a fair one");
+    assert!(POLICY.pick_next(here, Some((&running, EnqueueReason::Yield))).is_none());
+    let equal = realtime_task(Class::Fifo(5));
+    let _ = POLICY.enqueue(equal.clone(), EnqueueReason::Wake);
+    assert!(!POLICY.tick(here, &running), "not to an equal one before its quantum is over");
+    assert!(POLICY.pick_next(here, Some((&running, EnqueueReason::Preempted))).is_none());
+    POLICY.account(here, &running, QUANTUM_NS);
+    assert!(POLICY.tick(here, &running), "but then");
+    let next = POLICY.pick_next(here, Some((&running, EnqueueReason::Preempted))).unwrap();
+    assert!(Arc::ptr_eq(&next, &equal));
+    // The fair one that is left.
+    drop(POLICY.pick_next(here, None));
+}
