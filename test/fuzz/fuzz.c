@@ -90,6 +90,18 @@ static void print_changes(int id)
 		putchar('\n');
 }
 
+/*
+ * Are there pid namespaces? Linux forgets who sent a signal to a group after the first member that does not know the
+ * sender's number, so who sent it is left out then.
+ */
+static bool namespaces(void)
+{
+	for (int i = 1; i < nactor; i++)
+		if (actor[i].used && actor[i].ns != INIT)
+			return true;
+	return false;
+}
+
 /* The name of a result: a pid for the calls that return one. */
 static void print_result(const struct op *op, const struct slot *s)
 {
@@ -126,6 +138,8 @@ static void print_result(const struct op *op, const struct slot *s)
 			printf(" code=%ld %s status=%ld uid=%ld", s->out[1], name_in(ns, s->out[0]), s->out[2], s->out[3]);
 		else if (s->out[1] == SI_QUEUE)
 			printf(" code=-1 pid=%ld uid=%ld", s->out[0], s->out[3]);
+		else if (namespaces())
+			printf(" code=%ld uid=%ld", s->out[1], s->out[3]);
 		else
 			printf(" code=%ld %s uid=%ld", s->out[1], name_in(ns, s->out[0]), s->out[3]);
 		break;
@@ -160,6 +174,8 @@ static void print_records(void)
 					printf(" code=%d %s status=%d uid=%d\n", r->code, name_in(actor[id].ns, r->pid), r->status, r->uid);
 				else if (r->code == SI_QUEUE)
 					printf(" code=-1 pid=%d uid=%d\n", r->pid, r->uid);
+				else if (namespaces())
+					printf(" code=%d uid=%d\n", r->code, r->uid);
 				else
 					printf(" code=%d %s uid=%d\n", r->code, name_in(actor[id].ns, r->pid), r->uid);
 				break;

@@ -143,7 +143,7 @@ fn send(ctx: &Context, key: &pid::Key, scope: Scope, raw: usize, info: Option<Si
         None => signal_process(ctx, &target.process, Some(&target), raw),
         Some(info) => {
             let signo = sendable(raw)?;
-            super::signal::may_signal(ctx, &target.process, signo)?;
+            super::signal::may_signal_thread(ctx, &target, signo)?;
             match signo {
                 Some(_) => signal::queue(&target, scope == Scope::Process, info),
                 None => Ok(()),

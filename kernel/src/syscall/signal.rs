@@ -44,8 +44,17 @@ fn knows(target: &Process, sender: &Process) -> bool {
 }
 
 /// Whether the caller may send `signo` to `target` (rule 7.5).
-pub(super) fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<()> {
+fn may_signal(ctx: &Context, target: &Process, signo: Option<Signo>) -> Result<()> {
     may_signal_or(ctx, target, signo, || tree::same_session(ctx.process(), target))
+}
+
+/// As [`may_signal`], for one that was named by the number of `target`: its own credentials count, which need not be its
+/// leader's.
+pub(super) fn may_signal_thread(ctx: &Context, target: &Thread, signo: Option<Signo>) -> Result<()> {
+    let allowed = Arc::ptr_eq(&target.process, ctx.process())
+        || ctx.thread.creds().may_signal(&target.creds())
+        || signo == Some(SIGCONT) && tree::same_session(ctx.process(), &target.process);
+    if allowed { Ok(()) } else { Err(EPERM) }
 }
 
 /// As [`may_signal`], with the caller's way to learn whether the two are in one session, which is asked for SIGCONT
@@ -81,7 +90,10 @@ pub(super) fn signal_process(
     raw: usize,
 ) -> Result<()> {
     let signo = sendable(raw)?;
-    may_signal(ctx, target, signo)?;
+    match prefer {
+        Some(thread) => may_signal_thread(ctx, thread, signo)?,
+        None => may_signal(ctx, target, signo)?,
+    }
     if let Some(signo) = signo {
         let (pid, uid) = sender(ctx, target);
         signal::send_process(target, prefer, SigInfo::kill(signo, pid, uid));
@@ -220,7 +232,7 @@ fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result
 
 pub(super) fn signal_thread(ctx: &Context, thread: &Arc<Thread>, raw: usize) -> Result<()> {
     let signo = sendable(raw)?;
-    may_signal(ctx, &thread.process, signo)?;
+    may_signal_thread(ctx, thread, signo)?;
     if let Some(signo) = signo {
         let (pid, uid) = sender(ctx, &thread.process);
         signal::send_thread(thread, SigInfo::tkill(signo, pid, uid));
@@ -256,7 +268,7 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     }
     match pid::find(pid as u32).ok_or(ESRCH)? {
         pid::Target::Thread(thread) => {
-            may_signal(ctx, &thread.process, signo?)?;
+            may_signal_thread(ctx, &thread, signo?)?;
             if let Some(info) = info {
                 signal::queue(&thread, true, seen_by(ctx, &thread.process, info))?;
             }
@@ -276,7 +288,7 @@ pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     }
     match pid::find(tid as u32).ok_or(ESRCH)? {
         pid::Target::Thread(thread) if thread.process.pid_in(ctx.process().ns()) == tgid as u32 => {
-            may_signal(ctx, &thread.process, signo?)?;
+            may_signal_thread(ctx, &thread, signo?)?;
             if let Some(info) = info {
                 signal::queue(&thread, false, seen_by(ctx, &thread.process, info))?;
             }
