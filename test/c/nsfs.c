@@ -10,7 +10,6 @@
 #include <sys/mount.h>
 #include <sys/vfs.h>
 
-#define NS (CLONE_NEWPID | SIGCHLD)
 #define NSFS_MAGIC 0x6e736673
 
 #define GET_USERNS 0xb701
@@ -21,13 +20,6 @@
 #define GET_TGID_FROM 0x8004b707
 #define GET_PID_IN 0x8004b708
 #define GET_TGID_IN 0x8004b709
-
-static struct agent *new_ns(struct agent *in)
-{
-	struct agent *i = spawn_flags(in, NS);
-	REQUIRE(i->self == 1);
-	return i;
-}
 
 static int ns_open(long pid, const char *name)
 {
@@ -60,27 +52,7 @@ static ino_t ino_of(long pid, const char *name)
 	return st.st_ino;
 }
 
-static long enter_pid(long pid)
-{
-	int fd = ns_open(pid, "pid");
-	if (fd < 0)
-		return -1;
-	long r = setns(fd, CLONE_NEWPID);
-	int e = errno;
-	close(fd);
-	errno = e;
-	return r;
-}
 static long do_unshare(long f) { return unshare(f); }
-static long try_clone(long flags)
-{
-	long pid = raw_clone(flags);
-	if (pid == 0)
-		syscall(SYS_exit_group, 0);
-	if (pid > 0)
-		reap(pid);
-	return pid > 0 ? 0 : -errno;
-}
 static long try_thread(long x)
 {
 	pthread_t t;
@@ -159,9 +131,9 @@ CASE(identity)
 	struct agent *k = new_ns(NULL);
 	CHECK(ino_of(k->pid, "pid") != ni, "[9.15] a number in use is not given to another namespace");
 	CHECK_OK(setns(fd, CLONE_NEWPID), "[9.10] setns into a dead namespace");
-	CHECK_EQ(try_clone(SIGCHLD), -ENOMEM, "[6.14,9.10] and fork: ENOMEM");
+	CHECK_EQ(ag_try_clone(SIGCHLD), -ENOMEM, "[6.14,9.10] and fork: ENOMEM");
 	close(fd);
-	CHECK_EQ(try_clone(SIGCHLD), -ENOMEM, "[9.15] the caller's choice keeps it as well");
+	CHECK_EQ(ag_try_clone(SIGCHLD), -ENOMEM, "[9.15] the caller's choice keeps it as well");
 	retire(a, NULL);
 	retire(j, NULL);
 	retire(k, NULL);
@@ -179,7 +151,7 @@ CASE(for_children)
 	REQUIRE(i->self == 1);
 	ino_t in = ino_of(i->pid, "pid");
 	CHECK(in && in != own && ino_of(u->pid, "pid_for_children") == in, "[9.1] then it is that of the first child");
-	CHECK_OK(call(u, enter_pid, u->pid), "[9.3] setns to the caller's own namespace");
+	CHECK_OK(call(u, ag_enter_ns, u->pid), "[9.3] setns to the caller's own namespace");
 	CHECK_EQ(ino_of(u->pid, "pid_for_children"), own, "[9.3] takes it back");
 	CHECK_EQ(call(u, try_thread, 0), 0, "[9.4] and threads can be made again");
 	struct agent *b = spawn(u);
@@ -275,15 +247,15 @@ CASE(setns_rules)
 	CHECK_ERR(setns(-1, 0), EBADF, "[9.3] no descriptor: EBADF");
 	CHECK_ERR(setns(user, 0), EINVAL, "[9.3] the user namespace that one is in: EINVAL");
 	CHECK_OK(setns(uts, CLONE_NEWUTS), "[9.3] the uts namespace that one is in: nothing happens");
-	CHECK_ERR(call(y, enter_pid, getpid()), EINVAL, "[9.3] from inside into the one above: EINVAL");
-	CHECK_ERR(call(y, enter_pid, j->pid), EINVAL, "[9.3] into one beside: EINVAL");
-	CHECK_OK(call(y, enter_pid, i->pid), "[9.3] into one's own");
+	CHECK_ERR(call(y, ag_enter_ns, getpid()), EINVAL, "[9.3] from inside into the one above: EINVAL");
+	CHECK_ERR(call(y, ag_enter_ns, j->pid), EINVAL, "[9.3] into one beside: EINVAL");
+	CHECK_OK(call(y, ag_enter_ns, i->pid), "[9.3] into one's own");
 	CHECK_EQ(call(z, dropped_setns, in), -EPERM, "[9.3] without CAP_SYS_ADMIN: EPERM");
-	CHECK_OK(call(x, enter_pid, i->pid), "[9.3] into one below");
+	CHECK_OK(call(x, ag_enter_ns, i->pid), "[9.3] into one below");
 	CHECK_ERR(call(x, do_unshare, CLONE_NEWPID), EINVAL, "[9.2] unshare after setns: EINVAL");
-	CHECK_EQ(call(x, try_clone, NS), -EINVAL, "[9.2] clone(NEWPID) as well");
+	CHECK_EQ(call(x, ag_try_clone, NS), -EINVAL, "[9.2] clone(NEWPID) as well");
 	CHECK_EQ(call(x, try_thread, 0), -EINVAL, "[9.4,6.2] no threads: EINVAL");
-	CHECK_OK(call(x, enter_pid, j->pid), "[9.3] and into another, from where one is oneself");
+	CHECK_OK(call(x, ag_enter_ns, j->pid), "[9.3] and into another, from where one is oneself");
 	CHECK_EQ(ino_of(x->pid, "pid_for_children"), ino_of(j->pid, "pid"), "[9.3] which replaces the first");
 	struct agent *c = spawn(x);
 	CHECK_EQ(c->self, 2, "[9.3] that is where children go");

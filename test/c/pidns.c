@@ -10,16 +10,7 @@
 #include <linux/reboot.h>
 #include <pthread.h>
 
-#define NS (CLONE_NEWPID | SIGCHLD)
 #define RT (SIGRTMIN + 1)
-
-/* A namespace with its init. */
-static struct agent *new_ns(struct agent *in)
-{
-	struct agent *i = spawn_flags(in, NS);
-	REQUIRE(i->self == 1);	/* without a namespace, kill(-1) and reboot below would hit the machine */
-	return i;
-}
 
 /* The outer pid of the process whose innermost number is a->self and that lies in init's namespace. */
 static pid_t outer(struct agent *a)
@@ -45,33 +36,10 @@ static pid_t outer(struct agent *a)
 	return found;
 }
 
-static long enter(long pid)
-{
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%ld/ns/pid", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	long r = setns(fd, CLONE_NEWPID);
-	int e = errno;
-	close(fd);
-	errno = e;
-	return r;
-}
-
 static long do_unshare(long f) { return unshare(f); }
 static long own_kill(long sig) { return kill(getpid(), sig); }
 static long kill_1(long sig) { return kill(1, sig); }
 static long kill_all(long sig) { return kill(-1, sig); }
-static long try_clone(long flags)
-{
-	long pid = raw_clone(flags);
-	if (pid == 0)
-		syscall(SYS_exit_group, 0);
-	if (pid > 0)
-		reap(pid);
-	return pid > 0 ? 0 : -errno;
-}
 
 CASE(init_basics)
 {
@@ -91,7 +59,7 @@ CASE(init_basics)
 	CHECK_EQ(call(i, ag_getpgrp, 0), 0, "[8.7] the group from outside reads 0");
 	CHECK_EQ(call(i, ag_setsid, 0), 1, "[8.7] setsid works inside");
 	CHECK_EQ(call(i, ag_getpgrp, 0), 1, "[8.7] and the group is 1");
-	CHECK_EQ(call(i, try_clone, CLONE_PARENT | SIGCHLD), -EINVAL, "[6.2] CLONE_PARENT by a namespace's init: EINVAL");
+	CHECK_EQ(call(i, ag_try_clone, CLONE_PARENT | SIGCHLD), -EINVAL, "[6.2] CLONE_PARENT by a namespace's init: EINVAL");
 	retire(a, i);
 	retire(b, i);
 	quit(i, 9);
@@ -154,7 +122,7 @@ CASE(injected)
 {
 	REQUIRE(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
 	struct agent *i = new_ns(NULL), *x = spawn(NULL);
-	CHECK_OK(call(x, enter, i->pid), "[9.3] setns into the namespace");
+	CHECK_OK(call(x, ag_enter_ns, i->pid), "[9.3] setns into the namespace");
 	CHECK_EQ(call(x, ag_getpid, 0), x->pid, "[9.3] changes nothing for the caller");
 	struct agent *y = spawn(x), *z = spawn(y);
 	CHECK_EQ(y->self, 2, "[9.3] but its next child is in it");
@@ -199,7 +167,7 @@ CASE(threaded_init)
 	CHECK_EQ(call(c, ag_getppid, 0), 1, "[2.19] an init with an exited leader keeps adopting");
 	quit(c, 6);
 	CHECK_EQ(call(t, ag_reap, -1), c->self, "[2.19] and reaping");
-	CHECK_EQ(call(t, try_clone, SIGCHLD), 0, "[9.9] and forking");
+	CHECK_EQ(call(t, ag_try_clone, SIGCHLD), 0, "[9.9] and forking");
 	quit(t, 7);
 	CHECK_EQ(reap(i->pid), 7 << 8, "[9.9] until its last thread ends");
 }
@@ -330,22 +298,22 @@ CASE(unshare_ns)
 	CHECK_EQ(call(w, ag_getppid, 0), 1, "[2.4] orphans of the later ones go to pid 1");
 	quit(i, 0);
 	REQUIRE(call(u, ag_reap, i->pid) == i->pid);
-	CHECK_EQ(call(u, try_clone, SIGCHLD), -ENOMEM, "[6.14,9.6] a fork into a namespace whose init has died: ENOMEM");
+	CHECK_EQ(call(u, ag_try_clone, SIGCHLD), -ENOMEM, "[6.14,9.6] a fork into a namespace whose init has died: ENOMEM");
 	retire(u, NULL);
 }
 
 CASE(dead_namespace)
 {
 	struct agent *i = new_ns(NULL), *x = spawn(NULL), *y = spawn(NULL);
-	REQUIRE(call(x, enter, i->pid) == 0);
+	REQUIRE(call(x, ag_enter_ns, i->pid) == 0);
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/ns/pid", i->pid);
 	int fd = MUST(open(path, O_RDONLY));
 	retire(i, NULL);
-	CHECK_EQ(call(x, try_clone, SIGCHLD), -ENOMEM, "[6.14] fork into a dead namespace: ENOMEM");
-	CHECK_EQ(call(x, try_clone, CLONE_VM | CLONE_VFORK | SIGCHLD), -ENOMEM, "[6.14] vfork alike");
+	CHECK_EQ(call(x, ag_try_clone, SIGCHLD), -ENOMEM, "[6.14] fork into a dead namespace: ENOMEM");
+	CHECK_EQ(call(x, ag_try_clone, CLONE_VM | CLONE_VFORK | SIGCHLD), -ENOMEM, "[6.14] vfork alike");
 	CHECK_OK(setns(fd, CLONE_NEWPID), "[9.10] setns into it by descriptor still works");
-	CHECK_EQ(try_clone(SIGCHLD), -ENOMEM, "[9.10] and fork is ENOMEM");
+	CHECK_EQ(ag_try_clone(SIGCHLD), -ENOMEM, "[9.10] and fork is ENOMEM");
 	CHECK_ERR(setns(1, CLONE_NEWPID), EINVAL, "[9.3] setns with another kind of file: EINVAL");
 	CHECK_ERR(setns(999, CLONE_NEWPID), EBADF, "[9.3] with none: EBADF");
 	retire(x, NULL);
@@ -356,7 +324,7 @@ CASE(injected_zombie_holds_init)
 {
 	/* 9.8: a member with an outside parent stays that parent's zombie: init's exit waits for it */
 	struct agent *i = new_ns(NULL), *x = spawn(NULL);
-	REQUIRE(call(x, enter, i->pid) == 0);
+	REQUIRE(call(x, ag_enter_ns, i->pid) == 0);
 	struct agent *y = spawn(x);
 	pid_t oy = outer(y);
 	quit(i, 2);

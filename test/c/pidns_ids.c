@@ -10,15 +10,7 @@
 #include <sys/mount.h>
 #include <termios.h>
 
-#define NS (CLONE_NEWPID | SIGCHLD)
 #define RT (SIGRTMIN + 1)
-
-static struct agent *new_ns(struct agent *in)
-{
-	struct agent *i = spawn_flags(in, NS);
-	REQUIRE(i->self == 1);
-	return i;
-}
 
 /* The number that the case knows an agent in a namespace below by, from its own view in NSpid: agents say who they are. */
 static pid_t outer(struct agent *a, struct agent *init)
@@ -586,30 +578,21 @@ CASE(number_order)
 /* ---- who may ---- */
 
 static long do_unshare(long f) { return unshare(f) == 0 ? 0 : -errno; }
-static long try_clone(long flags)
-{
-	long pid = raw_clone(flags);
-	if (pid == 0)
-		syscall(SYS_exit_group, 0);
-	if (pid > 0)
-		reap(pid);
-	return pid > 0 ? 0 : -errno;
-}
 
 CASE(privilege)
 {
 	struct agent *a = spawn(NULL), *t = spawn(NULL), *u = spawn_thread(t);
-	CHECK_EQ(call(a, try_clone, NS), 0, "[6.12] (root may make a namespace)");
+	CHECK_EQ(call(a, ag_try_clone, NS), 0, "[6.12] (root may make a namespace)");
 	CHECK_EQ(call(a, do_unshare, CLONE_PARENT), -EINVAL, "[6.25] unshare with a flag that is not its: EINVAL");
 	CHECK_EQ(call(a, do_unshare, SIGCHLD), -EINVAL, "[6.25] with a signal: EINVAL");
 	call(a, ag_drop, 1000);
-	CHECK_EQ(call(a, try_clone, NS), -EPERM, "[6.12] clone(NEWPID) without CAP_SYS_ADMIN: EPERM");
+	CHECK_EQ(call(a, ag_try_clone, NS), -EPERM, "[6.12] clone(NEWPID) without CAP_SYS_ADMIN: EPERM");
 	CHECK_EQ(call(a, do_unshare, CLONE_NEWPID), -EPERM, "[6.12] unshare(NEWPID): EPERM");
 	CHECK_EQ(call(u, do_unshare, CLONE_NEWPID), 0, "[6.25] unshare(NEWPID) by one of several threads");
 	struct agent *c = spawn(t), *i = spawn(u);
 	CHECK_EQ(c->self, c->pid, "[6.25] other threads' children stay");
 	CHECK_EQ(i->self, 1, "[6.25] its own are in the new namespace");
-	CHECK_EQ(call(t, try_clone, CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWPID), -EINVAL, "[6.2] THREAD with NEWPID: EINVAL");
+	CHECK_EQ(call(t, ag_try_clone, CLONE_THREAD | CLONE_SIGHAND | CLONE_VM | CLONE_NEWPID), -EINVAL, "[6.2] THREAD with NEWPID: EINVAL");
 	retire(a, NULL);
 	quit(i, 0);
 	REQUIRE(call(u, ag_reap, i->pid) == i->pid);

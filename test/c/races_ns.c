@@ -1,38 +1,7 @@
 /* races_ns.c - section 13: races between the death of a pid namespace and whatever happens in it. */
 #include "lib/tap.h"
 
-#define NS (CLONE_NEWPID | SIGCHLD)
 
-static struct agent *new_ns(struct agent *in)
-{
-	struct agent *i = spawn_flags(in, NS);
-	REQUIRE(i->self == 1);
-	return i;
-}
-
-static long enter(long pid)
-{
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%ld/ns/pid", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	long r = setns(fd, CLONE_NEWPID);
-	int e = errno;
-	close(fd);
-	errno = e;
-	return r;
-}
-
-static long try_clone(long flags)
-{
-	long pid = raw_clone(flags);
-	if (pid == 0)
-		syscall(SYS_exit_group, 0);
-	if (pid > 0)
-		reap(pid);
-	return pid > 0 ? 0 : -errno;
-}
 
 /* Jitter: a delay that differs between iterations. */
 static void jitter(unsigned n)
@@ -49,13 +18,13 @@ CASE_T(injected_fork_against_death, 120)
 		sh->nagents = 0;
 		memset(sh->agent, 0, 2 * sizeof *sh->agent);
 		struct agent *i = new_ns(NULL), *x = spawn(NULL);
-		REQUIRE(call(x, enter, i->pid) == 0);
+		REQUIRE(call(x, ag_enter_ns, i->pid) == 0);
 		if (k & 1) {
 			quit(i, 3);
 			jitter(k);
-			post(x, try_clone, SIGCHLD);
+			post(x, ag_try_clone, SIGCHLD);
 		} else {
-			post(x, try_clone, SIGCHLD);
+			post(x, ag_try_clone, SIGCHLD);
 			REQUIRE(AWAIT(x->started));
 			jitter(k);
 			quit(i, 3);
@@ -170,8 +139,8 @@ CASE_T(entering_against_release, 120)
 		pid_t x = MUST(raw_clone(SIGCHLD));
 		if (x == 0) {
 			long r = 0;
-			if (enter(i) == 0)
-				r = try_clone(SIGCHLD);
+			if (ag_enter_ns(i) == 0)
+				r = ag_try_clone(SIGCHLD);
 			/* ESRCH and the like do not come here: it was entered, or it was not */
 			syscall(SYS_exit_group, r == 0 || r == -ENOMEM ? 0 : 1);
 		}

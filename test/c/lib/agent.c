@@ -229,3 +229,35 @@ long ag_drop(long uid)
 {
 	return syscall(SYS_setresgid, uid, uid, uid) || syscall(SYS_setresuid, uid, uid, uid) ? -1 : 0;
 }
+
+/* Without a namespace, kill(-1) and reboot in it would hit the machine. */
+struct agent *new_ns(struct agent *in)
+{
+	struct agent *i = spawn_flags(in, NS);
+	REQUIRE(i->self == 1);
+	return i;
+}
+
+long ag_enter_ns(long pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%ld/ns/pid", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	long r = setns(fd, CLONE_NEWPID);
+	int e = errno;
+	close(fd);
+	errno = e;
+	return r;
+}
+
+long ag_try_clone(long flags)
+{
+	long pid = raw_clone(flags);
+	if (pid == 0)
+		syscall(SYS_exit_group, 0);
+	if (pid > 0)
+		reap(pid);
+	return pid > 0 ? 0 : -errno;
+}

@@ -36,6 +36,9 @@ struct agent *spawn(struct agent *in);					/* fork by `in` (NULL: by the caller)
 struct agent *spawn_flags(struct agent *in, unsigned long flags);	/* clone flags | exit signal, no CLONE_VM */
 struct agent *spawn_thread(struct agent *in);				/* a new thread of `in` */
 
+#define NS (CLONE_NEWPID | SIGCHLD)
+struct agent *new_ns(struct agent *in);			/* the init of a new pid namespace, forked by `in` */
+
 long call(struct agent *a, long (*fn)(long), long arg);	/* run and wait for the answer; errno is the agent's */
 void post(struct agent *a, long (*fn)(long), long arg);	/* start, do not wait */
 long finish(struct agent *a);				/* the answer of a posted call */
@@ -63,6 +66,8 @@ long ag_setpgid(long pid);		/* setpgid(0, pid) */
 long ag_setsid(long), ag_getpgrp(long);
 long ag_fork_exit(long code);		/* fork a child that exits at once: its pid */
 long ag_raise(long sig);
+long ag_enter_ns(long pid);		/* setns: its next children are born in the pid namespace of `pid` */
+long ag_try_clone(long flags);		/* a child that exits and is reaped: 0 or -errno */
 long ag_drop(long uid);			/* all user and group ids become `uid` */
 
 #endif
