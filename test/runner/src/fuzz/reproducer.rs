@@ -62,7 +62,7 @@ fn steps(lines: &[String]) -> Vec<(String, Vec<String>)> {
     steps
 }
 
-/// "p3 kill -p5 9" as `DO(3, kill, -P(5), 9);`.
+/// "p3 kill -p5 9" as `DO(3, OP_KILL, -P(5), 9, 0);`.
 fn statement(operation: &str) -> String {
     let mut words = operation.split(' ');
     let (who, name) = (words.next().unwrap_or("init"), words.next().unwrap_or(""));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn operations_become_statements() {
-        assert_eq!(statement("p3 kill -p5 9"), "DO(3, OP_KILL, -P(5), 9);");
+        assert_eq!(statement("p3 kill -p5 9"), "DO(3, OP_KILL, -P(5), 9, 0);");
         assert_eq!(statement("init fork p7 0x11 2"), "DO(0, OP_FORK, 7, 0x11, 2);");
         assert_eq!(statement("p12 setsid"), "DO(12, OP_SETSID, 0, 0, 0);");
         assert_eq!(statement("p1 waitid 1 p2 -1"), "DO(1, OP_WAITID, 1, P(2), -1);");
