@@ -189,6 +189,64 @@ CASE(data)
 	CHECK(write(fd, "y", 1) == 1 && read(master, b, 1) == 1 && b[0] == 'y', "[pty] it can be opened again");
 }
 
+/* The byte that a master in packet mode reads instead of data; -1 for something else. */
+static int packet_status(void)
+{
+	char b[8];
+	struct pollfd p = { master, POLLIN | POLLPRI, 0 };
+	if (poll(&p, 1, deadline_ms) != 1 || !(p.revents & POLLPRI) || !(p.revents & POLLIN))
+		return -1;
+	return read(master, b, sizeof b) == 1 ? b[0] : -1;
+}
+
+CASE(packet_mode)
+{
+	char b[64];
+	int on = 1, off = 0, got = 7;
+	open_master();
+	int fd = MUST(open(slave, O_RDWR | O_NOCTTY));
+	struct pollfd p = { master, POLLIN | POLLPRI, 0 };
+	CHECK(ioctl(master, TIOCGPKT, &got) == 0 && got == 0, "[pty] packet mode is off at first");
+	CHECK_ERR(ioctl(fd, TIOCPKT, &on), ENOTTY, "[pty] and a slave has none: ENOTTY");
+	CHECK_OK(tcflush(fd, TCIFLUSH), "[pty] nothing is told");
+	CHECK_OK(ioctl(master, TIOCPKT, &on), "[pty] TIOCPKT");
+	CHECK(ioctl(master, TIOCGPKT, &got) == 0 && got == 1, "[pty] TIOCGPKT");
+	CHECK_EQ(poll(&p, 1, 0), 0, "[pty] of what was before it");
+	MUST(write(fd, "ab", 2));
+	REQUIRE(poll(&p, 1, deadline_ms) == 1);
+	CHECK(read(master, b, sizeof b) == 3 && !memcmp(b, "\0ab", 3), "[pty] data have a 0 in front");
+	MUST(write(fd, "c", 1));
+	REQUIRE(poll(&p, 1, deadline_ms) == 1);
+	CHECK(read(master, b, 1) == 1 && b[0] == 0, "[pty] which alone fills a buffer of one byte");
+	CHECK(read(master, b, sizeof b) == 2 && b[0] == 0 && b[1] == 'c', "[pty] the data are still there");
+	MUST(tcflush(fd, TCIFLUSH));
+	CHECK_EQ(packet_status(), TIOCPKT_FLUSHREAD, "[pty] input thrown away");
+	MUST(tcflush(fd, TCOFLUSH));
+	CHECK_EQ(packet_status(), TIOCPKT_FLUSHWRITE, "[pty] output thrown away");
+	MUST(tcflush(fd, TCIOFLUSH));
+	CHECK_EQ(packet_status(), TIOCPKT_FLUSHREAD | TIOCPKT_FLUSHWRITE, "[pty] both");
+	MUST(tcflow(fd, TCOOFF));
+	CHECK_EQ(packet_status(), TIOCPKT_STOP, "[pty] output stopped");
+	MUST(tcflow(fd, TCOON));
+	CHECK_EQ(packet_status(), TIOCPKT_START, "[pty] and started");
+	MUST(write(master, "\x13", 1));
+	CHECK_EQ(packet_status(), TIOCPKT_STOP, "[pty] stopped by ^S");
+	MUST(write(master, "\x11", 1));
+	CHECK_EQ(packet_status(), TIOCPKT_START, "[pty] started by ^Q");
+	struct termios t;
+	MUST(tcgetattr(fd, &t));
+	t.c_iflag &= ~IXON;
+	MUST(tcsetattr(fd, TCSANOW, &t));
+	CHECK_EQ(packet_status(), TIOCPKT_NOSTOP, "[pty] ^S and ^Q without meaning");
+	t.c_iflag |= IXON;
+	MUST(tcsetattr(fd, TCSANOW, &t));
+	CHECK_EQ(packet_status(), TIOCPKT_DOSTOP, "[pty] and with it");
+	CHECK_OK(ioctl(master, TIOCPKT, &off), "[pty] packet mode off");
+	MUST(write(fd, "d", 1));
+	REQUIRE(poll(&p, 1, deadline_ms) == 1);
+	CHECK(read(master, b, sizeof b) == 1 && b[0] == 'd', "[pty] data come as they are");
+}
+
 CASE(nodes)
 {
 	struct stat st;
@@ -253,6 +311,9 @@ CASE(foreground)
 	struct sigrec *r = siglog_get(b->pid, SIGINT, 0);
 	CHECK(r && r->code == SI_KERNEL, "[8.17] as SI_KERNEL");
 	CHECK_EQ(siglog_count(l->pid, SIGINT), 0, "[8.17] and to nobody else");
+	CHECK_ERR(ioctl(master, TIOCSIG, SIGTERM), EINVAL, "[pty] TIOCSIG takes the keyboard's signals only: EINVAL");
+	CHECK_OK(ioctl(master, TIOCSIG, SIGINT), "[pty] one of them");
+	CHECK(AWAIT(siglog_count(b->pid, SIGINT) == 2), "[pty] goes to the slave's foreground");
 	post(b, ag_read, fd);
 	await_blocked_in(b);
 	MUST(write(master, "\x1a", 1));

@@ -45,6 +45,8 @@ pub trait Sink {
     fn emit(&mut self, bytes: &[u8]);
     /// A signal for the foreground process group.
     fn signal(&mut self, signal: Signal);
+    /// Output was stopped, or goes on.
+    fn flow(&mut self, _stopped: bool) {}
     /// What was emitted since the start of the batch, and not sent yet, is to be thrown away.
     fn discard(&mut self) {}
     /// Whether the line takes bytes now; what is emitted nevertheless may be lost.
@@ -118,18 +120,25 @@ impl Ldisc {
     }
 
     /// TCOOFF.
-    pub fn suspend_output(&mut self) {
+    pub fn suspend_output(&mut self, sink: &mut impl Sink) {
         if !self.suspended {
             self.suspended = true;
-            self.stopped = true;
+            self.set_stopped(true, sink);
         }
     }
 
     /// TCOON: undoes a TCOOFF, and nothing else.
-    pub fn resume_output(&mut self) {
+    pub fn resume_output(&mut self, sink: &mut impl Sink) {
         if self.suspended {
             self.suspended = false;
-            self.stopped = false;
+            self.set_stopped(false, sink);
+        }
+    }
+
+    fn set_stopped(&mut self, stopped: bool, sink: &mut impl Sink) {
+        if self.stopped != stopped {
+            self.stopped = stopped;
+            sink.flow(stopped);
         }
     }
 
@@ -318,7 +327,7 @@ impl Ldisc {
             self.start(sink);
             true
         } else if self.termios.is(byte, Cc::Stop) {
-            self.stopped = true;
+            self.set_stopped(true, sink);
             true
         } else {
             false
@@ -336,7 +345,7 @@ impl Ldisc {
     /// Output goes on, unless a program has stopped it.
     fn start(&mut self, sink: &mut impl Sink) {
         if !self.suspended {
-            self.stopped = false;
+            self.set_stopped(false, sink);
         }
         self.send_marked(sink);
     }
@@ -362,7 +371,7 @@ impl Ldisc {
             self.flush_input();
         }
         if self.termios.iflag.contains(Iflag::IXON) && !self.suspended {
-            self.stopped = false;
+            self.set_stopped(false, sink);
         }
         if self.termios.has(Lflag::ECHO) {
             self.echo(byte);

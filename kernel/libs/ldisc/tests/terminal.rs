@@ -262,11 +262,11 @@ fn echonl_shows_only_the_newline() {
 #[test]
 fn what_a_program_stopped_is_not_started_from_the_keyboard() {
     let mut tty = cooked();
-    tty.ldisc.suspend_output();
+    tty.ldisc.suspend_output(&mut tty.screen);
     assert!(!tty.ldisc.output(b"x", &mut tty.screen));
     tty.type_in(b"a\x11");
     assert_eq!(tty.shown(), "");
-    tty.ldisc.resume_output();
+    tty.ldisc.resume_output(&mut tty.screen);
     assert!(tty.ldisc.output(b"x", &mut tty.screen));
     assert_eq!(tty.shown(), "ax", "the echo that waited comes first");
 }

@@ -1,9 +1,9 @@
 //! What programs ask of a terminal by ioctl(2) (tty_ioctl(4)).
 
-use ldisc::{Cc, Termios};
+use ldisc::{Cc, Iflag, Termios};
 use ostd::user::mem;
 
-use super::{Effects, Tty, TtyFile};
+use super::{Effects, PacketEvents, Tty, TtyFile};
 use crate::{
     prelude::*,
     process::{Thread, tree},
@@ -96,6 +96,12 @@ impl Tty {
             let mut state = self.state.lock();
             if flush {
                 state.ldisc.flush_input();
+                self.driver.notify(PacketEvents::FLUSH_READ);
+            }
+            match (has_usual_flow_control(state.ldisc.termios()), has_usual_flow_control(&new)) {
+                (false, true) => self.driver.notify(PacketEvents::DO_STOP),
+                (true, false) => self.driver.notify(PacketEvents::NO_STOP),
+                _ => {}
             }
             let mut effects = Effects::direct(&*self.driver);
             state.ldisc.set_termios(new, &mut effects);
@@ -116,8 +122,8 @@ impl Tty {
             let mut state = self.state.lock();
             let mut effects = Effects::direct(&*self.driver);
             match arg {
-                TCOOFF => state.ldisc.suspend_output(),
-                TCOON => state.ldisc.resume_output(),
+                TCOOFF => state.ldisc.suspend_output(&mut effects),
+                TCOON => state.ldisc.resume_output(&mut effects),
                 TCIOFF => state.ldisc.send_control(Cc::Stop, &mut effects),
                 TCION => state.ldisc.send_control(Cc::Start, &mut effects),
                 _ => return Err(EINVAL),
@@ -132,13 +138,24 @@ impl Tty {
         const TCOFLUSH: usize = 1;
         const TCIOFLUSH: usize = 2;
         self.check_change()?;
-        match arg {
-            TCIFLUSH | TCIOFLUSH => self.state.lock().ldisc.flush_input(),
-            TCOFLUSH => {}
-            _ => return Err(EINVAL),
+        if !(TCIFLUSH..=TCIOFLUSH).contains(&arg) {
+            return Err(EINVAL);
+        }
+        let mut state = self.state.lock();
+        if arg != TCOFLUSH {
+            state.ldisc.flush_input();
+            self.driver.notify(PacketEvents::FLUSH_READ);
+        }
+        if arg != TCIFLUSH {
+            self.driver.notify(PacketEvents::FLUSH_WRITE);
         }
         Ok(())
     }
+}
+
+/// Whether ^S and ^Q stop and start output, so that a master may do it itself.
+fn has_usual_flow_control(termios: &Termios) -> bool {
+    termios.iflag.contains(Iflag::IXON) && termios.is(0x13, Cc::Stop) && termios.is(0x11, Cc::Start)
 }
 
 fn read_termios(addr: Vaddr) -> Result<Termios> {

@@ -10,6 +10,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use bitflags::bitflags;
 use ldisc::{Cc, Ldisc, Lflag, Signal, Termios};
 use ostd::sync::{SpinLock, WaitQueue};
 use proctree::PidId;
@@ -56,6 +57,25 @@ pub trait TtyDriver: Send + Sync {
 
     /// The last open file of the terminal was closed.
     fn last_close(&self) {}
+
+    /// Something happened that the other side may want to know; called with the terminal locked.
+    fn notify(&self, _events: PacketEvents) {}
+}
+
+bitflags! {
+    /// What a master in packet mode is told, `TIOCPKT_*` (tty_ioctl(4)).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct PacketEvents: u8 {
+        /// The slave's input was thrown away.
+        const FLUSH_READ = 1;
+        /// And so was its output.
+        const FLUSH_WRITE = 2;
+        const STOP = 4;
+        const START = 8;
+        /// Flow control by ^S and ^Q was switched off, or on.
+        const NO_STOP = 16;
+        const DO_STOP = 32;
+    }
 }
 
 ostd::pod_struct! {
@@ -134,7 +154,12 @@ impl ldisc::Sink for Effects<'_> {
         }
     }
 
+    fn flow(&mut self, stopped: bool) {
+        self.driver.notify(if stopped { PacketEvents::STOP } else { PacketEvents::START });
+    }
+
     fn discard(&mut self) {
+        self.driver.notify(PacketEvents::FLUSH_READ | PacketEvents::FLUSH_WRITE);
         if let Some(batch) = &mut self.batch {
             batch.clear();
         }

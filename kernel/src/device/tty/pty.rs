@@ -7,14 +7,14 @@
 //! Locks: the slave's terminal lock, then the link's ([`PTY`](lock_order::PTY)).
 
 use alloc::collections::VecDeque;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use ostd::{
     sync::{SpinLock, WaitQueue},
     user::mem,
 };
 
-use super::{Tty, TtyDriver, TtyFile, job};
+use super::{PacketEvents, Tty, TtyDriver, TtyFile, job};
 use crate::{
     fs::{
         File, OpenFlags,
@@ -28,7 +28,7 @@ use crate::{
     prelude::*,
     process::{
         Thread,
-        signal::{NSIG, SigInfo, Signo},
+        signal::{SIGINT, SIGQUIT, SIGTSTP, SigInfo},
         tree,
         wait_event::wait_interruptible,
     },
@@ -48,7 +48,14 @@ struct Link {
     output: SpinLock<VecDeque<u8>>,
     /// Woken when there is output, and when the last slave is closed.
     readable: Arc<WaitQueue>,
+    /// The master is in packet mode (TIOCPKT): a byte in front of each read says what follows.
+    packet: AtomicBool,
+    /// What it has not been told yet: [`PacketEvents`].
+    events: AtomicU8,
 }
+
+/// In front of data in packet mode.
+const PACKET_DATA: u8 = 0;
 
 struct SlaveDriver(Arc<Link>);
 
@@ -74,6 +81,23 @@ impl TtyDriver for SlaveDriver {
     fn last_close(&self) {
         self.0.readable.wake_all();
     }
+
+    fn notify(&self, events: PacketEvents) {
+        if !self.0.packet.load(Relaxed) {
+            return;
+        }
+        // Of two opposites the later counts.
+        let opposite =
+            |a: PacketEvents, b: PacketEvents| if events.contains(a) { b } else { PacketEvents::empty() };
+        let undone = opposite(PacketEvents::STOP, PacketEvents::START)
+            | opposite(PacketEvents::START, PacketEvents::STOP)
+            | opposite(PacketEvents::NO_STOP, PacketEvents::DO_STOP)
+            | opposite(PacketEvents::DO_STOP, PacketEvents::NO_STOP);
+        // One after the other: the terminal is locked.
+        let told = PacketEvents::from_bits_retain(self.0.events.load(Relaxed));
+        self.0.events.store((told.difference(undone) | events).bits(), Relaxed);
+        self.0.readable.wake_all();
+    }
 }
 
 /// A pseudo-terminal.
@@ -88,7 +112,12 @@ pub struct Pty {
 impl Pty {
     pub fn new(index: u32) -> Arc<Pty> {
         let output = SpinLock::new(lock_order::PTY, VecDeque::new());
-        let link = Arc::new(Link { output, readable: Arc::new(WaitQueue::new()) });
+        let link = Arc::new(Link {
+            output,
+            readable: Arc::new(WaitQueue::new()),
+            packet: AtomicBool::new(false),
+            events: AtomicU8::new(0),
+        });
         let slave = Tty::new(DevId::new(SLAVE_MAJOR, index), Box::new(SlaveDriver(link.clone())));
         Arc::new(Pty { index, link, slave, locked: AtomicBool::new(true) })
     }
@@ -127,9 +156,18 @@ impl Master {
         Ok(Thread::current().files().install(file, cloexec, 0)? as usize)
     }
 
-    /// TIOCSIG: a signal to the slave's foreground group.
+    /// TIOCPKT.
+    fn set_packet(&self, on: bool) {
+        if on && !self.pty.link.packet.load(Relaxed) {
+            self.pty.link.events.store(0, Relaxed);
+        }
+        self.pty.link.packet.store(on, Relaxed);
+    }
+
+    /// TIOCSIG: a signal of the keyboard's to the slave's foreground group.
     fn signal(&self, arg: usize) -> Result<usize> {
-        let signo = Signo::try_from(arg).ok().filter(|signo| (1..=NSIG).contains(signo)).ok_or(EINVAL)?;
+        let signo =
+            [SIGINT, SIGQUIT, SIGTSTP].into_iter().find(|&signo| signo as usize == arg).ok_or(EINVAL)?;
         if let Some(pgrp) = self.pty.slave.foreground() {
             tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
         }
@@ -150,18 +188,26 @@ impl FileOps for Master {
         if buf.left() == 0 {
             return Ok(0);
         }
-        let mut bytes = vec![0; buf.left().min(OUTPUT_LIMIT)];
+        let packet = self.pty.link.packet.load(Relaxed);
+        let mut bytes = vec![PACKET_DATA; buf.left().min(OUTPUT_LIMIT)];
+        let start = usize::from(packet);
         let mut look = || {
+            let events = if packet { self.pty.link.events.swap(0, Relaxed) } else { 0 };
+            if events != 0 {
+                bytes[0] = events;
+                return Some(Ok(1));
+            }
             let mut output = self.pty.link.output.lock();
-            let n = bytes.len().min(output.len());
-            for (to, from) in bytes.iter_mut().zip(output.drain(..n)) {
+            let there = output.len();
+            let n = there.min(bytes.len() - start);
+            for (to, from) in bytes[start..].iter_mut().zip(output.drain(..n)) {
                 *to = from;
             }
             drop(output);
-            match n {
+            match there {
                 0 if self.pty.slave.all_closed() => Some(Err(EIO)),
                 0 => None,
-                n => Some(Ok(n)),
+                _ => Some(Ok(start + n)),
             }
         };
         let n = if file.is_nonblocking() {
@@ -202,7 +248,9 @@ impl FileOps for Master {
         table.add(&self.pty.link.readable);
         table.add(self.pty.slave.drained());
         let mut events = PollEvents::empty();
-        events.set(PollEvents::READABLE, !self.pty.link.output.lock().is_empty());
+        let told = self.pty.link.packet.load(Relaxed) && self.pty.link.events.load(Relaxed) != 0;
+        events.set(PollEvents::PRI, told);
+        events.set(PollEvents::READABLE, told || !self.pty.link.output.lock().is_empty());
         events.set(PollEvents::WRITABLE, self.pty.slave.input_room() > 0);
         events.set(PollEvents::HUP, self.pty.slave.all_closed());
         events
@@ -226,12 +274,16 @@ impl FileOps for Master {
         const TIOCGPTN: u32 = 0x8004_5430;
         const TIOCSPTLCK: u32 = 0x4004_5431;
         const TIOCGPTLCK: u32 = 0x8004_5439;
+        const TIOCPKT: u32 = 0x5420;
+        const TIOCGPKT: u32 = 0x8004_5438;
         const TIOCSIG: u32 = 0x4004_5436;
         match request {
             TIOCGPTN => mem::write(arg, &self.pty.index)?,
             TIOCSPTLCK => self.pty.locked.store(mem::read::<i32>(arg)? != 0, Relaxed),
             TIOCGPTLCK => mem::write(arg, &i32::from(self.pty.locked.load(Relaxed)))?,
             TIOCGPTPEER => return self.open_peer(arg),
+            TIOCPKT => self.set_packet(mem::read::<i32>(arg)? != 0),
+            TIOCGPKT => mem::write(arg, &i32::from(self.pty.link.packet.load(Relaxed)))?,
             TIOCSIG => return self.signal(arg),
             // Allowed on a master, which is nobody's controlling terminal (rule 8.11).
             TIOCGPGRP => mem::write(arg, &self.pty.slave.foreground().map_or(0, tree::pid_nr))?,
