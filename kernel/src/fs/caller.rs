@@ -16,6 +16,11 @@ pub fn max_file_size() -> u64 {
     Thread::try_current().map_or(u64::MAX, |thread| thread.process.rlimit(Resource::Fsize))
 }
 
+/// Whether a signal waits for the caller, so that what takes long should end.
+pub fn signal_pending() -> bool {
+    Thread::try_current().is_some_and(|thread| signal::signal_pending(&thread))
+}
+
 /// The file-system ids of the caller; a kernel task is root.
 pub fn fs_ids() -> (u32, u32) {
     Thread::try_current().map_or((0, 0), |thread| thread.with_creds(|creds| (creds.fsuid, creds.fsgid)))

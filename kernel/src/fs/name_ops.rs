@@ -427,13 +427,19 @@ pub fn resize(inode: &Arc<dyn Inode>, size: u64, creds: &Credentials) -> Result<
     }
     let base = inode.base();
     let _lock = base.lock.lock();
+    check_growth(base, size)?;
+    inode.resize(size)?;
+    drop_set_id_bits(base, creds);
+    xattr::drop_file_caps(base);
+    Ok(())
+}
+
+/// Whether the caller may let a file grow to `size`: EFBIG and SIGXFSZ beyond RLIMIT_FSIZE.
+pub fn check_growth(base: &InodeBase, size: u64) -> Result<()> {
     if size > base.size() && size > super::caller::max_file_size() {
         super::caller::raise_sigxfsz();
         return Err(EFBIG);
     }
-    inode.resize(size)?;
-    drop_set_id_bits(base, creds);
-    xattr::drop_file_caps(base);
     Ok(())
 }
 

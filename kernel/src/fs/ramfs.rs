@@ -16,6 +16,7 @@ use ostd::{
 use spin::Once;
 
 use super::{
+    caller,
     inode::{DevId, DirEntry, FileType, FsStat, Inode, InodeBase, LinkTarget, NewNode, RenameMode},
     mount::{SuperBlock, anonymous_dev},
     page_map::PageMap,
@@ -315,6 +316,25 @@ impl RamInode {
         Ok(fresh)
     }
 
+    /// Makes the pages that are missing: all, or none if there is no room or a signal comes.
+    fn make_pages(&self, first: u64, last: u64) -> Result<()> {
+        let mut made = Vec::new();
+        for index in first..last {
+            if self.page_if_present(index)?.is_some() {
+                continue;
+            }
+            let step = if caller::signal_pending() { Err(EINTR) } else { self.get_or_make(index).map(drop) };
+            if let Err(error) = step {
+                for index in made {
+                    self.remove_pages(index, index + 1)?;
+                }
+                return Err(error);
+            }
+            made.push(index);
+        }
+        Ok(())
+    }
+
     fn remove_pages(&self, first: u64, end: u64) -> Result<()> {
         let removed = {
             let mut pages = self.pages()?.lock();
@@ -560,10 +580,7 @@ impl Inode for RamInode {
             if last - first > room + self.pages()?.lock().count {
                 return Err(ENOSPC);
             }
-            for index in first..last {
-                self.get_or_make(index)?;
-            }
-            return Ok(());
+            return self.make_pages(first, last);
         }
         let (first, last) = (offset.div_ceil(page), end / page);
         if first > last {

@@ -151,6 +151,10 @@ pub fn sys_fallocate(ctx: &mut Context, [fd, mode, offset, len, ..]: Args) -> Re
     }
     let end = offset.checked_add(len).filter(|&end| end as u64 <= MAX_FILE_SIZE).ok_or(EFBIG)? as u64;
     let _lock = base.lock.lock();
+    if !punch {
+        // Also if the size is to stay.
+        name_ops::check_growth(base, end)?;
+    }
     inode.allocate(offset as u64, len as u64, punch)?;
     if mode == 0 && end > base.size() {
         inode.resize(end)?;
