@@ -106,8 +106,8 @@ CASE(large_file)
 	signal(SIGXFSZ, SIG_IGN);
 	setrlimit(RLIMIT_FSIZE, &rl);
 	CHECK_ERR(pwrite(fd, "x", 1, 1 << 20), EFBIG, "[vfs] beyond RLIMIT_FSIZE: EFBIG");
-	CHECK_ERR(ftruncate(fd, (1 << 20) + 1), EFBIG, "[vfs] so is a file made longer");
-	CHECK_ERR(syscall(SYS_fallocate, fd, 0, 1L << 20, 4096L), EFBIG, "[vfs] and one with room made beyond it");
+	CHECK_ERR(ftruncate(fd, (2 << 20) + 1), EFBIG, "[vfs] so is a file made longer");
+	CHECK_ERR(syscall(SYS_fallocate, fd, 0, 2L << 20, 4096L), EFBIG, "[vfs] and one with room made beyond it");
 	CHECK_EQ(pwrite(fd, b, 100, (1 << 20) - 10), 10, "[vfs] across it: a short write");
 	pid_t pid = MUST(fork());
 	if (pid == 0) {
