@@ -53,6 +53,8 @@ pub const UNIX_CLOSING: LockRank = LockRank::new(279, "unix closing");
 pub const CLOCK_ADJUST: LockRank = LockRank::new(276, "clock adjustment");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
+/// All sets of System V semaphores.
+pub const SYSV_SEM: LockRank = LockRank::new(305, "semaphores");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
 /// The pseudo-terminals of an instance of devpts.
 pub const DEVPTS: LockRank = LockRank::new(340, "devpts");

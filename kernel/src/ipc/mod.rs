@@ -1,3 +1,4 @@
 //! Communication between processes that is not a file.
 
 pub mod futex;
+pub mod sysv;

@@ -11,7 +11,8 @@
 //! | PARENT | the child becomes a sibling |
 //! | SETTLS PARENT_SETTID CHILD_SETTID CHILD_CLEARTID | as asked |
 //! | CLEAR_SIGHAND | handlers fall back to the default |
-//! | IO SYSVSEM UNTRACED PTRACE DETACHED | accepted; there is no io context, System V semaphore or tracer to share |
+//! | SYSVSEM | what SEM_UNDO has to undo is shared, and undone at the end of the last to share it |
+//! | IO UNTRACED PTRACE DETACHED | accepted; there is no io context or tracer to share |
 //! | NEWPID | the child is the init of a new pid namespace |
 //! | other NEW* (namespaces) | EPERM without CAP_SYS_ADMIN, else EINVAL: not built in |
 //! | PIDFD | the parent gets a descriptor that refers to the child (6.9), a thread's too |
@@ -351,6 +352,9 @@ pub(super) fn make(
     }
     match link(parent, &child, args, reserved, task, forking, pidfd) {
         Ok(()) => {
+            if args.flags.contains(CloneFlags::SYSVSEM) {
+                parent.sem_undo.share_with(&child.sem_undo);
+            }
             child.init_schedule();
             Ok(child)
         }

@@ -11,8 +11,8 @@
 //! 3. **Timers stop**, with the last thread.
 //! 4. **Memory.** Robust futexes it holds are marked as orphaned, the word that pthread_join waits on is cleared, a parent
 //!    that waits in vfork(2) goes on, and the address space is let go of: it is freed when the last user leaves.
-//! 5. **Files**: descriptors, then working directory and root. The peer of a pipe sees the end of file *before* anybody sees
-//!    a zombie (3.10).
+//! 5. **Semaphores**: what was done with SEM_UNDO is undone, by the last thread that shares it. Then **files**: descriptors,
+//!    working directory and root. The peer of a pipe sees the end of file *before* anybody sees a zombie (3.10).
 //! 6. **The controlling terminal**, if the process led its session (8.19).
 //! 7. **The namespace**, if the process was its init: everybody in it is killed and gone before the tree changes (9.6).
 //! 8. **The tree**, in one step under the process-table lock, so that nobody ever sees a half (0.5, 2.17):
@@ -40,7 +40,12 @@ use super::{
     tree::{self, Effects},
     usage,
 };
-use crate::{device, ipc::futex, mm::Vm, prelude::*};
+use crate::{
+    device,
+    ipc::{futex, sysv::sem::undo},
+    mm::Vm,
+    prelude::*,
+};
 
 /// The wait status of a process that calls `exit(code)` (rule 3.1).
 pub const fn exit_status(code: i32) -> i32 {
@@ -77,6 +82,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
         thread.process.posix_timers.stop_cpu_timers();
     }
     release_memory(thread, is_last);
+    undo::release(thread);
     drop(thread.set_files(None));
     drop(thread.set_fs(None));
     if is_last {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     fs::{FileTable, FsContext, FsHolder},
+    ipc::sysv::sem::undo::ThreadUndo,
     lock_order,
     mm::Vm,
     prelude::*,
@@ -50,6 +51,8 @@ pub struct Thread {
     files: SpinLock<Option<Arc<FileTable>>>,
     pub(super) namespaces: ThreadNamespaces,
     fs: SpinLock<Option<FsHolder>>,
+    /// What its end takes back of its operations on semaphores.
+    pub sem_undo: ThreadUndo,
     /// Its name as two words, so that reading one needs no lock. A torn read gives half of each name, as on Linux.
     comm: [AtomicU64; 2],
     /// Where to store 0 and wake a waiter at exit (set_tid_address(2), rule 3.16).
@@ -179,6 +182,7 @@ impl Thread {
             files: SpinLock::new(lock_order::THREAD_FILES, Some(new.files)),
             namespaces: ThreadNamespaces::new(),
             fs: SpinLock::new(lock_order::PROCESS_MISC, Some(FsHolder::new(new.fs))),
+            sem_undo: ThreadUndo::new(),
             comm: comm.map(AtomicU64::new),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),

@@ -36,6 +36,7 @@ pub mod signal;
 pub mod socket;
 pub mod stat;
 pub mod system;
+mod sysv;
 pub mod table;
 pub mod time;
 pub mod timer;

@@ -6,6 +6,7 @@ use crate::{
         self,
         nsfs::{Namespace, NsFile, NsKind},
     },
+    ipc::sysv::sem::undo,
     prelude::*,
     process::{
         Cap,
@@ -36,6 +37,9 @@ pub fn sys_unshare(ctx: &mut Context, args: Args) -> Result<usize> {
         true => Some(change::unshare_pid_ns(ctx.thread)?),
         false => None,
     };
+    if flags.contains(CloneFlags::SYSVSEM) {
+        undo::release(ctx.thread);
+    }
     if flags.contains(CloneFlags::FS) {
         let own = ctx.thread.fs().fork();
         drop(ctx.thread.set_fs(Some(own)));

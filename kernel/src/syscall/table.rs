@@ -2,8 +2,8 @@
 
 use super::{
     Entry, Handler, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, namespace,
-    path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, time, timer, unknown,
-    wait, xattr,
+    path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, sysv, time, timer,
+    unknown, wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -83,6 +83,9 @@ pub static TABLE: [Entry; SIZE] = table! {
     61 => wait::sys_wait4,
     62 => signal::sys_kill,
     63 => system::sys_uname,
+    64 => sysv::sys_semget,
+    65 => sysv::sys_semop,
+    66 => sysv::sys_semctl,
     72 => fcntl::sys_fcntl,
     73 => fcntl::sys_flock,
     74 => file::sys_fsync,
@@ -193,6 +196,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     217 => path::sys_getdents64,
     218 => process::sys_set_tid_address,
     219 => signal::sys_restart_syscall,
+    220 => sysv::sys_semtimedop,
     221 => file::sys_fadvise64,
     222 => timer::sys_timer_create,
     223 => timer::sys_timer_settime,

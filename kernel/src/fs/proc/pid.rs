@@ -15,6 +15,7 @@ use crate::{
         File, Path,
         inode::{DirEntry, FileType, Inode, LinkTarget},
     },
+    ipc::sysv::sem,
     net,
     prelude::*,
     process::{Thread, tree},
@@ -45,12 +46,14 @@ pub const ROOT_ENTRIES: &[Entry] = &[
     Entry { name: "stat", kind: Kind::Text(global::stat) },
     Entry { name: "swaps", kind: Kind::Text(global::swaps) },
     Entry { name: "sys", kind: Kind::Dir(sys::SYS) },
+    Entry { name: "sysvipc", kind: Kind::Dir(SYSVIPC) },
     Entry { name: "tty", kind: Kind::Dir(TTY) },
     Entry { name: "uptime", kind: Kind::Text(global::uptime) },
     Entry { name: "version", kind: Kind::Text(global::version) },
     Entry { name: "vmstat", kind: Kind::Text(global::vmstat) },
 ];
 
+const SYSVIPC: &[Entry] = &[Entry { name: "sem", kind: Kind::Text(sem::report::text) }];
 const TTY: &[Entry] = &[Entry { name: "drivers", kind: Kind::Text(global::tty_drivers) }];
 
 /// ENOENT for a reader who is not in the namespace of the mount (rule 9.11).

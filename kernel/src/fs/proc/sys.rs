@@ -7,6 +7,7 @@ use proctree::NumberSpace;
 use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
+    ipc::sysv::{self, sem},
     mm, net,
     prelude::*,
     process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
@@ -194,10 +195,32 @@ const KERNEL: &[Entry] = &[
     file("sched_rt_period_us", &SCHED_RT_PERIOD),
     file("sched_rt_runtime_us", &SCHED_RT_RUNTIME),
     Entry { name: "seccomp", kind: Kind::Dir(SECCOMP) },
+    file("sem", &SEM),
     file("subreaper_scope", &SUBREAPER_SCOPE),
     file("threads-max", &THREADS_MAX),
     file("version", &VERSION),
 ];
+
+/// The limits of System V semaphores; those that are left out stay.
+static SEM: Sysctl = writable(
+    || {
+        let limits = sem::LIMITS.each_ref().map(|limit| limit.load(Relaxed).to_string());
+        limits.join("\t")
+    },
+    |value| {
+        let mut limits = sem::LIMITS.each_ref().map(|limit| limit.load(Relaxed));
+        for (limit, word) in limits.iter_mut().zip(value.split_ascii_whitespace()) {
+            *limit = word.parse().map_err(|_| EINVAL)?;
+        }
+        if !(0..=sysv::MAX_OBJECTS as i32).contains(&limits[sem::LIMIT_SETS]) {
+            return Err(ERANGE);
+        }
+        for (limit, new) in sem::LIMITS.iter().zip(limits) {
+            limit.store(new, Relaxed);
+        }
+        Ok(())
+    },
+);
 
 static ACTIONS_AVAIL: Sysctl = read_only(seccomp::log::available);
 static ACTIONS_LOGGED: Sysctl = writable(seccomp::log::logged, seccomp::log::set_logged);

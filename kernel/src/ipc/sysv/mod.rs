@@ -1,0 +1,181 @@
+//! System V IPC: what its kinds of objects have in common (sysvipc(7)).
+//!
+//! An object has a *key*, which programs agree on, and an *id*, which the kernel gives out. An id is the index of a slot and,
+//! above [`INDEX_BITS`] bits, a sequence number, so that the id of an object that was removed does not name the next one in
+//! its slot. [`Ids`] holds the objects of one kind; [`Perm`] is `struct ipc_perm`, who owns an object and who may use it.
+//!
+//! [`sem`] has the semaphores. Shared memory segments and message queues are not built (ENOSYS).
+
+use alloc::collections::BTreeMap;
+
+use crate::{
+    prelude::*,
+    process::{Cap, Credentials},
+};
+
+pub mod sem;
+
+pub const IPC_CREAT: i32 = 0o1000;
+pub const IPC_EXCL: i32 = 0o2000;
+pub const IPC_PRIVATE: i32 = 0;
+
+/// The low bits of an id are its index.
+const INDEX_BITS: u32 = 15;
+/// As many objects of a kind as there can be.
+pub const MAX_OBJECTS: usize = 1 << INDEX_BITS;
+const MAX_SEQUENCE: i32 = i32::MAX >> INDEX_BITS;
+/// A slot is used again after this many others at least, so that ids come back late.
+const MIN_CYCLE: usize = 64;
+
+/// Permission to read and to change, as bits of any of the three classes.
+pub const READ: u32 = 0o444;
+pub const WRITE: u32 = 0o222;
+
+/// Who owns an object, and who may do what with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Perm {
+    pub key: i32,
+    pub uid: u32,
+    pub gid: u32,
+    pub creator_uid: u32,
+    pub creator_gid: u32,
+    pub mode: u32,
+}
+
+impl Perm {
+    pub fn new(key: i32, flags: i32, creds: &Credentials) -> Perm {
+        Perm {
+            key,
+            uid: creds.euid,
+            gid: creds.egid,
+            creator_uid: creds.euid,
+            creator_gid: creds.egid,
+            mode: flags as u32 & 0o777,
+        }
+    }
+
+    fn is_owner(&self, creds: &Credentials) -> bool {
+        creds.euid == self.creator_uid || creds.euid == self.uid
+    }
+
+    /// Whether all that `wanted` asks for, in any class of it, is granted to the class that `creds` is in.
+    ///
+    /// # Errors
+    /// EACCES.
+    pub fn check(&self, creds: &Credentials, wanted: u32) -> Result<()> {
+        let wanted = wanted >> 6 | wanted >> 3 | wanted;
+        let granted = if self.is_owner(creds) {
+            self.mode >> 6
+        } else if creds.in_group(self.creator_gid) || creds.in_group(self.gid) {
+            self.mode >> 3
+        } else {
+            self.mode
+        };
+        if wanted & !granted & 7 == 0 || creds.capable(Cap::IpcOwner) { Ok(()) } else { Err(EACCES) }
+    }
+
+    /// Who may remove an object and change its owner.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn check_owner(&self, creds: &Credentials) -> Result<()> {
+        if self.is_owner(creds) { Ok(()) } else { creds.require(Cap::SysAdmin) }
+    }
+
+    /// IPC_SET.
+    pub fn set(&mut self, uid: u32, gid: u32, mode: u32) {
+        (self.uid, self.gid) = (uid, gid);
+        self.mode = mode & 0o777;
+    }
+
+    /// `struct ipc64_perm`, in words of 32 bits; `id` tells the sequence number.
+    pub fn encode(&self, id: i32) -> [u32; 12] {
+        let mut words = [0; 12];
+        let shown = [self.key as u32, self.uid, self.gid, self.creator_uid, self.creator_gid, self.mode];
+        words[..6].copy_from_slice(&shown);
+        words[6] = (id >> INDEX_BITS) as u32;
+        words
+    }
+}
+
+/// The objects of one kind.
+pub struct Ids<T> {
+    slots: BTreeMap<usize, (i32, T)>,
+    keys: BTreeMap<i32, usize>,
+    sequence: i32,
+    /// The slot that was given out last.
+    last: Option<usize>,
+}
+
+impl<T> Ids<T> {
+    pub const fn new() -> Ids<T> {
+        Ids { slots: BTreeMap::new(), keys: BTreeMap::new(), sequence: 0, last: None }
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The highest index in use, 0 if there is none.
+    pub fn max_index(&self) -> usize {
+        self.slots.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
+    pub fn by_key(&self, key: i32) -> Option<(i32, &T)> {
+        self.by_index(*self.keys.get(&key)?)
+    }
+
+    pub fn by_index(&self, index: usize) -> Option<(i32, &T)> {
+        self.slots.get(&index).map(|(id, object)| (*id, object))
+    }
+
+    pub fn get(&self, id: i32) -> Option<&T> {
+        self.slots.get(&index_of(id)).filter(|slot| slot.0 == id).map(|slot| &slot.1)
+    }
+
+    pub fn get_mut(&mut self, id: i32) -> Option<&mut T> {
+        self.slots.get_mut(&index_of(id)).filter(|slot| slot.0 == id).map(|slot| &mut slot.1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (i32, &T)> {
+        self.slots.values().map(|(id, object)| (*id, object))
+    }
+
+    /// Adds an object and returns its id.
+    ///
+    /// # Errors
+    /// ENOSPC when there are `limit` or as many as there can be.
+    pub fn add(&mut self, key: i32, object: T, limit: usize) -> Result<i32> {
+        if self.slots.len() >= limit.min(MAX_OBJECTS) {
+            return Err(ENOSPC);
+        }
+        // Cyclic, in a range that is half as large again as what is used.
+        let range = (self.slots.len() * 3 / 2).clamp(MIN_CYCLE, MAX_OBJECTS);
+        let from = self.last.map_or(0, |last| last + 1);
+        let free = |index: &usize| !self.slots.contains_key(index);
+        let index = (from..range).find(free).or_else(|| (0..MAX_OBJECTS).find(free)).ok_or(ENOSPC)?;
+        if self.last.is_some_and(|last| index <= last) {
+            self.sequence = if self.sequence >= MAX_SEQUENCE { 0 } else { self.sequence + 1 };
+        }
+        self.last = Some(index);
+        let id = self.sequence << INDEX_BITS | index as i32;
+        self.slots.insert(index, (id, object));
+        if key != IPC_PRIVATE {
+            self.keys.insert(key, index);
+        }
+        Ok(id)
+    }
+
+    pub fn remove(&mut self, id: i32, key: i32) -> Option<T> {
+        self.get(id)?;
+        if key != IPC_PRIVATE {
+            self.keys.remove(&key);
+        }
+        self.slots.remove(&index_of(id)).map(|slot| slot.1)
+    }
+}
+
+/// The index in an id.
+pub fn index_of(id: i32) -> usize {
+    id as usize & (MAX_OBJECTS - 1)
+}
