@@ -438,6 +438,18 @@ static void remove_all(const char *dir)
 	nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* Semaphores outlive who made them. */
+static void remove_semaphores(void)
+{
+	uint64_t words[32];
+	int highest = syscall(SYS_semctl, 0, 0, 19 /* SEM_INFO */, words);
+	for (int i = 0; i <= highest; i++) {
+		int id = syscall(SYS_semctl, i, 0, 18 /* SEM_STAT */, words);
+		if (id >= 0)
+			syscall(SYS_semctl, id, 0, 0 /* IPC_RMID */, 0);
+	}
+}
+
 /* Kills and reaps everybody; false if somebody does not die. */
 static bool end_all(void)
 {
@@ -477,6 +489,7 @@ static bool run_round(uint64_t *seed)
 	}
 	if (!end_all())
 		return false;
+	remove_semaphores();
 	for (int i = 0; i < WORKERS; i++) {
 		char dir[32];
 		snprintf(dir, sizeof dir, "/tmp/w%d", i);
