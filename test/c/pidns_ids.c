@@ -7,7 +7,6 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <termios.h>
 
 #define RT (SIGRTMIN + 1)
@@ -331,11 +330,7 @@ static long set_tty_group(long pgid)
 
 CASE(terminal)
 {
-	/* a guest may have no devpts yet */
-	if (access("/dev/pts/ptmx", F_OK) < 0) {
-		mkdir("/dev/pts", 0755);
-		MUST(mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"));
-	}
+	need_devpts();
 	int master = MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY)), zero = 0, n = 0;
 	MUST(ioctl(master, TIOCSPTLCK, &zero));
 	MUST(ioctl(master, TIOCGPTN, &n));

@@ -5,22 +5,12 @@
  */
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <termios.h>
 
 #include "lib/tap.h"
 
 static int master = -1;
 static char slave[32];
-
-/* A guest may have no devpts yet. */
-static void need_devpts(void)
-{
-	if (access("/dev/pts/ptmx", F_OK) != 0 && geteuid() == 0) {
-		mkdir("/dev/pts", 0755);
-		MUST(mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"));
-	}
-}
 
 static void open_master(void)
 {

@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sys/mount.h>
 
 __thread struct agent *me;
 
@@ -260,4 +261,12 @@ long ag_try_clone(long flags)
 	if (pid > 0)
 		reap(pid);
 	return pid > 0 ? 0 : -errno;
+}
+
+void need_devpts(void)
+{
+	if (access("/dev/pts/ptmx", F_OK) != 0 && geteuid() == 0) {
+		mkdir("/dev/pts", 0755);
+		MUST(mount("devpts", "/dev/pts", "devpts", 0, "ptmxmode=666"));
+	}
 }

@@ -70,4 +70,6 @@ long ag_enter_ns(long pid);		/* setns: its next children are born in the pid nam
 long ag_try_clone(long flags);		/* a child that exits and is reaped: 0 or -errno */
 long ag_drop(long uid);			/* all user and group ids become `uid` */
 
+void need_devpts(void);			/* mounts /dev/pts: a guest may have none yet */
+
 #endif

@@ -42,23 +42,19 @@ pub fn send_process_in_table(
     prefer: Option<&Arc<Thread>>,
     info: SigInfo,
 ) {
-    let effect = process.signals.lock().send(Target::Process(prefer), info);
+    let effect = send_process_in_sink(process, prefer, info);
     tell(effect, table, process);
 }
 
 /// As [`send_process_in_table`], to one of many processes that are signalled together: a child that the process is
 /// making at this moment gets it as well (rule 6.16).
 pub fn send_member_in_table(table: &mut tree::Table, process: &Arc<Process>, info: SigInfo) {
-    let effect = send_member(process, info);
+    let effect = send_member_in_sink(process, info);
     tell(effect, table, process);
 }
 
 /// As [`send_member_in_table`], from within an operation of the process table.
 pub fn send_member_in_sink(process: &Arc<Process>, info: SigInfo) -> Effect {
-    send_member(process, info)
-}
-
-fn send_member(process: &Arc<Process>, info: SigInfo) -> Effect {
     let mut group = process.signals.lock();
     let signo = info.signo;
     let effect = group.send(Target::Process(None), info);
