@@ -611,6 +611,15 @@ CASE(timerfd_errors)
 	CHECK(timerfd_gettime(fd, &it) == 0 && it.it_value.tv_sec == 0 && it.it_value.tv_nsec == 0, "[event] timerfd_gettime of one that is off");
 }
 
+/* Reads until nothing is left; the sum of what came. */
+static uint64_t expiries(int fd)
+{
+	uint64_t v, sum = 0;
+	while (read(fd, &v, 8) == 8)
+		sum += v;
+	return sum;
+}
+
 CASE(timerfd_expires)
 {
 	static const int clocks[] = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME };
@@ -631,11 +640,14 @@ CASE(timerfd_expires)
 		close(fd);
 	}
 	int fd = MUST(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
+	long long start = now_ms();
 	REQUIRE(settime(fd, 0, 1, 10) == 0);
 	CHECK(AWAIT(ready(fd) == POLLIN), "[event] poll sees the expiry");
 	usleep(45000);
-	CHECK(read(fd, &v, 8) == 8 && v >= 4 && v < 1000, "[event] a read counts all expiries of an interval");
-	CHECK_ERR(read(fd, &v, 8), EAGAIN, "[event] once");
+	CHECK(read(fd, &v, 8) == 8 && v >= 4, "[event] a read counts all expiries of an interval");
+	/* a busy machine may let an interval pass between two reads: what counts is that none is told twice */
+	v += expiries(fd);
+	CHECK(errno == EAGAIN && v <= (uint64_t)(now_ms() - start) / 10 + 1, "[event] once");
 	CHECK(AWAIT(read(fd, &v, 8) == 8), "[event] and it goes on");
 	struct itimerspec it, old;
 	CHECK(timerfd_gettime(fd, &it) == 0 && it.it_interval.tv_nsec == 10000000 && it.it_interval.tv_sec == 0

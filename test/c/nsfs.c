@@ -338,10 +338,10 @@ CASE(view)
 	CHECK_EQ(self_in_view(0), -ENOENT, "[9.11] a reader outside: ENOENT");
 	CHECK_EQ(self_in_view(1), -ENOENT, "[9.11] (thread-self)");
 	char buf[4096], want[64], file[64];
-	CHECK(read_view("1/stat", buf, sizeof buf) > 0 && !strncmp(buf, "1 (nsfs) S 0 0 0 ", 17), "[9.11,12.1] what is outside shows as 0: parent, group, session");
+	CHECK(AWAIT(read_view("1/stat", buf, sizeof buf) > 0 && !strncmp(buf, "1 (nsfs) S 0 0 0 ", 17)), "[9.11,12.1] what is outside shows as 0: parent, group, session");
 	snprintf(file, sizeof file, "%d/stat", b->self);
 	snprintf(want, sizeof want, "%d (nsfs) S %d 0 0 ", b->self, a->self);
-	CHECK(read_view(file, buf, sizeof buf) > 0 && !strncmp(buf, want, strlen(want)), "[9.11] what is inside in its numbers");
+	CHECK(AWAIT(read_view(file, buf, sizeof buf) > 0 && !strncmp(buf, want, strlen(want))), "[9.11] what is inside in its numbers");
 	CHECK(line_of("1/status", "\nNSpid:", "\t1"), "[12.8] NSpid begins with the mount's namespace");
 	CHECK(line_of("1/status", "\nNSpgid:", "\t0"), "[9.11,12.8] a group from outside: 0");
 	snprintf(file, sizeof file, "%d/status", n->pid);

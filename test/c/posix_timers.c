@@ -160,7 +160,7 @@ CASE(numbers)
 	siginfo_t info;
 	block(SIGALRM);
 	MUST(settime(c, 0, 1, 0, NULL));
-	CHECK_EQ(take(SIGALRM, &info, 5000), SIGALRM, "[time] without an event it is SIGALRM");
+	CHECK_EQ(take(SIGALRM, &info, deadline_ms), SIGALRM, "[time] without an event it is SIGALRM");
 	CHECK(info.si_code == SI_TIMER && info.si_value.sival_int == c && info.si_timerid == c, "[time] with the number as its value");
 	IF_SINCE(6, 15, "[time] PR_TIMER_CREATE_RESTORE_IDS") {
 		CHECK_EQ(prctl(PR_TIMER_CREATE_RESTORE_IDS, 2, 0, 0, 0), 0, "[time] PR_TIMER_CREATE_RESTORE_IDS: off at first");
@@ -192,7 +192,7 @@ CASE(signal_information)
 	block(sig);
 	MUST(create(CLOCK_MONOTONIC, &ev, &id));
 	MUST(settime(id, 0, 1, 0, NULL));
-	CHECK_EQ(take(sig, &info, 5000), sig, "[time] a real-time signal");
+	CHECK_EQ(take(sig, &info, deadline_ms), sig, "[time] a real-time signal");
 	CHECK(info.si_code == SI_TIMER && info.si_timerid == id && info.si_overrun == 0, "[time] si_code, si_timerid, si_overrun");
 	CHECK(info.si_value.sival_ptr == (void *)0x123456789abcdefL, "[time] si_value is the pointer");
 	sigset_t set;
@@ -223,14 +223,14 @@ CASE(overrun)
 	CHECK(info.si_overrun >= 14 && info.si_overrun <= took / (2 * MS), "[time] its overrun is what passed meanwhile");
 	CHECK_EQ(getoverrun(id), info.si_overrun, "[time] timer_getoverrun says the same");
 	CHECK(gettime(id, &its) == 0 && ns(&its.it_value) > 0 && ns(&its.it_value) <= 2 * MS && ns(&its.it_interval) == 2 * MS, "[time] it goes on");
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] the next signal");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] the next signal");
 	CHECK_OK(settime(id, 0, 0, 0, &its), "[time] off");
 	CHECK_EQ(ns(&its.it_interval), 2 * MS, "[time] the interval before");
 	CHECK_OK(getoverrun(id), "[time] setting it forgets the overrun");
 	MUST(settime(id, 0, 1, 1, NULL));
 	/* the signal of the setting before may be pending still, and is thrown away */
 	CHECK(AWAIT(pending(SIGUSR1)), "[time] an interval of 1 ns");
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] is no more than a signal");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] is no more than a signal");
 	CHECK(info.si_overrun > 0, "[time] with a large overrun");
 }
 
@@ -248,8 +248,8 @@ CASE(two_timers_one_signal)
 	MUST(settime(b, 0, 1, 0, NULL));
 	struct itimerspec its;
 	REQUIRE(AWAIT(gettime(b, &its) == 0 && ns(&its.it_value) == 0));
-	CHECK_EQ(take(SIGUSR1, &one, 5000), SIGUSR1, "[time] a standard signal of one timer");
-	CHECK_EQ(take(SIGUSR1, &two, 5000), SIGUSR1, "[time] and of another queue both");
+	CHECK_EQ(take(SIGUSR1, &one, deadline_ms), SIGUSR1, "[time] a standard signal of one timer");
+	CHECK_EQ(take(SIGUSR1, &two, deadline_ms), SIGUSR1, "[time] and of another queue both");
 	CHECK(one.si_value.sival_int == 10 && two.si_value.sival_int == 20, "[time] in order");
 	CHECK(!pending(SIGUSR1), "[time] and no more");
 }
@@ -287,13 +287,13 @@ CASE(ignored)
 	CHECK(AWAIT(now_ns(CLOCK_MONOTONIC) - start > 20 * MS), "[time] an ignored timer goes on quietly");
 	block(SIGUSR1);
 	siglog_catch(SIGUSR1, 0);
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] its signal comes when it is ignored no longer");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] its signal comes when it is ignored no longer");
 	MUST(settime(id, 0, 1 * MS, 1 * MS, NULL));
 	REQUIRE(AWAIT(pending(SIGUSR1)));
 	signal(SIGUSR1, SIG_IGN);
 	CHECK(!pending(SIGUSR1), "[time,7.9] ignoring throws the pending one away");
 	siglog_catch(SIGUSR1, 0);
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] and the interval timer goes on after it");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] and the interval timer goes on after it");
 }
 
 CASE(no_signal)
@@ -322,13 +322,13 @@ CASE(absolute)
 		MUST(create(clocks[i], &ev, &id));
 		long long at = now_ns(clocks[i]) + 10 * MS;
 		MUST(settime(id, TIMER_ABSTIME, at, 0, NULL));
-		CHECK(take(SIGUSR1, &info, 5000) == SIGUSR1 && now_ns(clocks[i]) >= at, "[time] TIMER_ABSTIME: at its time");
+		CHECK(take(SIGUSR1, &info, deadline_ms) == SIGUSR1 && now_ns(clocks[i]) >= at, "[time] TIMER_ABSTIME: at its time");
 		MUST(settime(id, TIMER_ABSTIME, 1, 0, NULL));
-		CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] in the past: at once");
-		MUST(settime(id, TIMER_ABSTIME, at, 10 * SEC, NULL));
-		CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] with an interval");
+		CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] in the past: at once");
+		MUST(settime(id, TIMER_ABSTIME, at, 10000 * SEC, NULL));
+		CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] with an interval");
 		struct itimerspec its;
-		CHECK(gettime(id, &its) == 0 && ns(&its.it_value) > 9 * SEC, "[time] the next is the interval after");
+		CHECK(gettime(id, &its) == 0 && ns(&its.it_value) > 9000 * SEC, "[time] the next is the interval after");
 		MUST(delete(id));
 	}
 }
@@ -347,7 +347,7 @@ CASE(clock_set)
 	struct timespec t;
 	clock_gettime(CLOCK_REALTIME, &t);
 	CHECK_OK(syscall(SYS_clock_settime, CLOCK_REALTIME, &t), "[time] clock_settime");
-	CHECK(take(SIGUSR1, &info, 5000) == SIGUSR1 && now_ns(CLOCK_REALTIME) >= at, "[time] an absolute timer still comes at its time");
+	CHECK(take(SIGUSR1, &info, deadline_ms) == SIGUSR1 && now_ns(CLOCK_REALTIME) >= at, "[time] an absolute timer still comes at its time");
 	CHECK_ERR(syscall(SYS_clock_settime, CLOCK_MONOTONIC, &t), EINVAL, "[time] CLOCK_MONOTONIC can't be set: EINVAL");
 	CHECK_ERR(syscall(SYS_clock_settime, CLOCK_PROCESS_CPUTIME_ID, &t), EINVAL, "[time] nor CPU time");
 	CHECK_ERR(syscall(SYS_clock_settime, -6, &t), EPERM, "[time] by its other number: EPERM");
@@ -397,7 +397,7 @@ CASE(clock_jumps)
 	t.modes = ADJ_SETOFFSET;
 	t.time.tv_sec = 3600;
 	MUST(syscall(SYS_adjtimex, &t));
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] a jump brings an absolute timer's time");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] a jump brings an absolute timer's time");
 	CHECK_EQ(finish(a), 0, "[time] and ends an absolute sleep");
 	CHECK(!pending(SIGUSR2), "[time] a relative timer does not notice");
 	long long n;
@@ -406,6 +406,14 @@ CASE(clock_jumps)
 	MUST(syscall(SYS_adjtimex, &t));
 	CHECK(now_ns(CLOCK_REALTIME) < at, "[time] and back");
 	retire(a, NULL);
+}
+
+static bool slept_for_nothing(clockid_t c)
+{
+	struct timespec t = { 0, 60 * MS };
+	long long start = now_ns(c);
+	nanosleep(&t, NULL);
+	return now_ns(c) - start < 20 * MS;
 }
 
 CASE(cpu_time)
@@ -417,9 +425,13 @@ CASE(cpu_time)
 	for (int i = 0; i < 2; i++) {
 		int id;
 		MUST(create(clocks[i], &ev, &id));
+		/* what a hypervisor takes from us counts as ours: the shortest of many sleeps tells */
+		CHECK(AWAIT(slept_for_nothing(clocks[i])), "[time] CPU time does not pass in sleep");
 		long long start = now_ns(clocks[i]);
 		MUST(settime(id, 0, 20 * MS, 0, NULL));
-		CHECK_ERR(take(SIGUSR1, &info, 60), EAGAIN, "[time] CPU time does not pass in sleep");
+		CHECK((take(SIGUSR1, &info, 60) == -1 && errno == EAGAIN) || now_ns(clocks[i]) >= start + 20 * MS, "[time] nor does a timer of it expire");
+		start = now_ns(clocks[i]);
+		MUST(settime(id, 0, 20 * MS, 0, NULL));
 		burn_until(clocks[i], start + 15 * MS);
 		CHECK(!pending(SIGUSR1) || now_ns(clocks[i]) >= start + 20 * MS, "[time] nor comes the signal early");
 		long long end = now_ms() + deadline_ms;
@@ -428,7 +440,7 @@ CASE(cpu_time)
 		CHECK_EQ(take(SIGUSR1, &info, 0), SIGUSR1, "[time] when it is used the signal comes");
 		CHECK(now_ns(clocks[i]) - start >= 20 * MS, "[time] not before");
 		MUST(settime(id, TIMER_ABSTIME, 1, 0, NULL));
-		CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] an absolute time in the past: at once");
+		CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] an absolute time in the past: at once");
 		MUST(settime(id, 0, 5 * MS, 5 * MS, NULL));
 		burn_until(clocks[i], now_ns(clocks[i]) + 60 * MS);
 		CHECK(take(SIGUSR1, &info, 0) == SIGUSR1 && info.si_overrun >= 1, "[time] intervals of CPU time overrun");
@@ -469,7 +481,7 @@ CASE(clocks_of_others)
 	MUST(settime(id, 0, 10 * MS, 0, NULL));
 	CHECK(!pending(SIGUSR1), "[time] a timer by the clock of another process");
 	call(a, ag_burn, 30);
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] comes when that has used its time");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] comes when that has used its time");
 	quit(a, 0);
 	REQUIRE(await_zombie(a->pid));
 	CHECK(now_ns(c) >= 50 * MS, "[time,4.21] the clock of a zombie stands still");
@@ -565,7 +577,7 @@ CASE(lifetime)
 		_exit((n == 0 ? 0 : 1) | (delete(id) == -1 && errno == EINVAL ? 0 : 2) | (take(SIGUSR1, &info, 80) == -1 ? 0 : 4));
 	}
 	CHECK_EQ(reap(pid), 0, "[6.18] a child has no timers");
-	CHECK_EQ(take(SIGUSR1, &info, 5000), SIGUSR1, "[time] and its parent's goes on");
+	CHECK_EQ(take(SIGUSR1, &info, deadline_ms), SIGUSR1, "[time] and its parent's goes on");
 
 	pid = MUST(fork());
 	if (pid == 0) {

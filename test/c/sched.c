@@ -256,8 +256,14 @@ CASE(fifo_before_fair)
 	pid_t pid = spinner(0, -1, 0);
 	REQUIRE(AWAIT(sh->v[0] > 0));
 	MUST(set(0, SCHED_FIFO, 10));
-	long before = sh->v[0];
-	spin_ms(40);
+	/* after long enough, fair ones get a share: a stall of the machine in these 40 ms is none of the FIFO task's turn */
+	long before;
+	long long start;
+	do {
+		before = sh->v[0];
+		start = now_ns(CLOCK_MONOTONIC);
+		spin_ms(40);
+	} while (sh->v[0] != before && now_ns(CLOCK_MONOTONIC) - start > 400 * MS);
 	CHECK_EQ(sh->v[0] - before, 0, "[sched] while a FIFO task runs no fair one does");
 	sched_yield();
 	CHECK_EQ(sh->v[0] - before, 0, "[sched] not even when it yields");
@@ -358,8 +364,9 @@ CASE_T(round_robin, 30)
 	pid_t a = spinner(1, SCHED_RR, 10), b = spinner(2, SCHED_RR, 10), low = spinner(3, SCHED_RR, 9);
 	CHECK(sched_rr_get_interval(0, &t) == 0, "[sched] sched_rr_get_interval");
 	nanosleep(&pause_time, NULL);
+	REQUIRE(AWAIT(sh->v[1] > 0 || sh->v[2] > 0));
 	CHECK(sched_rr_get_interval(a, &t) == 0 && t.tv_sec == 0 && t.tv_nsec >= 10 * MS && t.tv_nsec <= 200 * MS, "[sched] RR's quantum");
-	CHECK(sh->v[1] > 0 && sh->v[2] > 0, "[sched] two RR tasks of one priority take turns");
+	CHECK(AWAIT(sh->v[1] > 0 && sh->v[2] > 0), "[sched] two RR tasks of one priority take turns");
 	CHECK_EQ(sh->v[3], 0, "[sched] a lower one has none");
 	end_all(a, b, low);
 	sh->v[1] = sh->v[2] = 0;
@@ -367,6 +374,7 @@ CASE_T(round_robin, 30)
 	a = spinner(1, SCHED_FIFO, 10);
 	b = spinner(2, SCHED_FIFO, 10);
 	nanosleep(&pause_time, NULL);
+	REQUIRE(AWAIT(sh->v[1] > 0 || sh->v[2] > 0));
 	CHECK((sh->v[1] == 0) != (sh->v[2] == 0), "[sched] of two FIFO tasks one has all");
 	end_all(a, b, 0);
 	MUST(set(0, SCHED_OTHER, 0));
@@ -404,7 +412,7 @@ CASE(signals_reach_a_loop)
 	pin(0);
 	MUST(set(0, SCHED_FIFO, 99));
 	MUST(setitimer(ITIMER_REAL, &it, NULL));
-	long long end = now_ns(CLOCK_MONOTONIC) + 600 * MS;
+	long long end = now_ns(CLOCK_MONOTONIC) + deadline_ms * MS;
 	while (!siglog_count(0, SIGALRM) && now_ns(CLOCK_MONOTONIC) < end)
 		;
 	CHECK_EQ(siglog_count(0, SIGALRM), 1, "[sched,time] a timer interrupts a loop of the highest priority");
@@ -431,7 +439,7 @@ CASE(pushed_to_another_cpu)
 		if (sched_setaffinity(0, sizeof one, &one) || set(0, SCHED_FIFO, 10))
 			_exit(1);
 		long before = sh->v[1];
-		long long end = now_ns(CLOCK_MONOTONIC) + 600 * MS;
+		long long end = now_ns(CLOCK_MONOTONIC) + deadline_ms * MS;
 		while (sh->v[1] == before && now_ns(CLOCK_MONOTONIC) < end)
 			;
 		_exit(sh->v[1] > before ? 0 : 2);
@@ -449,15 +457,16 @@ CASE(limit_rttime)
 		siglog_catch(SIGXCPU, 0);
 		MUST(set(0, SCHED_FIFO, 5));
 		MUST(setrlimit(RLIMIT_RTTIME, &rl));
-		long long end = now_ns(CLOCK_MONOTONIC) + 700 * MS;
+		long long end = now_ns(CLOCK_MONOTONIC) + deadline_ms * MS;
 		while (!siglog_count(0, SIGXCPU) && now_ns(CLOCK_MONOTONIC) < end)
 			;
-		CHECK_EQ(siglog_count(0, SIGXCPU), 1, "[sched,limit] SIGXCPU after the time without a sleep");
+		CHECK(siglog_count(0, SIGXCPU) >= 1, "[sched,limit] SIGXCPU after the time without a sleep");
 		getrlimit(RLIMIT_RTTIME, &rl);
-		CHECK_EQ(rl.rlim_cur, 1030000, "[sched,limit] the soft limit moves a second on");
+		/* by one, or by more when the machine stood still that long */
+		CHECK(rl.rlim_cur > 30000 && rl.rlim_cur % 1000000 == 30000, "[sched,limit] the soft limit moves a second on");
 		rl.rlim_cur = rl.rlim_max = 1;
 		MUST(setrlimit(RLIMIT_RTTIME, &rl));
-		spin_ms(700);
+		spin_ms(deadline_ms);
 		_exit(0);
 	}
 	CHECK_EQ(reap(pid), SIGKILL, "[sched,limit] SIGKILL at the hard one");
@@ -476,10 +485,10 @@ CASE_T(limit_cpu, 30)
 		/* Linux samples this time by ticks, and is off by as much as a hypervisor takes from it */
 		CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) >= 300 * MS, "[3.24] SIGXCPU after RLIMIT_CPU's soft limit, not before");
 		getrlimit(RLIMIT_CPU, &rl);
-		CHECK_EQ(rl.rlim_cur, 2, "[3.24] which moves a second on");
+		CHECK(rl.rlim_cur >= 2 && (long)rl.rlim_cur <= now_ns(CLOCK_PROCESS_CPUTIME_ID) / (1000 * MS) + 2, "[3.24] which moves a second on");
 		rl.rlim_cur = rl.rlim_max = 1;
 		MUST(setrlimit(RLIMIT_CPU, &rl));
-		spin_ms(5000);
+		spin_ms(deadline_ms);
 		_exit(0);
 	}
 	CHECK_EQ(reap(pid), SIGKILL, "[3.24] SIGKILL at the hard limit");

@@ -146,11 +146,13 @@ CASE(itimer_real)
 CASE(alarm_call)
 {
 	siglog_catch(SIGALRM, 0);
-	CHECK_EQ(alarm(100), 0, "[time] alarm: none before");
-	unsigned left = alarm(50);
-	CHECK(left == 100 || left == 99, "[time] the second tells what was left");
+	long long start = now_ms();
+	CHECK_EQ(alarm(1000), 0, "[time] alarm: none before");
+	unsigned left = alarm(500), passed = (now_ms() - start) / 1000 + 1;
+	CHECK(left <= 1000 && left >= 1000 - passed, "[time] the second tells what was left");
 	left = alarm(0);
-	CHECK(left == 50 || left == 49, "[time] 0 switches off");
+	passed = (now_ms() - start) / 1000 + 1;
+	CHECK(left <= 500 && left >= 500 - passed, "[time] 0 switches off");
 	CHECK_EQ(alarm(0), 0, "[time] (off)");
 	pid_t pid = MUST(fork());
 	if (pid == 0) {
@@ -178,18 +180,25 @@ CASE(itimer_cpu)
 	CHECK_EQ(siglog_count(0, SIGPROF), 1, "[time] SIGPROF after CPU time");
 }
 
+static long user_ms(const struct rusage *ru)
+{
+	return ru->ru_utime.tv_sec * 1000 + ru->ru_utime.tv_usec / 1000;
+}
+
 CASE(cpu_accounting)
 {
 	struct rusage ru;
 	struct tms a, b;
 	clock_t r0 = times(&a);
+	getrusage(RUSAGE_SELF, &ru);
+	long before = user_ms(&ru);
 	long long end = now_ms() + deadline_ms;
 	do {
 		for (volatile int i = 0; i < 100000; i++)
 			;
 		getrusage(RUSAGE_SELF, &ru);
-	} while (ru.ru_utime.tv_sec * 1000 + ru.ru_utime.tv_usec / 1000 < 40 && now_ms() < end);
-	CHECK(ru.ru_utime.tv_sec * 1000 + ru.ru_utime.tv_usec / 1000 >= 40, "[time] getrusage: user time goes on");
+	} while (user_ms(&ru) < before + 40 && now_ms() < end);
+	CHECK(user_ms(&ru) >= before + 40, "[time] getrusage: user time goes on");
 	clock_t r1 = times(&b);
 	CHECK(r1 - r0 >= 3, "[time] times returns ticks of 1/100 s");
 	CHECK(b.tms_utime - a.tms_utime + b.tms_stime - a.tms_stime >= 2, "[time] and counts user time");
@@ -204,12 +213,13 @@ CASE(adjusting)
 {
 	struct timex t;
 	memset(&t, 0, sizeof t);
+	long long before = now_ns(CLOCK_REALTIME) / 1000;
 	int state = syscall(SYS_adjtimex, &t);
 	CHECK(state >= 0 && state <= 5, "[time] adjtimex without a mode reads");
 	CHECK(t.tick == 10000 && t.tolerance == 32768000 && t.precision >= 1, "[time] tick, tolerance, precision");
 	CHECK((state == TIME_ERROR) == ((t.status & STA_UNSYNC) != 0), "[time] a clock that nobody keeps is TIME_ERROR");
 	long long now = now_ns(CLOCK_REALTIME) / 1000, told = t.time.tv_sec * 1000000LL + t.time.tv_usec / (t.status & STA_NANO ? 1000 : 1);
-	CHECK(now - told >= 0 && now - told < 5000000, "[time] and the time");
+	CHECK(told >= before && told <= now, "[time] and the time");
 	CHECK_ERR(syscall(SYS_adjtimex, BADPTR), EFAULT, "[time] bad pointer: EFAULT");
 	CHECK_EQ(syscall(SYS_clock_adjtime, CLOCK_REALTIME, &t), state, "[time] clock_adjtime of CLOCK_REALTIME is the same");
 	CHECK_ERR(syscall(SYS_clock_adjtime, CLOCK_MONOTONIC, &t), EOPNOTSUPP, "[time] of CLOCK_MONOTONIC: EOPNOTSUPP");

@@ -302,7 +302,7 @@ CASE(line_discipline)
 	CHECK_EQ(read(slave, b, 64), 0, "[tty] VEOF: end of file");
 	REQUIRE(write(slave, "x\n", 2) == 2);
 	struct pollfd p = { master, POLLIN, 0 };
-	REQUIRE(poll(&p, 1, 1000) == 1);
+	REQUIRE(poll(&p, 1, deadline_ms) == 1);
 	n = read(master, b, 64);
 	CHECK(n >= 3 && !memcmp(b + n - 3, "x\r\n", 3), "[tty] output: newline becomes carriage return and newline");
 	struct termios t;

@@ -863,7 +863,7 @@ CASE(datagram_queue)
 	CHECK_EQ(epoll_wait(ep, &got, 1, 0), 0, "[socket] epoll is told nothing");
 	REQUIRE(recv(r, b, 1, 0) == 1);
 	CHECK(events(s) & POLLOUT, "[socket] till one was read");
-	CHECK_EQ(epoll_wait(ep, &got, 1, 1000), 1, "[socket] and epoll is told, edge-triggered");
+	CHECK_EQ(epoll_wait(ep, &got, 1, deadline_ms), 1, "[socket] and epoll is told, edge-triggered");
 	REQUIRE(fill(s) == 1);
 	struct agent *a = spawn(NULL);
 	call(a, ag_catch, SIGUSR2);
@@ -1031,12 +1031,12 @@ CASE(epoll_edges)
 	int a = MUST(accept(l, NULL, NULL));
 	epoll_wait(ep, &got, 1, 0);
 	REQUIRE(send(a, "x", 1, 0) == 1);
-	CHECK(epoll_wait(ep, &got, 1, 1000) == 1 && got.events == (EPOLLIN | EPOLLOUT), "[socket] watched since before the connection, data is told");
+	CHECK(epoll_wait(ep, &got, 1, deadline_ms) == 1 && got.events == (EPOLLIN | EPOLLOUT), "[socket] watched since before the connection, data is told");
 	REQUIRE(send(a, "x", 1, 0) == 1);
-	CHECK(epoll_wait(ep, &got, 1, 1000) == 1 && (got.events & EPOLLIN), "[socket] more data is another edge");
+	CHECK(epoll_wait(ep, &got, 1, deadline_ms) == 1 && (got.events & EPOLLIN), "[socket] more data is another edge");
 	CHECK_EQ(epoll_wait(ep, &got, 1, 0), 0, "[socket] no more than that");
 	close(a);
-	CHECK(epoll_wait(ep, &got, 1, 1000) == 1 && got.events == (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP), "[socket] and so is the end");
+	CHECK(epoll_wait(ep, &got, 1, deadline_ms) == 1 && got.events == (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP), "[socket] and so is the end");
 }
 
 /* ---- options ---- */

@@ -142,12 +142,18 @@ void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool kernel_since(int major, int minor);
 #define IF_SINCE(major, minor, text) if (!kernel_since(major, minor)) tap_skip(text, "needs Linux " #major "." #minor); else
 
-/* ---- time and meeting ---- */
+/*
+ * ---- time and meeting ----
+ *
+ * A deadline is for what hangs.  Whoever waits for an event gives it so much time that no load of the machine uses
+ * it up, and so many looks that no stall of the whole machine does.
+ */
+#define LOOKS 2000
 long long now_ms(void);
 void nap(int *round);			/* yield first, later short sleeps: for use between two looks at a condition */
 #define AWAIT(cond)                                                                              \
 	({ long long end_ = now_ms() + deadline_ms; int n_ = 0; bool ok_;                        \
-	   while (!(ok_ = (cond)) && now_ms() < end_) { nap(&n_); } ok_; })
+	   while (!(ok_ = (cond)) && (now_ms() < end_ || n_ < LOOKS)) { nap(&n_); } ok_; })
 int iterations(int dflt);		/* FOSTER_ITER, or the default */
 
 /* ---- raw system calls (no cancellation, no retries, no cached values) ---- */
