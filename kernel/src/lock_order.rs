@@ -29,6 +29,8 @@ pub const VM: LockRank = LockRank::new(200, "vm");
 
 // Spin locks.
 
+/// Which address spaces map a file.
+pub const MAPPERS: LockRank = LockRank::new(240, "mappers of a file");
 pub const MOUNT_TABLE: LockRank = LockRank::new(241, "mount table");
 pub const MOUNT_POINT: LockRank = LockRank::new(242, "mount point");
 pub const RAMFS: LockRank = LockRank::new(243, "ramfs node");

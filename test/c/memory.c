@@ -288,6 +288,59 @@ CASE(file_shared)
 	CHECK_OK(msync(p, PAGE, MS_SYNC), "[mm] msync");
 }
 
+static bool shows_zero(const volatile char *p)
+{
+	return READABLE((char *)p) && *p == 0;
+}
+
+CASE(file_loses_pages)
+{
+	/* two programs, two kinds of mapping, clean pages and written ones; many files, so that the kernel's records are cleaned up */
+	int fd = MUST(open(tmp_path("f"), O_RDWR | O_CREAT, 0644));
+	REQUIRE(pwrite(fd, "a", 1, 0) == 1 && pwrite(fd, "b", 1, PAGE) == 1 && pwrite(fd, "c", 1, 2 * PAGE) == 1);
+	char *s = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	REQUIRE(s != MAP_FAILED && p != MAP_FAILED && s[0] == 'a' && p[0] == 'a');
+	p[PAGE] = 'B';
+	for (int i = 0; i < 100; i++) {
+		char name[16];
+		sprintf(name, "g%d", i);
+		int g = MUST(open(tmp_path(name), O_RDWR | O_CREAT, 0644));
+		MUST(ftruncate(g, PAGE));
+		char *q = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, g, 0);
+		REQUIRE(q != MAP_FAILED);
+		q[0] = 1;
+		MUST(ftruncate(g, 0));
+		if (i == 99)
+			CHECK_EQ(probe(q, false), SIGBUS, "[mm] one of many files that were mapped loses its page");
+		MUST(munmap(q, PAGE));
+		close(g);
+	}
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		volatile int *step = &sh->w[0];
+		bool ok = s[0] == 'a' && p[PAGE] == 'B' && p[2 * PAGE] == 'c';
+		set_word(step, 1);
+		wait_word(step, 2);
+		ok = ok && shows_zero(s) && shows_zero(s + PAGE) && shows_zero(p) && p[PAGE] == 'B' && p[2 * PAGE] == 'c';
+		set_word(step, 3);
+		wait_word(step, 4);
+		ok = ok && shows_zero(s) && probe(s + PAGE, false) == SIGBUS && probe(p + PAGE, false) == SIGBUS &&
+		     probe(p + 2 * PAGE, false) == SIGBUS;
+		_exit(!ok);
+	}
+	wait_word(&sh->w[0], 1);
+	MUST(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * PAGE));
+	CHECK(shows_zero(s) && shows_zero(s + PAGE) && shows_zero(p), "[mm] a hole in a file is one in its mappings");
+	CHECK_EQ(p[PAGE], 'B', "[mm] but a copy that a private mapping has made stays");
+	set_word(&sh->w[0], 2);
+	wait_word(&sh->w[0], 3);
+	MUST(ftruncate(fd, PAGE));
+	CHECK(probe(p + PAGE, false) == SIGBUS && probe(p + 2 * PAGE, false) == SIGBUS, "[mm] copies go with the end of the file");
+	set_word(&sh->w[0], 4);
+	CHECK_EQ(reap(pid), 0, "[mm] a child sees the same of what it has inherited");
+}
+
 CASE(mremap_cases)
 {
 	char *p = map_pages(4);

@@ -337,6 +337,68 @@ CASE_T(migration, 60)
 	retire(a, NULL);
 }
 
+/* ---- a file is cut off while who maps it forks ---- */
+
+static bool raises_sigbus(volatile char *p)
+{
+	if (sigsetjmp(fault_back, 1))
+		return true;
+	(void)*p;
+	return false;
+}
+
+/* In the child: both pages are gone with the file's end, the clean one and the written one. */
+static int look_after_cut(volatile char *p, int round)
+{
+	signal(SIGBUS, on_segv);
+	while (sh->w[1] != round)
+		sched_yield();
+	return raises_sigbus(p) + 2 * raises_sigbus(p + PAGE);
+}
+
+CASE_T(truncate_races_with_fork, 120)
+{
+	int n = iterations(300), kept = 0, kept_written = 0, kept_parent = 0;
+	int fd = MUST(open(tmp_path("cut"), O_RDWR | O_CREAT, 0644));
+	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	REQUIRE(p != MAP_FAILED);
+	/* makes the fork long, so that the cut falls into it now and then */
+	char *ballast = map_pages(256);
+	memset(ballast, 1, 256 * PAGE);
+	pid_t cutter = MUST(fork());
+	if (cutter == 0) {
+		for (int i = 1; i <= n; i++) {
+			while (sh->w[0] != i)
+				if (getppid() == 1)
+					_exit(0);
+			for (volatile int k = 0; k < (i % 60) * 300; k++)
+				;
+			if (ftruncate(fd, 0))
+				_exit(1);
+			sh->w[1] = i;
+		}
+		_exit(0);
+	}
+	for (int i = 1; i <= n; i++) {
+		MUST(ftruncate(fd, 2 * PAGE));
+		(void)*(volatile char *)p;
+		p[PAGE] = 1;
+		sh->w[0] = i;
+		pid_t pid = MUST(fork());
+		if (pid == 0)
+			_exit(look_after_cut(p, i));
+		int st = reap(pid);
+		REQUIRE(WIFEXITED(st));
+		kept += !(WEXITSTATUS(st) & 1);
+		kept_written += !(WEXITSTATUS(st) & 2);
+		kept_parent += look_after_cut(p, i) != 3;
+	}
+	CHECK_EQ(reap(cutter), 0, "[mm] the file was cut off each time");
+	CHECK_EQ(kept, 0, "[mm] a child whose fork raced with ftruncate has no page of what was cut off");
+	CHECK_EQ(kept_written, 0, "[mm] nor a copy of one");
+	CHECK_EQ(kept_parent, 0, "[mm] nor has its parent");
+}
+
 /* ---- fairness and latency ---- */
 
 static long burn_until_told(long slot)

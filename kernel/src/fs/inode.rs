@@ -10,14 +10,14 @@
 
 use core::{
     any::Any,
-    sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use ostd::{mm::Frame, sync::Mutex};
 use spin::Once;
 
 use super::{file::FileOps, file::OpenFlags, file_lock::FileLocks, path::Path, pipe::Pipe, xattr::Xattrs};
-use crate::{lock_order, prelude::*};
+use crate::{lock_order, mm::Mappers, prelude::*};
 
 /// The longest name of a directory entry.
 pub const NAME_MAX: usize = 255;
@@ -124,8 +124,8 @@ pub struct InodeBase {
     writers: AtomicI32,
     /// Serialises changes of a directory's entries and of a file's size.
     pub lock: Mutex<()>,
-    /// A program has mapped it at some time, so that its pages may be in page tables.
-    mapped: AtomicBool,
+    /// Who has mapped it, once somebody has.
+    pub mappers: Once<Arc<Mappers>>,
     /// Locks of flock(2) and fcntl(2), once there has been one.
     pub locks: Once<Box<FileLocks>>,
     /// Extended attributes, once there has been one.
@@ -150,7 +150,7 @@ impl InodeBase {
             ctime: AtomicI64::new(now),
             writers: AtomicI32::new(0),
             lock: Mutex::new(lock_order::INODE, ()),
-            mapped: AtomicBool::new(false),
+            mappers: Once::new(),
             locks: Once::new(),
             xattrs: Once::new(),
         }
@@ -272,15 +272,6 @@ impl InodeBase {
         if atime <= self.mtime() || atime <= self.ctime() {
             self.set_atime(now());
         }
-    }
-
-    /// Whether a program has mapped it at some time.
-    pub fn was_mapped(&self) -> bool {
-        self.mapped.load(Relaxed)
-    }
-
-    pub fn set_mapped(&self) {
-        self.mapped.store(true, Relaxed);
     }
 
     /// Counts an open file that can write. ETXTBSY while a program runs from this file.

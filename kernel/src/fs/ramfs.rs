@@ -22,11 +22,7 @@ use super::{
     page_map::PageMap,
     pipe::Pipe,
 };
-use crate::{
-    lock_order,
-    mm::{self, ObjectId},
-    prelude::*,
-};
+use crate::{lock_order, mm::ObjectId, prelude::*};
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
@@ -284,14 +280,15 @@ impl RamInode {
         charged.map(|_| ()).map_err(|_| ENOSPC)
     }
 
-    /// The frame of a page, made if there is none yet.
     /// Pages that are gone from the file must go from the programs that have mapped them: they get SIGBUS, or a new page.
-    fn unmap_from_programs(&self, first: u64, last: u64) {
-        if self.base.was_mapped() {
-            mm::unmap_object(ObjectId::of_inode(self), first, last);
+    /// `copies`: so must the copies that programs have made of them.
+    fn unmap_from_programs(&self, first: u64, last: u64, copies: bool) {
+        if let Some(mappers) = self.base.mappers.get() {
+            mappers.unmap(ObjectId::of_inode(self), first..last, copies);
         }
     }
 
+    /// The frame of a page, made if there is none yet.
     fn get_or_make(&self, index: u64) -> Result<Frame> {
         let pages = self.pages()?;
         if let Some(frame) = pages.lock().map.get(index) {
@@ -560,7 +557,7 @@ impl Inode for RamInode {
             self.base.set_size(size);
             let first = size.div_ceil(PAGE_SIZE as u64);
             self.remove_pages(first, u64::MAX)?;
-            self.unmap_from_programs(first, u64::MAX);
+            self.unmap_from_programs(first, u64::MAX, true);
             self.zero_within_page(size, first * PAGE_SIZE as u64)?;
         } else {
             self.pages()?;
@@ -589,7 +586,7 @@ impl Inode for RamInode {
         self.zero_within_page(offset, first * page)?;
         self.zero_within_page(last * page, end)?;
         self.remove_pages(first, last)?;
-        self.unmap_from_programs(first, last);
+        self.unmap_from_programs(first, last, false);
         Ok(())
     }
 

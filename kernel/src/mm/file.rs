@@ -2,7 +2,7 @@
 
 use ostd::mm::Frame;
 
-use super::{Backing, FaultError, MemoryObject, ObjectId, ObjectName, Vm};
+use super::{FaultError, Mappers, MemoryObject, ObjectId, ObjectName};
 use crate::{
     fs::{
         file::{File, MapKind},
@@ -10,7 +10,7 @@ use crate::{
         mount::MountFlags,
     },
     prelude::*,
-    process::{Thread, signal, tree},
+    process::Thread,
 };
 
 impl MemoryObject for File {
@@ -32,6 +32,10 @@ impl MemoryObject for File {
 
     fn id(&self) -> ObjectId {
         ObjectId::of_inode(&**self.inode())
+    }
+
+    fn mappers(&self) -> Option<&Arc<Mappers>> {
+        Some(self.inode().base().mappers.call_once(Mappers::new))
     }
 
     fn is_unlinked(&self) -> bool {
@@ -78,10 +82,7 @@ impl FileMapping {
     /// What will be behind the mapping; `None` for anonymous memory (/dev/zero).
     pub fn into_object(self) -> Option<Arc<dyn MemoryObject>> {
         match self.0.map_kind() {
-            MapKind::Pages => {
-                self.0.inode().base().set_mapped();
-                Some(self.0)
-            }
+            MapKind::Pages => Some(self.0),
             _ => None,
         }
     }
@@ -91,38 +92,6 @@ impl ObjectId {
     /// The identity of a file's pages.
     pub fn of_inode(inode: &dyn Inode) -> ObjectId {
         ObjectId(core::ptr::from_ref(inode).cast::<()>() as usize)
-    }
-}
-
-/// Takes the pages `first..last` of an object out of all programs that have mapped them, after it has lost them. Rare
-/// enough to ask every process: objects do not know who maps them.
-pub fn unmap_object(id: ObjectId, first: u64, last: u64) {
-    for process in tree::all_processes() {
-        let vm = signal::threads(&process).iter().find_map(|thread| thread.try_vm());
-        if let Some(vm) = vm {
-            vm.unmap_object(id, first, last);
-        }
-    }
-}
-
-impl Vm {
-    fn unmap_object(&self, id: ObjectId, first: u64, last: u64) {
-        // For writing, so that no fault is on its way with a page that it got before.
-        let layout = self.layout.write();
-        let page = PAGE_SIZE as u64;
-        for vma in layout.vmas.iter() {
-            let Backing::Object(object, offset) = &vma.attr.backing else { continue };
-            if object.id() != id {
-                continue;
-            }
-            let index = offset / page;
-            let end = index + vma.len() as u64 / page;
-            let (from, to) = (first.clamp(index, end), last.clamp(index, end));
-            if from < to {
-                let at = |page: u64| vma.start + (page - index) as usize * PAGE_SIZE;
-                self.unmap_pages(at(from)..at(to));
-            }
-        }
     }
 }
 

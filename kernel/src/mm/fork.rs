@@ -11,7 +11,7 @@ use ostd::{
     sync::RwLock,
 };
 
-use super::{Layout, OWNED, Vm, VmFlags, fault::FORK_WINDOW, page_floor};
+use super::{Backing, Layout, OWNED, Vm, VmFlags, fault::FORK_WINDOW, mappers::Registrations, page_floor};
 use crate::{lock_order, prelude::*};
 
 /// What both sides will touch as soon as they run; addresses that mean nothing are ignored. Each saves faults: what must be
@@ -30,12 +30,15 @@ impl Vm {
     /// # Errors
     /// ENOMEM; the child's part is given back, the parent has lost nothing but write permissions that come back by faults.
     pub fn fork(&self, hints: ForkHints) -> Result<Arc<Vm>> {
-        let parent = self.layout.write();
+        let mut parent = self.layout.write();
         // The map's copy lives in the kernel's memory, 48 bytes for each vma.
         if !ostd::mm::kernel_reserve_ok(2 + parent.vmas.len() / 64) {
             return Err(ENOMEM);
         }
-        let mut layout = parent.clone();
+        if parent.registrations.stale {
+            parent.drop_stale_registrations();
+        }
+        let mut layout = parent.copy();
         layout.drop_unforked();
         let space = AddrSpace::new()?;
         let mut resident = 0;
@@ -49,8 +52,7 @@ impl Vm {
                 copy_now(&mut from, &mut to, page_floor(addr))?;
             }
         }
-        drop(parent);
-        Ok(Arc::new(Vm {
+        let child = |layout| Vm {
             space,
             layout: RwLock::new(lock_order::VM, layout),
             resident: AtomicUsize::new(resident),
@@ -58,6 +60,14 @@ impl Vm {
             window: FORK_WINDOW,
             settings: self.settings.inherited(),
             id: super::next_id(),
+        };
+        if parent.registrations.is_empty() {
+            return Ok(Arc::new(child(layout)));
+        }
+        // Files learn of the child before the parent's map is unlocked: see `mappers`.
+        Ok(Arc::new_cyclic(|this| {
+            layout.registrations = parent.registrations.for_child(this);
+            child(layout)
         }))
     }
 }
@@ -82,6 +92,17 @@ fn copy_now(parent: &mut Mapper, child: &mut Mapper, page: Vaddr) -> Result<()> 
 }
 
 impl Layout {
+    /// The same for a child, that no file knows of yet.
+    fn copy(&self) -> Layout {
+        Layout {
+            vmas: self.vmas.clone(),
+            registrations: Registrations::default(),
+            auxv: self.auxv.clone(),
+            exe: self.exe.clone(),
+            ..*self
+        }
+    }
+
     /// What of the page tables a child gets: private pages, and a window of the code that it will run.
     fn ranges_to_copy(&self, code: Vaddr) -> impl Iterator<Item = Range<Vaddr>> {
         let window = code & !(FORK_WINDOW - 1);
@@ -121,7 +142,7 @@ impl Layout {
 
     /// Removes `start..end` from the map and from the sums; the page tables are the caller's business.
     pub(super) fn forget(&mut self, start: Vaddr, end: Vaddr) {
-        let (mut locked, mut data) = (0, 0);
+        let (mut locked, mut data, mut of_object) = (0, 0, false);
         self.vmas.remove(start, end, |vma| {
             if vma.attr.flags.contains(VmFlags::LOCKED) {
                 locked += vma.len();
@@ -129,7 +150,9 @@ impl Layout {
             if vma.attr.flags.is_data() {
                 data += vma.len();
             }
+            of_object |= matches!(vma.attr.backing, Backing::Object(..));
         });
+        self.registrations.stale |= of_object && !self.registrations.is_empty();
         self.locked -= locked;
         self.data -= data;
     }

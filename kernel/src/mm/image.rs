@@ -3,7 +3,7 @@
 use ostd::mm::{Frame, PageFlags};
 
 use super::{Backing, MemoryLimits, OWNED, ProgramRanges, Vm, VmFlags, VmaAttr};
-use crate::{fs::open::ExecFile, prelude::*};
+use crate::prelude::*;
 
 impl Vm {
     /// Free room for `len` bytes in the mmap area.
@@ -41,18 +41,11 @@ impl Vm {
     }
 
     /// Records what the address space was filled with; the heap begins at `heap`.
-    pub fn set_program(
-        &self,
-        heap: Vaddr,
-        ranges: ProgramRanges,
-        auxv: Arc<[u64]>,
-        exe: Option<Arc<ExecFile>>,
-    ) {
+    pub fn set_program(&self, heap: Vaddr, ranges: ProgramRanges, auxv: Arc<[u64]>) {
         let mut layout = self.layout.write();
         layout.brk_start = heap;
         layout.brk = heap;
         layout.ranges = ranges;
         layout.auxv = auxv;
-        layout.exe = exe;
     }
 }

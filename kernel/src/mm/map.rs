@@ -47,7 +47,7 @@ impl Vm {
     /// # Errors
     /// EINVAL (length 0, misaligned fixed address), ENOMEM (no room, limits, too many mappings, absurd size), EEXIST
     /// (NOREPLACE), EACCES (PR_SET_MDWE), EPERM (below mmap_min_addr), EAGAIN (over RLIMIT_MEMLOCK).
-    pub fn mmap(&self, request: MapRequest, limits: &MemoryLimits) -> Result<Vaddr> {
+    pub fn mmap(self: &Arc<Self>, request: MapRequest, limits: &MemoryLimits) -> Result<Vaddr> {
         if request.len == 0 {
             return Err(EINVAL);
         }
@@ -71,6 +71,9 @@ impl Vm {
             attr.flags |= VmFlags::LOCKED;
         }
         layout.settle(&mut attr, start, len, limits)?;
+        if let Backing::Object(object, _) = &attr.backing {
+            layout.register(&**object, self);
+        }
         if matches!(request.placement, Placement::Fixed(_)) && !layout.vmas.is_free(start, start + len) {
             layout.forget(start, start + len);
             self.unmap_pages(start..start + len);

@@ -3,8 +3,8 @@
 //! **Structures.** A [`Vm`] is one address space (Linux's `mm_struct`): a [`Layout`] (the vmas, the heap, where arguments
 //! lie) under a sleeping lock, and ostd's page tables. Threads share an `Arc<Vm>`; the memory is given back when the
 //! last one goes. A [`Vma`](vma::Vma) is anonymous, or maps a [`MemoryObject`]: a file's page cache or shared anonymous
-//! memory. No object knows who maps it and there are no chains from pages to mappings (no anon_vma), so a fork
-//! costs the same in the hundredth generation as in the first.
+//! memory. There are no chains from pages to mappings (no anon_vma), so a fork costs the same in the hundredth generation
+//! as in the first; a file knows which address spaces map it ([`mappers`]), for the day on which it is cut off.
 //!
 //! **Who owns a page.** Each page table entry owns a reference to its frame. Private pages that belong to this program
 //! carry [`OWNED`]: if such a page is written while nobody else refers to the frame, it becomes writable in place, else it is
@@ -24,6 +24,7 @@ mod file;
 mod fork;
 mod image;
 mod map;
+mod mappers;
 mod object;
 mod protect;
 mod relabel;
@@ -47,13 +48,15 @@ use ostd::{
     sync::RwLock,
 };
 
+use self::mappers::Registrations;
 pub use self::{
     advise::Advice,
     dump::DumpSegment,
     fault::{Access, FaultError, handle_kernel_access},
-    file::{FileMapping, read_object, unmap_object},
+    file::{FileMapping, read_object},
     fork::ForkHints,
     map::{MapRequest, Placement},
+    mappers::Mappers,
     object::{MemoryObject, ObjectId, ObjectName, SharedMemory},
     relabel::ProgramMap,
     remap::Move,
@@ -123,9 +126,10 @@ pub struct ProgramRanges {
 }
 
 /// What the lock of a [`Vm`] guards.
-#[derive(Clone)]
 struct Layout {
     vmas: ::vma::VmaMap<VmaAttr>,
+    /// The files that know of this address space.
+    registrations: Registrations,
     /// The heap is `brk_start..brk`; `brk` as the program set it, not rounded.
     brk_start: Vaddr,
     brk: Vaddr,
@@ -159,20 +163,21 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// An empty address space with the mmap area below `mmap_base`.
-    pub fn new(mmap_base: Vaddr) -> Result<Vm> {
-        Ok(Vm {
+    /// An empty address space for the program `exe` (None in tests only), with the mmap area below `mmap_base`.
+    pub fn new(mmap_base: Vaddr, exe: Option<Arc<ExecFile>>) -> Result<Arc<Vm>> {
+        Ok(Arc::new(Vm {
             space: AddrSpace::new()?,
             layout: RwLock::new(
                 lock_order::VM,
                 Layout {
                     vmas: ::vma::VmaMap::new(),
+                    registrations: Registrations::default(),
                     brk_start: 0,
                     brk: 0,
                     mmap_base,
                     ranges: ProgramRanges::default(),
                     auxv: Arc::new([]),
-                    exe: None,
+                    exe,
                     locked: 0,
                     data: 0,
                     lock_future: false,
@@ -183,7 +188,7 @@ impl Vm {
             window: fault::EXEC_WINDOW,
             settings: settings::Settings::new(),
             id: next_id(),
-        })
+        }))
     }
 
     /// The page tables, for the task that runs in this address space.

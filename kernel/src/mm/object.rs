@@ -8,7 +8,7 @@ use ostd::{
     sync::SpinLock,
 };
 
-use super::FaultError;
+use super::{FaultError, Mappers};
 use crate::{lock_order, prelude::*};
 
 /// Some consecutive pages.
@@ -49,6 +49,11 @@ pub trait MemoryObject: Send + Sync {
 
     /// What to show in `/proc/pid/maps`.
     fn name(&self) -> ObjectName;
+
+    /// The list of those who map it, if it can lose pages.
+    fn mappers(&self) -> Option<&Arc<Mappers>> {
+        None
+    }
 
     /// Whether there is no file of this name: the memory is nowhere else.
     fn is_unlinked(&self) -> bool {

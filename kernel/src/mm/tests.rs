@@ -53,11 +53,11 @@ impl MemoryObject for Pages {
     }
 }
 
-fn anonymous(vm: &Vm, pages: usize) -> Vaddr {
+fn anonymous(vm: &Arc<Vm>, pages: usize) -> Vaddr {
     vm.mmap(MapRequest::anonymous(Placement::Hint(0), pages * PAGE, RW), &NONE).unwrap()
 }
 
-fn object(vm: &Vm, object: &Arc<Pages>, access: VmFlags, shared: bool) -> Vaddr {
+fn object(vm: &Arc<Vm>, object: &Arc<Pages>, access: VmFlags, shared: bool) -> Vaddr {
     let mut flags = access | VmFlags::MAY_ACCESS;
     if shared {
         flags |= VmFlags::SHARED | VmFlags::MAP_SHARED;
@@ -87,7 +87,7 @@ fn paddr(vm: &Vm, addr: Vaddr) -> Option<usize> {
 
 #[ktest]
 fn anonymous_memory_reads_zero_and_keeps_what_is_written() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&vm, 3);
     assert_eq!(peek(&vm, addr + PAGE), Some(0));
     assert!(poke(&vm, addr + PAGE + 5, 9));
@@ -98,7 +98,7 @@ fn anonymous_memory_reads_zero_and_keeps_what_is_written() {
 
 #[ktest]
 fn a_large_area_shows_one_zero_page_until_it_is_written() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&vm, 8 << 10);
     assert_eq!((peek(&vm, addr), peek(&vm, addr + (4 << 20))), (Some(0), Some(0)));
     assert_eq!(paddr(&vm, addr), paddr(&vm, addr + (4 << 20)));
@@ -109,7 +109,7 @@ fn a_large_area_shows_one_zero_page_until_it_is_written() {
 
 #[ktest]
 fn what_was_only_read_can_not_be_written_without_the_right() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = vm.mmap(MapRequest::anonymous(Placement::Hint(0), PAGE, VmFlags::READ), &NONE).unwrap();
     assert_eq!(peek(&vm, addr), Some(0));
     let flags = vm.space.lock().query_flags(addr).unwrap();
@@ -119,7 +119,7 @@ fn what_was_only_read_can_not_be_written_without_the_right() {
 
 #[ktest]
 fn parent_and_child_do_not_see_each_others_writes() {
-    let parent = Vm::new(BASE).unwrap();
+    let parent = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&parent, 2);
     assert!(poke(&parent, addr, 1));
     let child = parent.fork(ForkHints::default()).unwrap();
@@ -132,7 +132,7 @@ fn parent_and_child_do_not_see_each_others_writes() {
 
 #[ktest]
 fn the_last_owner_of_a_page_goes_on_with_it() {
-    let parent = Vm::new(BASE).unwrap();
+    let parent = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&parent, 1);
     assert!(poke(&parent, addr, 1));
     let before = paddr(&parent, addr);
@@ -150,7 +150,7 @@ fn the_last_owner_of_a_page_goes_on_with_it() {
 
 #[ktest]
 fn what_both_will_write_is_copied_at_once() {
-    let parent = Vm::new(BASE).unwrap();
+    let parent = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&parent, 3);
     assert!(poke(&parent, addr, 1) && poke(&parent, addr + PAGE, 2));
     let before = paddr(&parent, addr + PAGE);
@@ -172,7 +172,7 @@ fn what_both_will_write_is_copied_at_once() {
 
 #[ktest]
 fn shared_memory_stays_shared_over_fork() {
-    let parent = Vm::new(BASE).unwrap();
+    let parent = Vm::new(BASE, None).unwrap();
     let mut request = MapRequest::anonymous(Placement::Hint(0), 4 * PAGE, RW);
     request.flags |= VmFlags::SHARED | VmFlags::MAP_SHARED;
     let addr = parent.mmap(request, &NONE).unwrap();
@@ -185,7 +185,7 @@ fn shared_memory_stays_shared_over_fork() {
 
 #[ktest]
 fn private_writes_do_not_reach_the_object() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let pages = Pages::new(3);
     let addr = object(&vm, &pages, RW, false);
     assert_eq!(peek(&vm, addr + 2 * PAGE), Some(3));
@@ -199,7 +199,7 @@ fn private_writes_do_not_reach_the_object() {
 
 #[ktest]
 fn shared_writes_reach_the_object() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let pages = Pages::new(2);
     let addr = object(&vm, &pages, RW, true);
     assert!(poke(&vm, addr + PAGE, 50));
@@ -208,7 +208,7 @@ fn shared_writes_reach_the_object() {
 
 #[ktest]
 fn one_fault_brings_in_the_neighbouring_pages_of_an_object() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let pages = Pages::new(4);
     let addr = object(&vm, &pages, VmFlags::READ, false);
     assert_eq!(vm.handle_fault(addr + PAGE, Access::Read), Ok(()));
@@ -221,7 +221,7 @@ fn one_fault_brings_in_the_neighbouring_pages_of_an_object() {
 
 #[ktest]
 fn a_walk_upwards_faults_less_than_once_per_page() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = vm.mmap(MapRequest::anonymous(Placement::Fixed(BASE), 256 * PAGE, RW), &NONE).unwrap();
     let mut faults = 0;
     for page in (addr..addr + 128 * PAGE).step_by(PAGE) {
@@ -233,7 +233,7 @@ fn a_walk_upwards_faults_less_than_once_per_page() {
     assert!(faults < 20, "{faults} faults");
     assert!(vm.rss() <= 128 + 16);
     // Scattered accesses get what they touch and no more.
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&vm, 256);
     for page in (addr..addr + 256 * PAGE).step_by(8 * PAGE) {
         vm.handle_fault(page, Access::Write).unwrap();
@@ -243,7 +243,7 @@ fn a_walk_upwards_faults_less_than_once_per_page() {
 
 #[ktest]
 fn beyond_the_end_of_an_object_is_a_bus_error() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let pages = Pages::new(1);
     let request = MapRequest {
         placement: Placement::Hint(0),
@@ -260,7 +260,7 @@ fn beyond_the_end_of_an_object_is_a_bus_error() {
 
 #[ktest]
 fn rights_are_taken_and_given_back_without_losing_data() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&vm, 4);
     assert!(poke(&vm, addr + PAGE, 5));
     vm.mprotect(addr + PAGE, PAGE, VmFlags::empty(), &NONE).unwrap();
@@ -278,7 +278,7 @@ fn rights_are_taken_and_given_back_without_losing_data() {
 
 #[ktest]
 fn write_rights_given_after_a_fork_do_not_join_the_pages_again() {
-    let parent = Vm::new(BASE).unwrap();
+    let parent = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&parent, 1);
     assert!(poke(&parent, addr, 1));
     parent.mprotect(addr, PAGE, VmFlags::READ, &NONE).unwrap();
@@ -290,7 +290,7 @@ fn write_rights_given_after_a_fork_do_not_join_the_pages_again() {
 
 #[ktest]
 fn an_unmapped_hole_is_gone_and_its_neighbours_stay() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&vm, 5);
     for page in 0..5 {
         assert!(poke(&vm, addr + page * PAGE, page as u8));
@@ -305,7 +305,7 @@ fn an_unmapped_hole_is_gone_and_its_neighbours_stay() {
 
 #[ktest]
 fn a_stack_grows_until_it_comes_near_its_neighbour() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let top = 0x6000_0000_0000;
     let mut stack = MapRequest::anonymous(Placement::Fixed(top - PAGE), PAGE, RW);
     stack.flags |= VmFlags::GROWS_DOWN;
@@ -321,7 +321,7 @@ fn a_stack_grows_until_it_comes_near_its_neighbour() {
 
 #[ktest]
 fn the_heap_grows_shrinks_and_forgets() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     vm.layout.write().brk_start = 0x10_0000;
     vm.layout.write().brk = 0x10_0000;
     assert_eq!(vm.brk(0, &NONE), 0x10_0000);
@@ -337,7 +337,7 @@ fn the_heap_grows_shrinks_and_forgets() {
 
 #[ktest]
 fn a_moved_mapping_takes_its_pages_along() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     // Something above it, so that it can't grow in place.
     vm.mmap(MapRequest::anonymous(Placement::Hint(0), PAGE, VmFlags::READ), &NONE).unwrap();
     let addr = anonymous(&vm, 2);
@@ -356,7 +356,7 @@ fn a_moved_mapping_takes_its_pages_along() {
 
 #[ktest]
 fn absurd_sizes_and_places_are_refused() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let map = |placement, len| vm.mmap(MapRequest::anonymous(placement, len, RW), &NONE);
     assert_eq!(map(Placement::Hint(0), 0), Err(EINVAL));
     assert_eq!(map(Placement::Hint(0), usize::MAX), Err(ENOMEM));
@@ -378,7 +378,7 @@ fn absurd_sizes_and_places_are_refused() {
 
 #[ktest]
 fn placement_follows_hints_and_fixed_addresses() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let map = |placement| vm.mmap(MapRequest::anonymous(placement, PAGE, RW), &NONE);
     assert_eq!(map(Placement::Hint(0)), Ok(BASE - PAGE));
     assert_eq!(map(Placement::Hint(0x5000_0001)), Ok(0x5000_1000));
@@ -393,7 +393,7 @@ fn placement_follows_hints_and_fixed_addresses() {
 
 #[ktest]
 fn a_child_does_not_inherit_what_is_marked() {
-    let parent = Vm::new(BASE).unwrap();
+    let parent = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&parent, 3);
     for page in 0..3 {
         assert!(poke(&parent, addr + page * PAGE, 9));
@@ -409,7 +409,7 @@ fn a_child_does_not_inherit_what_is_marked() {
 
 #[ktest]
 fn locked_memory_is_counted_and_limited() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let addr = anonymous(&vm, 4);
     let limits = MemoryLimits { locked: 2 * PAGE, ..NONE };
     assert_eq!(vm.mlock(addr, 3 * PAGE, true, false, &limits), Err(ENOMEM));
@@ -422,7 +422,7 @@ fn locked_memory_is_counted_and_limited() {
 
 #[ktest]
 fn maps_lines_look_as_on_linux() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let pages = Pages::new(1);
     let addr = object(&vm, &pages, VmFlags::READ | VmFlags::EXEC, false);
     let line = alloc::format!("{:08x}-{:08x} r-xp 00000000 00:00 7 ", addr, addr + PAGE);
@@ -432,7 +432,7 @@ fn maps_lines_look_as_on_linux() {
 
 #[ktest]
 fn counts_agree_with_the_page_tables() {
-    let vm = Vm::new(BASE).unwrap();
+    let vm = Vm::new(BASE, None).unwrap();
     let pages = Pages::new(20);
     let text = object(&vm, &pages, VmFlags::READ, false);
     let data = object(&vm, &pages, RW, false);
@@ -454,7 +454,7 @@ fn counts_agree_with_the_page_tables() {
 #[ktest]
 fn no_frame_is_lost() {
     let work = || {
-        let vm = Vm::new(BASE).unwrap();
+        let vm = Vm::new(BASE, None).unwrap();
         let pages = Pages::new(40);
         let data = object(&vm, &pages, RW, false);
         let heap = anonymous(&vm, 600);

@@ -89,7 +89,7 @@ pub enum Base {
 /// # Errors
 /// ENOMEM (limits, memory), ENOEXEC when there is no room for it.
 pub fn map_image(
-    vm: &Vm,
+    vm: &Arc<Vm>,
     object: &Arc<dyn MemoryObject>,
     image: Image,
     base: Base,
@@ -120,7 +120,7 @@ pub fn map_image(
 
 /// Maps one segment; false when the part to be cleared can't be reached.
 fn map_segment(
-    vm: &Vm,
+    vm: &Arc<Vm>,
     object: &Arc<dyn MemoryObject>,
     segment: &Segment,
     bias: usize,

@@ -66,7 +66,6 @@ pub fn open(thread: &Thread, target: Target) -> Result<Opened> {
     };
     let hidden_by_close_on_exec = by_fd && thread.files().is_cloexec(target.dirfd)?;
     let exe = Arc::new(ExecFile::open(&thread.creds(), place)?);
-    exe.inode().base().set_mapped();
     let path = match (by_fd, target.path.is_empty()) {
         (false, _) => target.path,
         (true, true) => format!("/dev/fd/{}", target.dirfd).into_bytes(),

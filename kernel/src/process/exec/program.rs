@@ -147,7 +147,7 @@ pub fn build_vm(
     }
     let exec_stack = image.exec_stack;
     let random = Random::new();
-    let vm = Arc::new(Vm::new(mmap_base(limits, random.jitter()))?);
+    let vm = Vm::new(mmap_base(limits, random.jitter()), parts.exe)?;
     let shift = ((random.jitter() >> 32) & 0xff_ffff) * PAGE_SIZE;
     let program = load::map_image(&vm, &parts.object, image, Base::Program { shift }, limits)?;
     let mut entry = program.entry();
@@ -178,7 +178,7 @@ pub fn build_vm(
         env_start: stack.env_start,
         env_end: stack.env_end,
     };
-    vm.set_program(program.end(), ranges, stack.auxv, parts.exe);
+    vm.set_program(program.end(), ranges, stack.auxv);
     Ok(Built { vm, entry, sp: stack.sp, doomed })
 }
 
