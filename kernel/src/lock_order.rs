@@ -57,6 +57,12 @@ pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 /// All sets of System V semaphores.
 pub const SYSV_SEM: LockRank = LockRank::new(305, "semaphores");
+/// All shared memory segments; taken with the layout of an address space locked.
+pub const SYSV_SHM: LockRank = LockRank::new(306, "segments");
+/// All System V message queues.
+pub const SYSV_MSG: LockRank = LockRank::new(307, "message queues");
+/// The result of a call that waits in a queue of messages.
+pub const WAITER: LockRank = LockRank::new(309, "waiting call");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
 /// The pseudo-terminals of an instance of devpts.
 pub const DEVPTS: LockRank = LockRank::new(340, "devpts");

@@ -52,6 +52,9 @@ impl Vm {
                 copy_now(&mut from, &mut to, page_floor(addr))?;
             }
         }
+        if layout.has_segments {
+            layout.note_attachments();
+        }
         let child = |layout| Vm {
             space,
             layout: RwLock::new(lock_order::VM, layout),
@@ -151,6 +154,11 @@ impl Layout {
                 data += vma.len();
             }
             of_object |= matches!(vma.attr.backing, Backing::Object(..));
+            if vma.attr.flags.contains(VmFlags::SEGMENT)
+                && let Backing::Object(object, _) = vma.attr.backing
+            {
+                object.detach();
+            }
         });
         self.registrations.stale |= of_object && !self.registrations.is_empty();
         self.locked -= locked;

@@ -94,7 +94,7 @@ impl Vm {
 fn backing(object: Option<(Arc<dyn MemoryObject>, u64)>, flags: VmFlags, len: usize) -> Backing {
     match object {
         Some((object, offset)) => Backing::Object(object, offset),
-        None if flags.contains(VmFlags::SHARED) => Backing::Object(SharedMemory::new(len), 0),
+        None if flags.contains(VmFlags::SHARED) => Backing::Object(Arc::new(SharedMemory::new(len)), 0),
         None => Backing::Anonymous,
     }
 }
@@ -208,6 +208,7 @@ impl Layout {
         if flags.is_data() {
             self.data += end - start;
         }
+        self.has_segments |= flags.contains(VmFlags::SEGMENT);
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! **Structures.** A [`Vm`] is one address space (Linux's `mm_struct`): a [`Layout`] (the vmas, the heap, where arguments
 //! lie) under a sleeping lock, and ostd's page tables. Threads share an `Arc<Vm>`; the memory is given back when the
-//! last one goes. A [`Vma`](vma::Vma) is anonymous, or maps a [`MemoryObject`]: a file's page cache or shared anonymous
-//! memory. There are no chains from pages to mappings (no anon_vma), so a fork costs the same in the hundredth generation
-//! as in the first; a file knows which address spaces map it ([`mappers`]), for the day on which it is cut off.
+//! last one goes. A [`Vma`](vma::Vma) is anonymous, or maps a [`MemoryObject`]: a file's page cache, shared anonymous
+//! memory or a System V segment. There are no chains from pages to mappings (no anon_vma), so a fork costs the same in the
+//! hundredth generation as in the first; a file knows which address spaces map it ([`mappers`]), for the day on which it is
+//! cut off, and a segment is told of its vmas ([`segment`]).
 //!
 //! **Who owns a page.** Each page table entry owns a reference to its frame. Private pages that belong to this program
 //! carry [`OWNED`]: if such a page is written while nobody else refers to the frame, it becomes writable in place, else it is
@@ -31,6 +32,7 @@ mod relabel;
 mod remap;
 mod remote;
 mod report;
+mod segment;
 mod settings;
 mod unmap;
 mod vma;
@@ -57,7 +59,7 @@ pub use self::{
     fork::ForkHints,
     map::{MapRequest, Placement},
     mappers::Mappers,
-    object::{MemoryObject, ObjectId, ObjectName, SharedMemory},
+    object::{MemoryObject, ObjectId, ObjectName, SharedMemory, shared_pages},
     relabel::ProgramMap,
     remap::Move,
     settings::{mdwe, set_suid_dumpable, suid_dumpable},
@@ -146,6 +148,8 @@ struct Layout {
     data: usize,
     /// mlockall(MCL_FUTURE): what is mapped from now on is locked.
     lock_future: bool,
+    /// There are, or have been, attachments of shared memory segments.
+    has_segments: bool,
 }
 
 /// An address space.
@@ -181,6 +185,7 @@ impl Vm {
                     locked: 0,
                     data: 0,
                     lock_future: false,
+                    has_segments: false,
                 },
             ),
             resident: AtomicUsize::new(0),

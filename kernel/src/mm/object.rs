@@ -1,6 +1,7 @@
 //! What can be mapped: files through their page cache, and memory shared between processes.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, btree_map::Entry};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arrayvec::ArrayVec;
 use ostd::{
@@ -59,9 +60,28 @@ pub trait MemoryObject: Send + Sync {
     fn is_unlinked(&self) -> bool {
         true
     }
+
+    /// Whether the memory is that of processes that share it, and not a file's.
+    fn is_shared_memory(&self) -> bool {
+        false
+    }
+
+    /// A fork has made one more vma of the kind that is marked [`SEGMENT`](super::VmFlags::SEGMENT).
+    fn attached(&self) {}
+
+    /// Takes the reference of a vma of that kind that is gone. Called with the layout of an address space locked.
+    fn detach(self: Arc<Self>) {}
 }
 
-/// Anonymous memory shared by a process and its descendants (MAP_SHARED | MAP_ANONYMOUS).
+/// Pages in all [`SharedMemory`].
+static PAGES: AtomicUsize = AtomicUsize::new(0);
+
+/// Pages of memory that processes share, without files.
+pub fn shared_pages() -> usize {
+    PAGES.load(Relaxed)
+}
+
+/// Anonymous memory shared by a process and its descendants (MAP_SHARED | MAP_ANONYMOUS), and what is in a System V segment.
 ///
 /// Pages are made when first touched, so that a huge sparse mapping costs what is used of it.
 pub struct SharedMemory {
@@ -73,12 +93,23 @@ pub struct SharedMemory {
 
 impl SharedMemory {
     /// `bytes` of zeros; nothing is allocated yet.
-    pub fn new(bytes: usize) -> Arc<SharedMemory> {
-        Arc::new(SharedMemory {
+    pub fn new(bytes: usize) -> SharedMemory {
+        SharedMemory {
             pages: SpinLock::new(lock_order::SHARED_MEMORY, BTreeMap::new()),
             len: bytes.div_ceil(PAGE_SIZE) as u64,
             ino: super::next_id(),
-        })
+        }
+    }
+
+    /// How many of its pages there are.
+    pub fn resident(&self) -> usize {
+        self.pages.lock().len()
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        PAGES.fetch_sub(self.pages.get_mut().len(), Relaxed);
     }
 }
 
@@ -92,7 +123,14 @@ impl MemoryObject for SharedMemory {
         }
         // Allocated without the lock; whoever comes first wins.
         let fresh = Frame::zeroed(AllocClass::User)?;
-        Ok(self.pages.lock().entry(index).or_insert(fresh).clone())
+        let mut pages = self.pages.lock();
+        Ok(match pages.entry(index) {
+            Entry::Occupied(first) => first.get().clone(),
+            Entry::Vacant(place) => {
+                PAGES.fetch_add(1, Relaxed);
+                place.insert(fresh).clone()
+            }
+        })
     }
 
     fn with_run(&self, index: u64, max: usize, look: &mut dyn FnMut(&[Option<Frame>])) {
@@ -113,5 +151,9 @@ impl MemoryObject for SharedMemory {
 
     fn name(&self) -> ObjectName {
         ObjectName { dev: 1, ino: self.ino, path: b"/dev/zero (deleted)".to_vec() }
+    }
+
+    fn is_shared_memory(&self) -> bool {
+        true
     }
 }

@@ -14,6 +14,8 @@ pub struct MemoryUse {
     pub resident: usize,
     /// Of the present pages, those of files and shared memory.
     pub shared: usize,
+    /// Of those, the ones of shared memory that is no file's (RssShmem).
+    pub shmem: usize,
     /// Private writable mappings without the stack (VmData).
     pub data: usize,
     /// Stack (VmStk).
@@ -31,19 +33,24 @@ impl Vm {
     pub fn memory_use(&self) -> MemoryUse {
         let layout = self.layout.read();
         let stack = |vma: &&Vma| vma.attr.flags.contains(VmFlags::GROWS_DOWN);
-        let (mut resident, mut owned) = (0, 0);
+        let (mut resident, mut owned, mut shmem) = (0, 0, 0);
         let mapper = self.space.lock();
         for vma in layout.vmas.iter() {
+            let before = resident - owned;
             mapper.for_each_present(vma.start..vma.end, |_, flags, _| {
                 resident += PAGE_SIZE;
                 owned += if flags.contains(super::OWNED) { PAGE_SIZE } else { 0 };
             });
+            if matches!(&vma.attr.backing, Backing::Object(object, _) if object.is_shared_memory()) {
+                shmem += resident - owned - before;
+            }
         }
         drop(mapper);
         MemoryUse {
             size: layout.vmas.mapped_bytes(),
             resident,
             shared: resident - owned,
+            shmem,
             data: layout.data,
             stack: layout.vmas.iter().filter(stack).map(Vma::len).sum(),
             text: layout.ranges.end_code.saturating_sub(layout.ranges.start_code),

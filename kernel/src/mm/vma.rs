@@ -39,6 +39,8 @@ bitflags::bitflags! {
 
         /// madvise: not part of a core dump.
         const DONT_DUMP = 1 << 15;
+        /// An attachment of a shared memory segment.
+        const SEGMENT = 1 << 16;
 
         const ACCESS = Self::READ.bits() | Self::WRITE.bits() | Self::EXEC.bits();
         const MAY_ACCESS = Self::MAY_READ.bits() | Self::MAY_WRITE.bits() | Self::MAY_EXEC.bits();
@@ -119,6 +121,7 @@ impl Attributes for VmaAttr {
 
     fn continues(&self, bytes: usize, next: &Self) -> bool {
         self.flags == next.flags
+            && !self.flags.contains(VmFlags::SEGMENT)
             && match (&self.backing, &next.backing) {
                 (Backing::Anonymous, Backing::Anonymous) => true,
                 (Backing::Object(object, offset), Backing::Object(next, next_offset)) => {

@@ -11,7 +11,8 @@
 //! 3. **Timers stop**, with the last thread.
 //! 4. **Memory.** Robust futexes it holds are marked as orphaned, the word that pthread_join waits on is cleared, a parent
 //!    that waits in vfork(2) goes on, and the address space is let go of: it is freed when the last user leaves.
-//! 5. **Semaphores**: what was done with SEM_UNDO is undone, by the last thread that shares it. Then **files**: descriptors,
+//! 5. **Semaphores**: what was done with SEM_UNDO is undone, by the last thread that shares it; shared memory segments learn of their
+//!    creator's end. Then **files**: descriptors,
 //!    working directory and root. The peer of a pipe sees the end of file *before* anybody sees a zombie (3.10).
 //! 6. **The controlling terminal**, if the process led its session (8.19).
 //! 7. **The namespace**, if the process was its init: everybody in it is killed and gone before the tree changes (9.6).
@@ -42,7 +43,10 @@ use super::{
 };
 use crate::{
     device,
-    ipc::{futex, sysv::sem::undo},
+    ipc::{
+        futex,
+        sysv::{sem::undo, shm},
+    },
     mm::Vm,
     prelude::*,
 };
@@ -83,6 +87,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
     }
     release_memory(thread, is_last);
     undo::release(thread);
+    shm::release(thread);
     drop(thread.set_files(None));
     drop(thread.set_fs(None));
     if is_last {

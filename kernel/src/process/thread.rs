@@ -53,6 +53,8 @@ pub struct Thread {
     fs: SpinLock<Option<FsHolder>>,
     /// What its end takes back of its operations on semaphores.
     pub sem_undo: ThreadUndo,
+    /// It has made shared memory segments, which learn of its end.
+    pub made_segments: AtomicBool,
     /// Its name as two words, so that reading one needs no lock. A torn read gives half of each name, as on Linux.
     comm: [AtomicU64; 2],
     /// Where to store 0 and wake a waiter at exit (set_tid_address(2), rule 3.16).
@@ -183,6 +185,7 @@ impl Thread {
             namespaces: ThreadNamespaces::new(),
             fs: SpinLock::new(lock_order::PROCESS_MISC, Some(FsHolder::new(new.fs))),
             sem_undo: ThreadUndo::new(),
+            made_segments: AtomicBool::new(false),
             comm: comm.map(AtomicU64::new),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),

@@ -132,7 +132,8 @@ pub fn swaps(out: &mut Vec<u8>) -> Result<()> {
 
 pub fn meminfo(out: &mut Vec<u8>) -> Result<()> {
     let stats = mm::stats();
-    let file_pages = fs::ramfs::total_pages();
+    // All files are in memory, and count as Linux's in tmpfs do.
+    let file_pages = fs::ramfs::total_pages() + crate::mm::shared_pages();
     let lines = [
         ("MemTotal", stats.total),
         ("MemFree", stats.free),

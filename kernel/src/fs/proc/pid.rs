@@ -15,7 +15,7 @@ use crate::{
         File, Path,
         inode::{DirEntry, FileType, Inode, LinkTarget},
     },
-    ipc::sysv::sem,
+    ipc::sysv::{msg, sem, shm},
     net,
     prelude::*,
     process::{Thread, tree},
@@ -53,7 +53,11 @@ pub const ROOT_ENTRIES: &[Entry] = &[
     Entry { name: "vmstat", kind: Kind::Text(global::vmstat) },
 ];
 
-const SYSVIPC: &[Entry] = &[Entry { name: "sem", kind: Kind::Text(sem::report::text) }];
+const SYSVIPC: &[Entry] = &[
+    Entry { name: "msg", kind: Kind::Text(msg::report::text) },
+    Entry { name: "sem", kind: Kind::Text(sem::report::text) },
+    Entry { name: "shm", kind: Kind::Text(shm::report::text) },
+];
 const TTY: &[Entry] = &[Entry { name: "drivers", kind: Kind::Text(global::tty_drivers) }];
 
 /// ENOENT for a reader who is not in the namespace of the mount (rule 9.11).

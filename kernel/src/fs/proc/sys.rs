@@ -1,13 +1,16 @@
 //! /proc/sys: the parameters of the kernel (proc_sys(5)).
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::{
+    ops::RangeInclusive,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use proctree::NumberSpace;
 
 use super::node::{Entry, Kind};
 use crate::{
     fs::{event::epoll, pipe},
-    ipc::sysv::{self, sem},
+    ipc::sysv::{self, msg, sem, shm},
     mm, net,
     prelude::*,
     process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
@@ -180,6 +183,9 @@ const KERNEL: &[Entry] = &[
     file("core_uses_pid", &CORE_USES_PID),
     file("domainname", &DOMAINNAME),
     file("hostname", &HOSTNAME),
+    file("msgmax", &MSGMAX),
+    file("msgmnb", &MSGMNB),
+    file("msgmni", &MSGMNI),
     file("ngroups_max", &NGROUPS_MAX),
     file("ns_last_pid", &LAST_PID),
     file("osrelease", &OSRELEASE),
@@ -196,6 +202,10 @@ const KERNEL: &[Entry] = &[
     file("sched_rt_runtime_us", &SCHED_RT_RUNTIME),
     Entry { name: "seccomp", kind: Kind::Dir(SECCOMP) },
     file("sem", &SEM),
+    file("shm_rmid_forced", &SHM_RMID_FORCED),
+    file("shmall", &SHMALL),
+    file("shmmax", &SHMMAX),
+    file("shmmni", &SHMMNI),
     file("subreaper_scope", &SUBREAPER_SCOPE),
     file("threads-max", &THREADS_MAX),
     file("version", &VERSION),
@@ -218,6 +228,63 @@ static SEM: Sysctl = writable(
         for (limit, new) in sem::LIMITS.iter().zip(limits) {
             limit.store(new, Relaxed);
         }
+        Ok(())
+    },
+);
+
+/// A value between bounds.
+fn parse_in<T: core::str::FromStr + PartialOrd>(value: &str, range: RangeInclusive<T>) -> Result<T> {
+    value.trim().parse().ok().filter(|value| range.contains(value)).ok_or(EINVAL)
+}
+
+const MAX_OBJECTS: i32 = sysv::MAX_OBJECTS as i32;
+
+static MSGMAX: Sysctl = writable(
+    || msg::MAX_MESSAGE.load(Relaxed).to_string(),
+    |value| {
+        msg::MAX_MESSAGE.store(parse_in(value, 0..=i32::MAX)?, Relaxed);
+        Ok(())
+    },
+);
+static MSGMNB: Sysctl = writable(
+    || msg::MAX_BYTES.load(Relaxed).to_string(),
+    |value| {
+        msg::MAX_BYTES.store(parse_in(value, 0..=i32::MAX)?, Relaxed);
+        Ok(())
+    },
+);
+static MSGMNI: Sysctl = writable(
+    || msg::MAX_QUEUES.load(Relaxed).to_string(),
+    |value| {
+        msg::MAX_QUEUES.store(parse_in(value, 0..=MAX_OBJECTS)?, Relaxed);
+        Ok(())
+    },
+);
+static SHM_RMID_FORCED: Sysctl = writable(
+    || u32::from(shm::forced()).to_string(),
+    |value| {
+        shm::set_forced(parse_in(value, 0..=1)? != 0);
+        Ok(())
+    },
+);
+static SHMALL: Sysctl = writable(
+    || shm::MAX_PAGES.load(Relaxed).to_string(),
+    |value| {
+        shm::MAX_PAGES.store(parse_in(value, 0..=u64::MAX)?, Relaxed);
+        Ok(())
+    },
+);
+static SHMMAX: Sysctl = writable(
+    || shm::MAX_BYTES.load(Relaxed).to_string(),
+    |value| {
+        shm::MAX_BYTES.store(parse_in(value, 0..=u64::MAX)?, Relaxed);
+        Ok(())
+    },
+);
+static SHMMNI: Sysctl = writable(
+    || shm::MAX_SEGMENTS.load(Relaxed).to_string(),
+    |value| {
+        shm::MAX_SEGMENTS.store(parse_in(value, 0..=MAX_OBJECTS)?, Relaxed);
         Ok(())
     },
 );

@@ -4,16 +4,19 @@
 //! above [`INDEX_BITS`] bits, a sequence number, so that the id of an object that was removed does not name the next one in
 //! its slot. [`Ids`] holds the objects of one kind; [`Perm`] is `struct ipc_perm`, who owns an object and who may use it.
 //!
-//! [`sem`] has the semaphores. Shared memory segments and message queues are not built (ENOSYS).
+//! [`sem`] has the semaphores, [`shm`] the shared memory segments, [`msg`] the message queues.
 
 use alloc::collections::BTreeMap;
 
 use crate::{
     prelude::*,
-    process::{Cap, Credentials},
+    process::{Cap, Credentials, Process, pid},
+    time,
 };
 
+pub mod msg;
 pub mod sem;
+pub mod shm;
 
 pub const IPC_CREAT: i32 = 0o1000;
 pub const IPC_EXCL: i32 = 0o2000;
@@ -88,6 +91,14 @@ impl Perm {
         self.mode = mode & 0o777;
     }
 
+    /// Whether all that the `flags` of semget(2) and its like ask for is granted; see [`check`](Self::check).
+    ///
+    /// # Errors
+    /// EACCES.
+    pub fn check_flags(&self, creds: &Credentials, flags: i32) -> Result<()> {
+        self.check(creds, flags as u32 & 0o777)
+    }
+
     /// `struct ipc64_perm`, in words of 32 bits; `id` tells the sequence number.
     pub fn encode(&self, id: i32) -> [u32; 12] {
         let mut words = [0; 12];
@@ -141,6 +152,10 @@ impl<T> Ids<T> {
         self.slots.values().map(|(id, object)| (*id, object))
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.values_mut().map(|slot| &mut slot.1)
+    }
+
     /// Adds an object and returns its id.
     ///
     /// # Errors
@@ -166,11 +181,16 @@ impl<T> Ids<T> {
         Ok(id)
     }
 
-    pub fn remove(&mut self, id: i32, key: i32) -> Option<T> {
-        self.get(id)?;
+    /// The object of `key` is not found by it any more.
+    pub fn forget_key(&mut self, key: i32) {
         if key != IPC_PRIVATE {
             self.keys.remove(&key);
         }
+    }
+
+    pub fn remove(&mut self, id: i32, key: i32) -> Option<T> {
+        self.get(id)?;
+        self.forget_key(key);
         self.slots.remove(&index_of(id)).map(|slot| slot.1)
     }
 }
@@ -178,4 +198,78 @@ impl<T> Ids<T> {
 /// The index in an id.
 pub fn index_of(id: i32) -> usize {
     id as usize & (MAX_OBJECTS - 1)
+}
+
+/// Which object is meant, and who may see it: IPC_STAT and its like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stat {
+    ById,
+    ByIndex,
+    /// By index, and nobody's permission is needed.
+    AnyByIndex,
+}
+
+impl<T> Ids<T> {
+    /// The object that is asked about, once `creds` may see it.
+    ///
+    /// # Errors
+    /// EINVAL when there is none, EACCES.
+    pub fn asked(
+        &self,
+        creds: &Credentials,
+        id: i32,
+        which: Stat,
+        perm: impl FnOnce(&T) -> &Perm,
+    ) -> Result<(i32, &T)> {
+        let (id, object) = match which {
+            Stat::ById => (id, self.get(id).ok_or(EINVAL)?),
+            _ => self.by_index(index_of(id)).ok_or(EINVAL)?,
+        };
+        if which != Stat::AnyByIndex {
+            perm(object).check(creds, READ)?;
+        }
+        Ok((id, object))
+    }
+}
+
+/// Which process did something last, such that it can be told when the process is gone.
+#[derive(Clone, Copy)]
+pub struct LastPid {
+    global: u32,
+    ns: proctree::NsId,
+    own: u32,
+}
+
+impl LastPid {
+    pub fn of(process: &Process) -> LastPid {
+        LastPid { global: process.global_pid(), ns: process.ns(), own: process.pid() }
+    }
+
+    /// As readers in `ns` number it; 0 if there was none, or if it is not theirs to see. Takes the process-table lock.
+    pub fn seen_from(this: Option<LastPid>, ns: proctree::NsId) -> u32 {
+        match this {
+            None => 0,
+            Some(last) if last.ns == ns => last.own,
+            Some(last) => pid::translate(last.global, ns),
+        }
+    }
+}
+
+pub fn now_seconds() -> i64 {
+    (time::realtime_ns() / time::NSEC_PER_SEC) as i64
+}
+
+/// Whether programs may fill `bytes` more of the kernel's memory.
+///
+/// # Errors
+/// ENOMEM.
+pub fn check_room(bytes: usize) -> Result<()> {
+    const SPARE_FRAMES: usize = 64;
+    if ostd::mm::user_room_ok(bytes / PAGE_SIZE + SPARE_FRAMES) { Ok(()) } else { Err(ENOMEM) }
+}
+
+/// Words of 32 bits of a structure that has 64-bit ones at even places.
+fn put_long(words: &mut [u32], at: usize, value: u64) {
+    words[at] = value as u32;
+    words[at + 1] = (value >> 32) as u32;
 }

@@ -18,12 +18,14 @@ use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
-use super::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, Ids, Perm, READ, WRITE};
+use super::{
+    IPC_CREAT, IPC_EXCL, IPC_PRIVATE, Ids, LastPid, Perm, READ, Stat, WRITE, check_room, now_seconds,
+    put_long,
+};
 use crate::{
     lock_order,
     prelude::*,
-    process::{Credentials, Process, Thread, pid},
-    time,
+    process::{Credentials, Thread},
 };
 
 mod ops;
@@ -45,29 +47,6 @@ pub const LIMIT_SETS: usize = 3;
 
 pub fn limit(which: usize) -> usize {
     LIMITS[which].load(Relaxed).max(0) as usize
-}
-
-/// Which process changed a semaphore last, such that it can be told when the process is gone.
-#[derive(Clone, Copy)]
-struct LastPid {
-    global: u32,
-    ns: proctree::NsId,
-    own: u32,
-}
-
-impl LastPid {
-    fn of(process: &Process) -> LastPid {
-        LastPid { global: process.global_pid(), ns: process.ns(), own: process.pid() }
-    }
-
-    /// As readers in `ns` number it.
-    fn seen_from(this: Option<LastPid>, ns: proctree::NsId) -> u32 {
-        match this {
-            None => 0,
-            Some(last) if last.ns == ns => last.own,
-            Some(last) => pid::translate(last.global, ns),
-        }
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -98,16 +77,6 @@ struct Registry {
 static REGISTRY: SpinLock<Registry> =
     SpinLock::new(lock_order::SYSV_SEM, Registry { ids: Ids::new(), total: 0, lists: BTreeMap::new() });
 
-fn now_seconds() -> i64 {
-    (time::realtime_ns() / time::NSEC_PER_SEC) as i64
-}
-
-/// Whether programs may fill `bytes` more of the kernel's memory.
-fn check_room(bytes: usize) -> Result<()> {
-    const SPARE_FRAMES: usize = 64;
-    if ostd::mm::user_room_ok(bytes / PAGE_SIZE + SPARE_FRAMES) { Ok(()) } else { Err(ENOMEM) }
-}
-
 /// semget(2): the set of `key`, or a new one.
 pub fn get(creds: &Credentials, key: i32, count: i32, flags: i32) -> Result<i32> {
     let count = usize::try_from(count).ok().filter(|count| *count <= limit(LIMIT_PER_SET)).ok_or(EINVAL)?;
@@ -121,7 +90,7 @@ pub fn get(creds: &Credentials, key: i32, count: i32, flags: i32) -> Result<i32>
             Some(_) if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 => Err(EEXIST),
             Some((_, set)) if count > set.sems.len() => Err(EINVAL),
             Some((id, set)) => {
-                set.perm.check(creds, flags as u32 & 0o777)?;
+                set.perm.check_flags(creds, flags)?;
                 Ok(Some(id))
             }
         }
@@ -286,34 +255,18 @@ pub fn set_owner(creds: &Credentials, id: i32, uid: u32, gid: u32, mode: u32) ->
     Ok(())
 }
 
-/// Which set is meant, and who may see it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stat {
-    ById,
-    ByIndex,
-    /// By index, and nobody's permission is needed.
-    AnyByIndex,
-}
-
 /// Number of 32-bit words of `struct semid64_ds`.
 pub const STAT_WORDS: usize = 26;
 
 /// IPC_STAT and its like: the id, and `struct semid64_ds`.
 pub fn stat(creds: &Credentials, id: i32, which: Stat) -> Result<(i32, [u32; STAT_WORDS])> {
     let registry = REGISTRY.lock();
-    let (id, set) = match which {
-        Stat::ById => (id, registry.ids.get(id).ok_or(EINVAL)?),
-        _ => registry.ids.by_index(super::index_of(id)).ok_or(EINVAL)?,
-    };
-    if which != Stat::AnyByIndex {
-        set.perm.check(creds, READ)?;
-    }
+    let (id, set) = registry.ids.asked(creds, id, which, |set| &set.perm)?;
     let mut words = [0; STAT_WORDS];
     words[..12].copy_from_slice(&set.perm.encode(id));
-    let long = |value: u64| [value as u32, (value >> 32) as u32];
-    words[12..14].copy_from_slice(&long(set.operated as u64));
-    words[16..18].copy_from_slice(&long(set.changed as u64));
-    words[20..22].copy_from_slice(&long(set.sems.len() as u64));
+    put_long(&mut words, 12, set.operated as u64);
+    put_long(&mut words, 16, set.changed as u64);
+    put_long(&mut words, 20, set.sems.len() as u64);
     Ok((id, words))
 }
 

@@ -16,9 +16,9 @@ use core::sync::atomic::{
 
 use ostd::task::{self, Task};
 
-use super::{LIMIT_OPS, LastPid, MAX_VALUE, REGISTRY, Set, limit, now_seconds, undo};
+use super::{LIMIT_OPS, MAX_VALUE, REGISTRY, Set, limit, undo};
 use crate::{
-    ipc::sysv::{READ, WRITE},
+    ipc::sysv::{LastPid, READ, WRITE, now_seconds},
     prelude::*,
     process::{Thread, signal},
 };

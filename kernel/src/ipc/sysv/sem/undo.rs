@@ -10,8 +10,13 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
-use super::{LastPid, MAX_VALUE, REGISTRY, Registry, check_room, now_seconds};
-use crate::{lock_order, prelude::*, process::Thread};
+use super::{MAX_VALUE, REGISTRY, Registry};
+use crate::{
+    ipc::sysv::{LastPid, check_room, now_seconds},
+    lock_order,
+    prelude::*,
+    process::Thread,
+};
 
 struct UndoList {
     number: u64,
