@@ -38,7 +38,7 @@ mod unmap;
 mod vma;
 
 #[cfg(feature = "ktest")]
-mod tests;
+pub(crate) mod tests;
 
 use core::{
     ops::Range,

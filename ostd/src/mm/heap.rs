@@ -424,7 +424,7 @@ pub(super) fn frames() -> usize {
 pub struct HeapClass {
     /// Bytes of an object.
     pub size: usize,
-    /// Objects that are in use, or in a CPU's list of free ones.
+    /// Objects that are in use.
     pub used: usize,
     /// Slabs, and what each consists of.
     pub slabs: usize,
@@ -432,7 +432,7 @@ pub struct HeapClass {
     pub frames_per_slab: usize,
 }
 
-/// What the size classes of the heap hold at this moment.
+/// What the size classes of the heap hold at this moment. A snapshot: the lists of other CPUs may be moving.
 pub fn classes() -> impl Iterator<Item = HeapClass> {
     SLABS.iter().enumerate().map(|(class, slabs)| {
         let (size, frames_per_slab) = (SIZES[class], 1 << slab_order(class));
@@ -444,6 +444,11 @@ pub fn classes() -> impl Iterator<Item = HeapClass> {
             used -= objects_per_slab - meta(pfn).refcount.load(Relaxed) as usize;
             pfn = meta(pfn).next.load(Relaxed);
         }
+        let listed: usize = local::running()
+            // SAFETY: a racy read of a number, for statistics.
+            .map(|local| unsafe { (&raw const (*local.heap.peek()).0[class].len).read_volatile() as usize })
+            .sum();
+        let used = used.saturating_sub(listed);
         HeapClass { size, used, slabs: slabs.count as usize, objects_per_slab, frames_per_slab }
     })
 }

@@ -249,6 +249,15 @@ pub(super) fn frames() -> usize {
     MAPPED.load(Relaxed) * FRAMES
 }
 
+/// Of these, the frames of stacks that are kept for reuse.
+pub(super) fn kept() -> usize {
+    let here: usize = local::running()
+        // SAFETY: a racy read of a number, for statistics.
+        .map(|local| unsafe { (&raw const (*local.stacks.peek()).len).read_volatile() })
+        .sum();
+    (here + FREE.lock().mapped.len()) * FRAMES
+}
+
 /// Unmaps the free stacks of the global list and of this CPU. In a task, with interrupts on and no lock held.
 pub(super) fn drain() {
     while let Some(slot) = with_kept(KeptStacks::pop).flatten() {

@@ -120,6 +120,11 @@ pub fn stats() -> MemStats {
     }
 }
 
+/// Frames of page tables and kernel stacks that are kept for reuse. A snapshot, as [`stats`].
+pub fn kept_frames() -> usize {
+    table::kept() + kstack::kept()
+}
+
 /// Whether the kernel can take `frames` more frames for itself and keep its reserve. Callers that are about to
 /// make long-lived kernel objects (fork, exec, mount) fail with ENOMEM early when it says no.
 #[inline]

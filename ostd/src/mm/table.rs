@@ -292,6 +292,18 @@ pub(super) fn frames() -> usize {
     FRAMES.load(Relaxed)
 }
 
+/// Those that CPUs keep for reuse.
+pub(super) fn kept() -> usize {
+    let kept = local::running().map(|local| {
+        let kept = local.tables.peek();
+        // SAFETY: racy reads of numbers, for statistics.
+        unsafe {
+            (&raw const (*kept).tables.len).read_volatile() + (&raw const (*kept).roots.len).read_volatile()
+        }
+    });
+    kept.sum::<u32>() as usize
+}
+
 /// Gives what this CPU keeps back to the frame allocator.
 pub(super) fn drain() {
     let mut batch = FreeBatch::new();
