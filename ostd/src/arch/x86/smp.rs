@@ -135,7 +135,8 @@ pub(crate) fn init(madt: &Madt) {
 static STARTING: AtomicU32 = AtomicU32::new(0);
 static STARTING_IST: AtomicUsize = AtomicUsize::new(0);
 
-/// Starts the other CPUs. A CPU that does not answer is left out.
+/// Starts the other CPUs. One that does not answer is left out, and so are those after it: it may be slow instead of dead,
+/// and will find its stack and its number where the next would have to get theirs.
 pub(crate) fn start_aps() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.swap(true, Ordering::Relaxed) {
@@ -149,7 +150,8 @@ pub(crate) fn start_aps() {
     for slot in &APS[..count] {
         let apic_id = slot.load(Ordering::Relaxed);
         if let Err(why) = start(apic_id) {
-            log::error!("CPU with APIC id {apic_id} is not used: {why}");
+            log::error!("CPU with APIC id {apic_id} and those after it are not used: {why}");
+            break;
         }
     }
 }
@@ -194,8 +196,9 @@ fn start(apic_id: u32) -> Result<(), &'static str> {
     let online = &cpu_local::of(cpu).online;
     apic::send(apic_id, Ipi::Init);
     wait_ns(100_000);
-    // Twice, as the processor's manual says; the second has no effect on one that has started.
-    for patience_ns in [1_000_000, 1_000_000_000] {
+    // Twice, as the processor's manual says; the second has no effect on one that has started. That one answers takes as long
+    // as a hypervisor that has other things to do likes.
+    for patience_ns in [1_000_000, 30_000_000_000] {
         apic::send(apic_id, Ipi::Startup { page: (TRAMPOLINE >> 12) as u8 });
         let deadline = time::now_ns() + patience_ns;
         while time::now_ns() < deadline {
