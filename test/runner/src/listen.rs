@@ -1,4 +1,7 @@
 //! Listens to a program, with time-outs: a QEMU whose standard streams are the guest's serial port, or a test on the host.
+//!
+//! A time-out is there for what hangs, and must not end what is only slow because the machine has other things to do. So
+//! it does not count time in which the program would have run and others had the CPUs ([`Deadline`]).
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -17,6 +20,15 @@ pub enum Heard {
     End,
     /// Nothing in the given time.
     Silence,
+}
+
+/// The end of somebody's patience with a program: it had so much time that it could have used.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    start: Instant,
+    /// How long the program had waited for CPUs at `start`.
+    starved: Duration,
+    patience: Duration,
 }
 
 /// A running QEMU, or another program that reports line by line. Dropping it ends it.
@@ -52,8 +64,31 @@ impl Process {
         Ok(Self { child, stdin, chunks, pending: Vec::new(), ended: false, log: log.into() })
     }
 
+    /// The moment that comes when the program has had `patience` from now on.
+    pub fn deadline(&self, patience: Duration) -> Deadline {
+        Deadline { start: Instant::now(), starved: self.starved(), patience }
+    }
+
+    /// How much of its time is left.
+    fn left(&self, deadline: &Deadline) -> Duration {
+        let starved = self.starved().saturating_sub(deadline.starved);
+        deadline.patience.saturating_sub(deadline.start.elapsed().saturating_sub(starved))
+    }
+
+    /// How long the thread of the program that waited longest has waited for a CPU; nothing where the kernel does not tell.
+    fn starved(&self) -> Duration {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
+            return Duration::ZERO;
+        };
+        let waits = threads.filter_map(|thread| {
+            let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            waited(&stat)
+        });
+        waits.max().unwrap_or_default()
+    }
+
     /// The next line, waiting for it until `deadline`.
-    pub fn line(&mut self, deadline: Instant) -> Heard {
+    pub fn line(&mut self, deadline: Deadline) -> Heard {
         loop {
             if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=end).collect();
@@ -74,7 +109,7 @@ impl Process {
 
     /// Waits until it has said `text`, and returns all that came before it; `Err` is what came instead, when the
     /// guest ended or the deadline passed.
-    pub fn until(&mut self, text: &str, deadline: Instant) -> Result<String, String> {
+    pub fn until(&mut self, text: &str, deadline: Deadline) -> Result<String, String> {
         loop {
             let found = self.pending.windows(text.len()).position(|window| window == text.as_bytes());
             if let Some(at) = found {
@@ -98,18 +133,24 @@ impl Process {
     }
 
     /// Takes one more chunk of output; false when the deadline passed first.
-    fn receive(&mut self, deadline: Instant) -> bool {
-        match self.chunks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(chunk) => self.pending.extend(chunk),
-            Err(RecvTimeoutError::Disconnected) => self.ended = true,
-            Err(RecvTimeoutError::Timeout) => return false,
+    fn receive(&mut self, deadline: Deadline) -> bool {
+        loop {
+            let left = self.left(&deadline);
+            match self.chunks.recv_timeout(left) {
+                Ok(chunk) => self.pending.extend(chunk),
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => return false,
+                // Perhaps it could not use the time.
+                Err(RecvTimeoutError::Timeout) => continue,
+            }
+            return true;
         }
-        true
     }
 
-    /// Waits for it to end by itself until `deadline`; `None` if it did not, and was ended.
-    pub fn wait(&mut self, deadline: Instant) -> Option<ExitStatus> {
-        while Instant::now() < deadline {
+    /// Gives it `patience` to end by itself; `None` if it did not, and was ended.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = self.deadline(patience);
+        while !self.left(&deadline).is_zero() {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Some(status);
             }
@@ -124,6 +165,11 @@ impl Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The second number of a `schedstat`: nanoseconds on a run queue without running.
+fn waited(schedstat: &str) -> Option<Duration> {
+    schedstat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 impl Drop for Process {
@@ -186,4 +232,32 @@ pub fn pipe_through(program: &str, arguments: &[&str], input: &[u8]) -> Outcome<
         output.map_err(|e| e.to_string())
     })?;
     if output.status.success() { Ok(output.stdout) } else { Err(format!("{program} failed")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Heard, Process, waited};
+
+    #[test]
+    fn reads_how_long_a_thread_waited() {
+        assert_eq!(waited("123 64786 7\n"), Some(Duration::from_nanos(64786)));
+        assert_eq!(waited(""), None);
+    }
+
+    #[test]
+    fn silence_ends_by_patience_and_lines_come_before() {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "echo one; exec sleep 1000"]);
+        let log = std::env::temp_dir().join(format!("listen-{}", std::process::id()));
+        let mut process = Process::start(command, &log).unwrap();
+        let patience = process.deadline(Duration::from_secs(100));
+        assert!(matches!(process.line(patience), Heard::Line(line) if line == "one"));
+        let start = Instant::now();
+        let patience = process.deadline(Duration::from_millis(50));
+        assert!(matches!(process.line(patience), Heard::Silence));
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        std::fs::remove_file(log).unwrap();
+    }
 }

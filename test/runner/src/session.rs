@@ -23,7 +23,7 @@
 //! `Only on Foster` and why.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ktest::is_panic;
 use crate::listen::{Process, Progress};
@@ -31,7 +31,7 @@ use crate::qemu::Machine;
 use crate::results::{Failure, Results};
 use crate::{Outcome, bench, image, run, toolchain, workspace};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const PROMPT: &str = "<ready> ";
 /// Makes the prompt, without containing it, and a terminal so wide that line editing does not wrap what is typed.
 const SET_PROMPT: &str = "stty columns 250; PS1='<rea''dy> '\n";
@@ -113,9 +113,9 @@ fn one(machine: &Machine, name: &str, steps: &[Step]) -> Outcome<Results> {
     let mut results = Results::default();
     let log = format!("log: {}", guest.log.display());
     let ready = (|| {
-        guest.until("# ", Instant::now() + PATIENCE)?;
+        guest.until("# ", guest.deadline(PATIENCE))?;
         guest.send(SET_PROMPT)?;
-        guest.until(PROMPT, Instant::now() + PATIENCE)
+        guest.until(PROMPT, guest.deadline(PATIENCE))
     })();
     if let Err(instead) = ready {
         results.failures.push(explain(format!("{name}: no shell"), &instead).detail(log));
@@ -139,7 +139,7 @@ fn one(machine: &Machine, name: &str, steps: &[Step]) -> Outcome<Results> {
     }
     // The guest may be gone before it has read the whole line.
     let _ = guest.send("poweroff\n");
-    match guest.wait(Instant::now() + PATIENCE) {
+    match guest.wait(PATIENCE) {
         Some(status) if status.success() => results.passed += 1,
         Some(status) => {
             results
@@ -164,7 +164,7 @@ fn explain(what: String, said: &str) -> Failure {
 
 /// Types the step's command and control characters; the lines that came before the next prompt, or all that came if none did.
 fn play(guest: &mut Process, step: &Step) -> Result<Vec<String>, String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = guest.deadline(PATIENCE);
     guest.send(&format!("{}\n", step.command))?;
     let mut said = guest.until("\n", deadline)?;
     said.clear();

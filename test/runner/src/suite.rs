@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ktest::is_panic;
 use crate::listen::{Heard, Process, Progress};
@@ -15,7 +15,7 @@ use crate::tap::Suite;
 use crate::{Outcome, bench, image, toolchain, workspace};
 
 /// Longer than the suite allows a case, which says something at its end.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(420);
 /// After this many broken guests the rest is not worth the time.
 const MAX_BOOTS: usize = 20;
 
@@ -88,7 +88,7 @@ fn boots(kernel: &Path, cpus: u32, log: &str, options: &str, programs: &[&str]) 
         let (why, begun) = listen(&mut guest, &mut suite);
         let mut broken = None;
         if suite.complete {
-            match guest.wait(Instant::now() + Duration::from_secs(20)) {
+            match guest.wait(Duration::from_secs(60)) {
                 Some(status) if status.success() => {}
                 Some(status) => broken = Some(format!("power-off ended QEMU with {status}")),
                 None => broken = Some("the guest did not power off at the end of the suite".to_string()),
@@ -145,11 +145,11 @@ fn listen(process: &mut Process, suite: &mut Suite) -> (String, Vec<String>) {
     let progress = Progress::new();
     let mut panic: Option<String> = None;
     let mut begun = Vec::new();
-    let mut deadline = Instant::now() + SILENCE;
+    let mut deadline = process.deadline(SILENCE);
     let why = loop {
         match process.line(deadline) {
             Heard::Line(line) => {
-                deadline = Instant::now() + if panic.is_some() { Duration::from_secs(5) } else { SILENCE };
+                deadline = process.deadline(if panic.is_some() { Duration::from_secs(5) } else { SILENCE });
                 suite.take(&line);
                 if let Some(name) = line.strip_prefix("# running ") {
                     begun.push(name.trim().to_string());

@@ -9,7 +9,7 @@ mod report;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cpio::Archive;
 use crate::listen::{Heard, Progress};
@@ -160,7 +160,7 @@ fn measure(elf: &Path, name: &str, initrd: &Path, counted: bool) -> Outcome<Figu
     let mut figures = Figures::default();
     let progress = Progress::new();
     while !figures.done {
-        match guest.line(Instant::now() + PATIENCE) {
+        match guest.line(guest.deadline(PATIENCE)) {
             Heard::Line(line) => {
                 let before = figures.rows.len();
                 figures.take(&line);

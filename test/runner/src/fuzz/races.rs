@@ -1,7 +1,7 @@
 //! `make fuzz RACES=a-b`: operations at the same time on two CPUs. What holds afterwards is checked by the program in the
 //! guest (test/fuzz/race.c) and, after every change of the tree, by the kernel.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{parse_range, side};
 use crate::ktest::is_panic;
@@ -13,7 +13,7 @@ use crate::{Outcome, toolchain};
 /// The seeds of `make test`, each one tree, and the rounds of operations in each.
 const SEEDS: (u64, u64) = (1, 15);
 const ROUNDS: u64 = 40;
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// `runner fuzz races [A-B]`.
 pub fn command(arguments: &[&str]) -> Outcome<bool> {
@@ -43,13 +43,13 @@ fn run((from, to): (u64, u64)) -> Outcome<Results> {
     let mut said: Vec<String> = Vec::new();
     let mut seed = String::from("the start");
     let mut panicked = false;
-    let mut deadline = Instant::now() + SILENCE;
+    let mut deadline = guest.deadline(SILENCE);
     let end = loop {
         match guest.line(deadline) {
             Heard::Line(line) if line.starts_with("fuzz: ") => break None,
             Heard::Line(line) => {
                 panicked |= is_panic(&line);
-                deadline = Instant::now() + if panicked { Duration::from_secs(3) } else { SILENCE };
+                deadline = guest.deadline(if panicked { Duration::from_secs(3) } else { SILENCE });
                 if line.starts_with("seed ") {
                     progress.show(&format!("    races: {line} of {to}"));
                     seed = line;
@@ -66,7 +66,7 @@ fn run((from, to): (u64, u64)) -> Outcome<Results> {
                 }
             }
             Heard::End => break Some("the guest ended"),
-            Heard::Silence => break Some("nothing was heard for two minutes"),
+            Heard::Silence => break Some("nothing was heard for five minutes"),
         }
     };
     progress.clear();

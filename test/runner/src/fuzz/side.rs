@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::programs;
 use crate::cpio::Archive;
@@ -11,8 +11,8 @@ use crate::listen::{Heard, Process, Progress};
 use crate::qemu::Machine;
 use crate::{Outcome, bench, image, workspace};
 
-/// The fuzzer gives up on a step after 10 s and on killing a tree after 20 s.
-const SILENCE: Duration = Duration::from_secs(60);
+/// The fuzzer gives up on a step after a minute.
+const SILENCE: Duration = Duration::from_secs(240);
 /// What the fuzzer ends with where it cannot make a pid namespace.
 const NO_NAMESPACE: i32 = 77;
 const MAX_BOOTS: usize = 12;
@@ -151,17 +151,17 @@ impl Work {
 /// Takes lines into blocks until it ends; why it ended, if that was not well. A block that was begun stays.
 fn listen(process: &mut Process, blocks: &mut Vec<Block>, tell: impl Fn(usize)) -> Option<String> {
     let mut open = false;
-    let mut deadline = Instant::now() + SILENCE;
+    let mut deadline = process.deadline(SILENCE);
     let mut panic: Option<String> = None;
     loop {
         match process.line(deadline) {
             Heard::Line(line) => {
                 if panic.is_none() {
-                    deadline = Instant::now() + SILENCE;
+                    deadline = process.deadline(SILENCE);
                 }
                 if is_panic(&line) {
                     // What follows is its backtrace, which is for the log.
-                    deadline = Instant::now() + Duration::from_secs(3);
+                    deadline = process.deadline(Duration::from_secs(3));
                     panic.get_or_insert(line);
                 } else if let Some(name) = line.strip_prefix("seed ") {
                     tell(blocks.len());
@@ -176,7 +176,7 @@ fn listen(process: &mut Process, blocks: &mut Vec<Block>, tell: impl Fn(usize)) 
                 }
             }
             Heard::End => return Some(panic.unwrap_or_else(|| "the kernel ended".into())),
-            Heard::Silence => return Some(panic.unwrap_or_else(|| "nothing was heard for a minute".into())),
+            Heard::Silence => return Some(panic.unwrap_or_else(|| "nothing was heard for minutes".into())),
         }
     }
 }
