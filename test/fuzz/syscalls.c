@@ -453,7 +453,7 @@ static void remove_semaphores(void)
 /* Kills and reaps everybody; false if somebody does not die. */
 static bool end_all(void)
 {
-	long long end = now_ms() + 30000;
+	long long end = now_ms() + 120000;
 	for (;;) {
 		kill(-1, SIGKILL);
 		int pid = waitpid(-1, NULL, __WALL | WNOHANG);

