@@ -76,7 +76,8 @@ give_up() {
 foster: $1
 foster: \`make $command\` needs these Debian packages: $missing
 
-  On Debian 12, as root:      apt-get update && apt-get install -y --no-install-recommends $missing
+  On Debian 12, as root:      sh test/setup.sh check $command
+                              installs them (and nothing else), from Debian's own archives
 EOF
     case " $missing " in
     *" rust-web-src "* | *" cargo-web "*)
@@ -136,4 +137,5 @@ fi
 [ -z "$only_check" ] || exit 0
 [ -z "${parts:-}" ] || rm -rf "$parts"
 export FOSTER_TOOLS_CHECKED=1
+[ -x target/debug/runner ] || echo "foster: building test/runner, which does the rest" >&2
 exec "$(host_cargo)" run --quiet --package runner -- "$@"
