@@ -17,6 +17,8 @@ pub const PROC_TEXT: LockRank = LockRank::new(90, "procfs text");
 pub const EPOLL_NESTING: LockRank = LockRank::new(93, "epoll nesting");
 /// The files of an epoll; polls them while it is held.
 pub const EPOLL: LockRank = LockRank::new(95, "epoll");
+/// Taking events of asynchronous input and output out; programs' memory is written while it is held.
+pub const AIO_READERS: LockRank = LockRank::new(97, "aio readers");
 pub const MOUNT: LockRank = LockRank::new(100, "mount tree");
 pub const RENAME: LockRank = LockRank::new(110, "rename");
 pub const INODE: LockRank = LockRank::new(150, "inode");
@@ -81,6 +83,8 @@ pub const POSIX_TIMERS: LockRank = LockRank::new(595, "table of timers");
 pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
 /// The armed timers that measure a process's CPU time.
 pub const CPU_TIMERS: LockRank = LockRank::new(605, "timers of CPU time");
+/// Requests of asynchronous input and output.
+pub const AIO: LockRank = LockRank::new(607, "aio");
 pub const EVENTFD: LockRank = LockRank::new(610, "eventfd");
 /// Who watches an open file, and an epoll's places on its queues.
 pub const WATCHERS: LockRank = LockRank::new(615, "file's watchers");

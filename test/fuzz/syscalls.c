@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/aio_abi.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
@@ -143,7 +144,7 @@ static void fill(struct rng *r, long at, int words)
 /* ---- calls ---- */
 /*
  * What each call takes: f descriptor, p pointer, s path, n size or count, i flags or small number, d pid, g signal,
- * t pointer to a short time or 0, a address for mappings, x anything. Calls that are not named get anything.
+ * t pointer to a short time or 0, a address for mappings, c a context of asynchronous I/O, r and b requests to one, x anything. Calls that are not named get anything.
  */
 static const struct { short nr; const char *takes; } signatures[] = {
 	{ SYS_read, "fpn" }, { SYS_write, "fpn" }, { SYS_open, "sii" }, { SYS_close, "f" }, { SYS_stat, "sp" }, { SYS_fstat, "fp" },
@@ -185,7 +186,10 @@ static const struct { short nr; const char *takes; } signatures[] = {
 	{ SYS_close_range, "ffi" }, { SYS_openat2, "fspn" }, { SYS_pidfd_getfd, "ffi" }, { SYS_faccessat2, "fsii" },
 	{ SYS_setxattr, "sspni" }, { SYS_getxattr, "sspn" }, { SYS_listxattr, "spn" }, { SYS_removexattr, "ss" }, { SYS_splice, "fpfpni" },
 	{ SYS_tee, "ffni" }, { SYS_vmsplice, "fpni" }, { SYS_fallocate, "finn" }, { SYS_fadvise64, "fnni" }, { SYS_readahead, "fnn" },
+	{ SYS_io_setup, "ip" }, { SYS_io_submit, "cir" }, { SYS_io_cancel, "cbp" }, { SYS_io_getevents, "ciipt" },
+	{ SYS_io_pgetevents, "ciiptp" }, { SYS_io_destroy, "c" },
 };
+static aio_context_t aio;
 #define SIGNATURES (sizeof signatures / sizeof signatures[0])
 
 /* The machine's own business, whoever asks; and what would only end the worker before it has done anything. */
@@ -206,12 +210,32 @@ static long short_time(struct rng *r)
 	return below(r, 8) ? (long)&PICK(r, times) : pointer(r);
 }
 
+/* Requests that make some sense, and a list of them. */
+static long requests(struct rng *r, bool listed)
+{
+	static struct iocb iocbs[8], *list[8];
+	static const int operations[] = { IOCB_CMD_PREAD, IOCB_CMD_PWRITE, IOCB_CMD_FSYNC, IOCB_CMD_POLL, IOCB_CMD_POLL, IOCB_CMD_PREADV };
+	if (!listed)
+		return (long)&iocbs[below(r, 8)];
+	for (int i = 0; i < 8; i++) {
+		struct iocb *io = list[i] = &iocbs[i];
+		*io = (struct iocb){ .aio_fildes = descriptor(r), .aio_lio_opcode = PICK(r, operations) };
+		if (io->aio_lio_opcode == IOCB_CMD_POLL)
+			io->aio_buf = below(r, 0x40);
+		else if (io->aio_lio_opcode != IOCB_CMD_FSYNC)
+			io->aio_buf = pointer(r), io->aio_nbytes = below(r, 100), io->aio_offset = below(r, 1000);
+		if (below(r, 3) == 0)
+			io->aio_flags = below(r, 4), io->aio_resfd = descriptor(r);
+	}
+	return (long)list;
+}
+
 static long argument(struct rng *r, char kind)
 {
 	static const int flags[] = { 0, 1, 2, 3, 4, 5, 8, 16, 17, 18, 0x22, 0x32, 0x80, 0x100, 0x400, 0x800, 0x1000, 0x8000, 0x80000, 0x10000, 0x541b };
 	long p;
 	if (below(r, 20) == 0)
-		kind = "fpsnidgtx"[below(r, 9)];
+		kind = "fpsnidgtxcr"[below(r, 11)];
 	switch (kind) {
 	case 'f': return descriptor(r);
 	case 'p':
@@ -225,6 +249,9 @@ static long argument(struct rng *r, char kind)
 	case 'd': return some_pid(r);
 	case 'g': return below(r, 10) ? (long)below(r, 66) : number(r);
 	case 't': return short_time(r);
+	case 'c': return (long)aio;
+	case 'r': return requests(r, true);
+	case 'b': return requests(r, false);
 	case 'a': return below(r, 2) ? (long)((long)ARENA + below(r, ARENA_PAGES) * PAGE) : below(r, 3) ? 0 : pointer(r);
 	default: return below(r, 2) ? number(r) : pointer(r);
 	}
@@ -322,6 +349,7 @@ static void make_files(void)
 	signalfd(-1, &set, SFD_NONBLOCK);
 	syscall(SYS_pidfd_open, getpid(), 0);
 	memfd_create("m", 0);
+	syscall(SYS_io_setup, 16, &aio);
 	open("/proc/self/status", O_RDONLY);
 	open("/proc", O_RDONLY | O_DIRECTORY);
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);

@@ -9,6 +9,8 @@
 //!
 //! Files that are made by a syscall of their own have no name: [`event`], all on one inode ([`anon`]).
 //!
+//! [`aio`] does to files what a program has asked for in advance.
+//!
 //! [`open`](mod@open) and [`name_ops`] are what syscalls do with paths, [`io`] how data gets to programs, [`poll`] how they wait for it,
 //! [`context`] where their paths start. At boot [`init`] makes the root, [`initramfs`] fills it.
 //!
@@ -18,6 +20,7 @@
 //! while user memory is copied; then spin locks: mounts, dentry cache, dentries, ramfs contents, fd table, cwd and root.
 
 pub mod access;
+pub mod aio;
 pub mod anon;
 pub mod at;
 pub mod byte_queue;

@@ -10,6 +10,7 @@ use ostd::{
     mm::{AddrSpace, AllocClass, Frame, Mapper, PageFlags},
     sync::RwLock,
 };
+use spin::Once;
 
 use super::{Backing, Layout, OWNED, Vm, VmFlags, fault::FORK_WINDOW, mappers::Registrations, page_floor};
 use crate::{lock_order, prelude::*};
@@ -62,6 +63,7 @@ impl Vm {
             peak: AtomicUsize::new(0),
             window: FORK_WINDOW,
             settings: self.settings.inherited(),
+            aio: Once::new(),
             id: super::next_id(),
         };
         if parent.registrations.is_empty() {

@@ -50,6 +50,8 @@ use ostd::{
     sync::RwLock,
 };
 
+use spin::Once;
+
 use self::mappers::Registrations;
 pub use self::{
     advise::Advice,
@@ -66,7 +68,7 @@ pub use self::{
     vma::{Backing, VmFlags, Vma, VmaAttr},
 };
 use crate::{
-    fs::{file::File, open::ExecFile},
+    fs::{aio::Contexts, file::File, open::ExecFile},
     lock_order,
     prelude::*,
 };
@@ -162,6 +164,8 @@ pub struct Vm {
     /// Bytes that a fault may map of an object; a power of two.
     window: usize,
     settings: settings::Settings,
+    /// Contexts of asynchronous input and output, once there has been one.
+    pub aio: Once<Box<Contexts>>,
     /// Never reused: names the address space in futex keys.
     id: u64,
 }
@@ -192,6 +196,7 @@ impl Vm {
             peak: AtomicUsize::new(0),
             window: fault::EXEC_WINDOW,
             settings: settings::Settings::new(),
+            aio: Once::new(),
             id: next_id(),
         }))
     }
@@ -256,6 +261,16 @@ impl Vm {
             }
             _ => None,
         })
+    }
+
+    /// What is mapped in a vma that starts at `addr` and shows an object from its beginning.
+    pub fn object_starting_at(&self, addr: Vaddr) -> Option<ObjectId> {
+        let layout = self.layout.read();
+        let vma = layout.vmas.find(addr).filter(|vma| vma.start == addr)?;
+        match &vma.attr.backing {
+            Backing::Object(object, 0) => Some(object.id()),
+            _ => None,
+        }
     }
 
     /// Start of the stack that `addr..end` lies at the start of (mprotect with PROT_GROWSDOWN).

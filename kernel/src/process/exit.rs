@@ -10,7 +10,8 @@
 //!    and it adopts nobody from here on (2.2): a process that is dying never becomes a parent.
 //! 3. **Timers stop**, with the last thread.
 //! 4. **Memory.** Robust futexes it holds are marked as orphaned, the word that pthread_join waits on is cleared, a parent
-//!    that waits in vfork(2) goes on, and the address space is let go of: it is freed when the last user leaves.
+//!    that waits in vfork(2) goes on, and the address space is let go of: it is freed when the last user leaves, and its
+//!    contexts of asynchronous input and output end (3.23).
 //! 5. **Semaphores**: what was done with SEM_UNDO is undone, by the last thread that shares it; shared memory segments learn of their
 //!    creator's end. Then **files**: descriptors,
 //!    working directory and root. The peer of a pipe sees the end of file *before* anybody sees a zombie (3.10).

@@ -52,7 +52,7 @@ pub fn sys_writev(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usiz
     file.write(&mut WriteBuf::user_list(&list))
 }
 
-fn position(raw: usize) -> Result<u64> {
+pub(super) fn position(raw: usize) -> Result<u64> {
     if raw as i64 >= 0 { Ok(raw as u64) } else { Err(EINVAL) }
 }
 

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{Args, Context, resource};
 use crate::{
     prelude::*,
-    process::{Cap, Thread},
+    process::{Cap, Credentials, Thread},
 };
 
 const CLASS_SHIFT: u32 = 13;
@@ -30,17 +30,23 @@ fn targets(ctx: &Context, which: usize, who: usize) -> Result<Vec<Arc<Thread>>> 
     }
 }
 
+/// Whether a program with `creds` may ask for a weight.
+///
+/// # Errors
+/// EINVAL if there is no such weight, EPERM.
+pub(super) fn check(creds: &Credentials, value: u32) -> Result<()> {
+    match value >> CLASS_SHIFT {
+        class::REALTIME if !creds.capable(Cap::SysAdmin) && !creds.capable(Cap::SysNice) => Err(EPERM),
+        class::REALTIME | class::BEST_EFFORT | class::IDLE => Ok(()),
+        class::NONE if value & LEVEL == 0 => Ok(()),
+        _ => Err(EINVAL),
+    }
+}
+
 pub fn sys_ioprio_set(ctx: &mut Context, args: Args) -> Result<usize> {
     let value = args[2] as u32;
     let creds = ctx.thread.creds();
-    match value >> CLASS_SHIFT {
-        class::REALTIME if !creds.capable(Cap::SysAdmin) && !creds.capable(Cap::SysNice) => {
-            return Err(EPERM);
-        }
-        class::REALTIME | class::BEST_EFFORT | class::IDLE => {}
-        class::NONE if value & LEVEL == 0 => {}
-        _ => return Err(EINVAL),
-    }
+    check(&creds, value)?;
     let mut result = Err(ESRCH);
     for thread in targets(ctx, args[0], args[1])? {
         let theirs = thread.creds();

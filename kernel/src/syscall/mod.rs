@@ -13,6 +13,7 @@ use crate::{
     process::{Process, Thread, signal::work},
 };
 
+pub mod aio;
 pub mod barrier;
 pub mod event;
 pub mod exec;

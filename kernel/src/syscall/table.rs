@@ -1,9 +1,9 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, namespace,
-    path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, sysv, time, timer,
-    unknown, wait, xattr,
+    Entry, Handler, aio, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount,
+    namespace, path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, sysv,
+    time, timer, unknown, wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -200,6 +200,11 @@ pub static TABLE: [Entry; SIZE] = table! {
     202 => futex::sys_futex,
     203 => sched::sys_sched_setaffinity,
     204 => sched::sys_sched_getaffinity,
+    206 => aio::sys_io_setup,
+    207 => aio::sys_io_destroy,
+    208 => aio::sys_io_getevents,
+    209 => aio::sys_io_submit,
+    210 => aio::sys_io_cancel,
     213 => event::sys_epoll_create,
     217 => path::sys_getdents64,
     218 => process::sys_set_tid_address,
@@ -278,6 +283,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     327 => file::sys_preadv2,
     328 => file::sys_pwritev2,
     332 => stat::sys_statx,
+    333 => aio::sys_io_pgetevents,
     334 => barrier::sys_rseq,
     424 => pidfd::sys_pidfd_send_signal,
     434 => pidfd::sys_pidfd_open,

@@ -43,6 +43,19 @@ pub fn new_file(initial: u32, semaphore: bool, flags: OpenFlags) -> Result<Arc<F
     anon::new_file(Box::new(event), flags)
 }
 
+/// Whether [`signal`] can be asked of a file.
+pub fn is_eventfd(file: &File) -> bool {
+    file.downcast::<EventFd>().is_some()
+}
+
+/// Adds 1 for the kernel, which never waits: a full counter stays full.
+pub fn signal(file: &File) {
+    if let Some(event) = file.downcast::<EventFd>() {
+        let _ = event.add(1);
+        event.readable.wake_all();
+    }
+}
+
 impl EventFd {
     /// What a read gets; `None` if it has to wait.
     fn take(&self) -> Option<u64> {
@@ -112,6 +125,10 @@ impl FileOps for EventFd {
 
     fn can_poll(&self) -> bool {
         true
+    }
+
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        Some(self)
     }
 
     fn anonymous_name(&self) -> String {

@@ -75,7 +75,8 @@ impl FileOps for SignalFd {
     }
 
     fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {
-        let thread = Thread::current();
+        // A kernel task, which looks for a request of asynchronous input and output, has no signals, as on Linux.
+        let Some(thread) = Thread::try_current() else { return PollEvents::empty() };
         if !matches!(table, PollTable::None) {
             table.add_shared(&signal::signalfd_queue(&thread.process));
         }

@@ -9,7 +9,7 @@ use proctree::NumberSpace;
 
 use super::node::{Entry, Kind};
 use crate::{
-    fs::{event::epoll, pipe},
+    fs::{aio, event::epoll, pipe},
     ipc::sysv::{self, msg, sem, shm},
     mm, net,
     prelude::*,
@@ -80,6 +80,14 @@ const NET_CORE: &[Entry] = &[
 
 const NET_UNIX: &[Entry] = &[file("max_dgram_qlen", &MAX_DGRAM_QLEN)];
 
+static AIO_NR: Sysctl = read_only(|| aio::nr().to_string());
+static AIO_MAX_NR: Sysctl = writable(
+    || aio::max_nr().to_string(),
+    |value| {
+        aio::set_max_nr(value.trim().parse().map_err(|_| EINVAL)?);
+        Ok(())
+    },
+);
 static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
 static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());
 static FILE_NR: Sysctl = read_only(|| format!("{}\t0\t{}", super::files::count(), i64::MAX));
@@ -97,6 +105,8 @@ static MOUNT_MAX: Sysctl = read_only(|| String::from("100000"));
 static EPOLL_WATCHES: Sysctl = read_only(|| epoll::max_user_watches().to_string());
 
 const FS: &[Entry] = &[
+    file("aio-max-nr", &AIO_MAX_NR),
+    file("aio-nr", &AIO_NR),
     Entry { name: "epoll", kind: Kind::Dir(EPOLL) },
     file("file-max", &FILE_MAX),
     file("file-nr", &FILE_NR),
