@@ -65,6 +65,12 @@ pub const SYSV_SHM: LockRank = LockRank::new(306, "segments");
 pub const SYSV_MSG: LockRank = LockRank::new(307, "message queues");
 /// The result of a call that waits in a queue of messages.
 pub const WAITER: LockRank = LockRank::new(309, "waiting call");
+/// The queues of the file system mqueue.
+pub const MQUEUE_DIR: LockRank = LockRank::new(302, "mqueue directory");
+/// A POSIX message queue.
+pub const MQUEUE: LockRank = LockRank::new(308, "mqueue");
+/// What all POSIX message queues take together.
+pub const MQUEUE_TOTALS: LockRank = LockRank::new(311, "mqueue totals");
 pub const SHARED_MEMORY: LockRank = LockRank::new(310, "shared memory");
 /// The pseudo-terminals of an instance of devpts.
 pub const DEVPTS: LockRank = LockRank::new(340, "devpts");

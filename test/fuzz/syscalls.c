@@ -56,6 +56,8 @@
 static struct shared {
 	volatile uint64_t calls;
 	volatile int forks[WORKERS];
+	volatile int objects[16];	/* ids of System V IPC that were given out lately */
+	volatile unsigned nobjects;
 } *shared;
 
 /* ---- random values ---- */
@@ -144,7 +146,8 @@ static void fill(struct rng *r, long at, int words)
 /* ---- calls ---- */
 /*
  * What each call takes: f descriptor, p pointer, s path, n size or count, i flags or small number, d pid, g signal,
- * t pointer to a short time or 0, a address for mappings, c a context of asynchronous I/O, r and b requests to one, x anything. Calls that are not named get anything.
+ * t pointer to a short time or 0, a address for mappings, c a context of asynchronous I/O, r and b requests to one, k key and o id of
+ * System V IPC, x anything. Calls that are not named get anything.
  */
 static const struct { short nr; const char *takes; } signatures[] = {
 	{ SYS_read, "fpn" }, { SYS_write, "fpn" }, { SYS_open, "sii" }, { SYS_close, "f" }, { SYS_stat, "sp" }, { SYS_fstat, "fp" },
@@ -185,6 +188,10 @@ static const struct { short nr; const char *takes; } signatures[] = {
 	{ SYS_rseq, "piii" }, { SYS_pidfd_send_signal, "fgpi" }, { SYS_pidfd_open, "di" }, { SYS_clone3, "pn" },
 	{ SYS_close_range, "ffi" }, { SYS_openat2, "fspn" }, { SYS_pidfd_getfd, "ffi" }, { SYS_faccessat2, "fsii" },
 	{ SYS_setxattr, "sspni" }, { SYS_getxattr, "sspn" }, { SYS_listxattr, "spn" }, { SYS_removexattr, "ss" }, { SYS_splice, "fpfpni" },
+	{ SYS_semget, "kii" }, { SYS_semop, "opi" }, { SYS_semctl, "oiip" }, { SYS_semtimedop, "opit" }, { SYS_shmget, "kni" },
+	{ SYS_shmat, "oai" }, { SYS_shmdt, "a" }, { SYS_shmctl, "oip" }, { SYS_msgget, "ki" }, { SYS_msgsnd, "opni" }, { SYS_msgrcv, "opnni" },
+	{ SYS_msgctl, "oip" }, { SYS_mq_open, "siip" }, { SYS_mq_unlink, "s" }, { SYS_mq_timedsend, "fpnit" },
+	{ SYS_mq_timedreceive, "fpnpt" }, { SYS_mq_notify, "fp" }, { SYS_mq_getsetattr, "fpp" },
 	{ SYS_tee, "ffni" }, { SYS_vmsplice, "fpni" }, { SYS_fallocate, "finn" }, { SYS_fadvise64, "fnni" }, { SYS_readahead, "fnn" },
 	{ SYS_io_setup, "ip" }, { SYS_io_submit, "cir" }, { SYS_io_cancel, "cbp" }, { SYS_io_getevents, "ciipt" },
 	{ SYS_io_pgetevents, "ciiptp" }, { SYS_io_destroy, "c" },
@@ -232,7 +239,8 @@ static long requests(struct rng *r, bool listed)
 
 static long argument(struct rng *r, char kind)
 {
-	static const int flags[] = { 0, 1, 2, 3, 4, 5, 8, 16, 17, 18, 0x22, 0x32, 0x80, 0x100, 0x400, 0x800, 0x1000, 0x8000, 0x80000, 0x10000, 0x541b };
+	static const int flags[] = { 0, 1, 2, 3, 4, 5, 8, 16, 17, 18, 0x22, 0x32, 0x80, 0x100, 0x400, 0x800, 0x1000, 0x8000, 0x80000, 0x10000, 0x541b,
+				     01600 /* IPC_CREAT */, 01666, 040000 /* SHM_REMAP, MSG_COPY */, 0102 /* O_CREAT | O_RDWR */ };
 	long p;
 	if (below(r, 20) == 0)
 		kind = "fpsnidgtxcr"[below(r, 11)];
@@ -248,6 +256,8 @@ static long argument(struct rng *r, char kind)
 	case 'i': return below(r, 4) ? below(r, 3) ? PICK(r, flags) : (int)below(r, 64) : number(r);
 	case 'd': return some_pid(r);
 	case 'g': return below(r, 10) ? (long)below(r, 66) : number(r);
+	case 'k': return below(r, 4) ? (long)below(r, 4) : number(r);
+	case 'o': return below(r, 5) ? shared->objects[below(r, 16)] : number(r);
 	case 't': return short_time(r);
 	case 'c': return (long)aio;
 	case 'r': return requests(r, true);
@@ -289,6 +299,8 @@ static void one_call(struct rng *r)
 		return;
 	shared->calls++;
 	long ret = syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (ret >= 0 && (nr == SYS_semget || nr == SYS_shmget || nr == SYS_msgget))
+		shared->objects[shared->nobjects++ % 16] = ret;
 	if (forks && ret == 0) {
 		r->s ^= syscall(SYS_getpid) * 0x9e3779b97f4a7c15;
 		for (int i = below(r, 40); i > 0; i--)
@@ -350,6 +362,7 @@ static void make_files(void)
 	syscall(SYS_pidfd_open, getpid(), 0);
 	memfd_create("m", 0);
 	syscall(SYS_io_setup, 16, &aio);
+	syscall(SYS_mq_open, "queue", O_CREAT | O_RDWR | O_NONBLOCK, 0666, NULL);
 	open("/proc/self/status", O_RDONLY);
 	open("/proc", O_RDONLY | O_DIRECTORY);
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);
@@ -466,16 +479,31 @@ static void remove_all(const char *dir)
 	nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Semaphores outlive who made them. */
-static void remove_semaphores(void)
+/* Objects of System V IPC and message queues outlive who made them. */
+static void remove_objects(void)
 {
+	static const struct { short ctl; bool is_sem; short info, stat; } kinds[] = {
+		{ SYS_semctl, true, 19, 18 }, { SYS_shmctl, false, 14, 13 }, { SYS_msgctl, false, 12, 11 },
+	};
 	uint64_t words[32];
-	int highest = syscall(SYS_semctl, 0, 0, 19 /* SEM_INFO */, words);
-	for (int i = 0; i <= highest; i++) {
-		int id = syscall(SYS_semctl, i, 0, 18 /* SEM_STAT */, words);
-		if (id >= 0)
-			syscall(SYS_semctl, id, 0, 0 /* IPC_RMID */, 0);
+	for (unsigned k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+		/* semctl has one argument more. */
+		int at = kinds[k].is_sem;
+		long a[4] = { 0 };
+		a[1 + at] = kinds[k].info;
+		a[2 + at] = (long)words;
+		int highest = syscall(kinds[k].ctl, a[0], a[1], a[2], a[3]);
+		for (int i = 0; i <= highest; i++) {
+			a[0] = i;
+			a[1 + at] = kinds[k].stat;
+			int id = syscall(kinds[k].ctl, a[0], a[1], a[2], a[3]);
+			a[0] = id;
+			a[1 + at] = 0 /* IPC_RMID */;
+			if (id >= 0)
+				syscall(kinds[k].ctl, a[0], a[1], a[2], a[3]);
+		}
 	}
+	nftw("/dev/mqueue", remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 /* Kills and reaps everybody; false if somebody does not die. */
@@ -517,7 +545,7 @@ static bool run_round(uint64_t *seed)
 	}
 	if (!end_all())
 		return false;
-	remove_semaphores();
+	remove_objects();
 	for (int i = 0; i < WORKERS; i++) {
 		char dir[32];
 		snprintf(dir, sizeof dir, "/tmp/w%d", i);
@@ -566,6 +594,8 @@ int main(int argc, char **argv)
 	mount("proc", "/proc", "proc", 0, NULL);
 	mkdir("/dev/pts", 0755);
 	mount("devpts", "/dev/pts", "devpts", 0, NULL);
+	mkdir("/dev/mqueue", 0755);
+	mount("mqueue", "/dev/mqueue", "mqueue", 0, NULL);
 	mkdir("/tmp", 01777);
 	int null = open("/dev/null", O_RDONLY);
 	dup2(null, 0);

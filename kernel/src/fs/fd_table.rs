@@ -102,7 +102,7 @@ fn own(contents: &mut Arc<Contents>) -> Result<&mut Contents> {
 pub struct FileTable {
     contents: SpinLock<Arc<Contents>>,
     /// Range locks were taken in its name, so that closing a file may have to give some up.
-    has_range_locks: AtomicBool,
+    told_of_closing: AtomicBool,
 }
 
 impl FileTable {
@@ -113,7 +113,7 @@ impl FileTable {
     fn with(contents: Arc<Contents>) -> Arc<FileTable> {
         Arc::new(FileTable {
             contents: SpinLock::new(lock_order::FILES, contents),
-            has_range_locks: AtomicBool::new(false),
+            told_of_closing: AtomicBool::new(false),
         })
     }
 
@@ -259,18 +259,21 @@ impl FileTable {
         Ok(())
     }
 
-    /// Range locks are taken in the name of this table.
-    pub fn note_range_lock(&self) {
-        self.has_range_locks.store(true, Relaxed);
+    /// Range locks are taken in the name of this table, or one of its files wants to know when a descriptor is closed.
+    pub fn note_interest_in_closing(&self) {
+        self.told_of_closing.store(true, Relaxed);
     }
 
     /// Files whose descriptors are closed, with the table unlocked: closing may sleep.
     #[inline]
     fn closed(&self, files: impl IntoIterator<Item = Arc<File>>) {
-        let has_locks = self.has_range_locks.load(Relaxed);
+        let told = self.told_of_closing.load(Relaxed);
         for file in files {
-            if has_locks && let Some(locks) = file.inode().base().locks.get() {
-                locks.release(Owner::of(self));
+            if told {
+                file.ops().flush();
+                if let Some(locks) = file.inode().base().locks.get() {
+                    locks.release(Owner::of(self));
+                }
             }
         }
     }
@@ -308,7 +311,7 @@ impl FileTable {
 
 impl Drop for FileTable {
     fn drop(&mut self) {
-        if self.has_range_locks.load(Relaxed) {
+        if self.told_of_closing.load(Relaxed) {
             let files: Vec<_> = self.contents.get_mut().files.iter().flatten().cloned().collect();
             self.closed(files);
         }

@@ -169,6 +169,9 @@ pub trait FileOps: Send + Sync {
         String::from("anon_inode:[file]")
     }
 
+    /// A descriptor is closed, maybe not the last one. Called if the caller's table was told that it matters.
+    fn flush(&self) {}
+
     /// More lines for /proc/pid/fdinfo of a procfs that shows namespace `ns`.
     fn describe(&self, ns: NsId, out: &mut String) {}
 }

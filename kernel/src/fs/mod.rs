@@ -59,7 +59,7 @@ pub use fd_table::FileTable;
 pub use file::{File, OpenFlags};
 pub use path::Path;
 
-use crate::{device, prelude::*, process::credentials::Credentials};
+use crate::{device, ipc::mqueue, prelude::*, process::credentials::Credentials};
 use inode::{DevId, FileType, NewNode};
 use mount::{MountNs, SuperBlock};
 use ramfs::RamFsOptions;
@@ -130,7 +130,7 @@ fn fill_devtmpfs() {
 }
 
 /// The file systems that can be mounted, as in /proc/filesystems; none needs a device.
-pub const FILE_SYSTEMS: &[&str] = &["tmpfs", "ramfs", "devtmpfs", "devpts", "proc"];
+pub const FILE_SYSTEMS: &[&str] = &["tmpfs", "ramfs", "devtmpfs", "devpts", "mqueue", "proc"];
 
 /// A file system of type `name` for mount(2). ENODEV if there is no such type.
 pub fn new_file_system(name: &[u8], options: &[u8]) -> Result<Arc<SuperBlock>> {
@@ -144,6 +144,7 @@ pub fn new_file_system(name: &[u8], options: &[u8]) -> Result<Arc<SuperBlock>> {
         }
         b"devtmpfs" => Ok(get().devtmpfs.clone()),
         b"devpts" => devpts::new(options),
+        b"mqueue" => Ok(mqueue::fs::super_block()),
         b"proc" => proc::new(options),
         _ => Err(ENODEV),
     }

@@ -92,6 +92,12 @@ impl Mount {
         })
     }
 
+    /// A mount that is at no place: for a file system that the kernel itself looks names up in.
+    pub fn internal(sb: Arc<SuperBlock>) -> Arc<Mount> {
+        let root = sb.root.clone();
+        Mount::new(sb, root, b"none", MountFlags::RELATIME)
+    }
+
     pub fn flags(&self) -> MountFlags {
         MountFlags::from_bits_retain(self.flags.load(Relaxed))
     }

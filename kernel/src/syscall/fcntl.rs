@@ -197,7 +197,7 @@ fn set_lock(
         return Err(EBADF);
     }
     if !by_file {
-        files.note_range_lock();
+        files.note_interest_in_closing();
     }
     let pid = (!by_file).then(|| ctx.process().global_pid());
     FileLocks::of(file).lock_range(RangeLock { range, kind, owner, pid }, wait)

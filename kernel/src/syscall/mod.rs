@@ -25,6 +25,7 @@ pub mod identity;
 pub mod ioprio;
 pub mod mm;
 pub mod mount;
+mod mqueue;
 pub mod namespace;
 pub mod path;
 pub mod pidfd;

@@ -1,7 +1,7 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, aio, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount,
+    Entry, Handler, aio, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, mqueue,
     namespace, path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, sysv,
     time, timer, unknown, wait, xattr,
 };
@@ -225,6 +225,12 @@ pub static TABLE: [Entry; SIZE] = table! {
     233 => event::sys_epoll_ctl,
     234 => signal::sys_tgkill,
     235 => path::sys_utimes,
+    240 => mqueue::sys_mq_open,
+    241 => mqueue::sys_mq_unlink,
+    242 => mqueue::sys_mq_timedsend,
+    243 => mqueue::sys_mq_timedreceive,
+    244 => mqueue::sys_mq_notify,
+    245 => mqueue::sys_mq_getsetattr,
     247 => wait::sys_waitid,
     251 => ioprio::sys_ioprio_set,
     252 => ioprio::sys_ioprio_get,

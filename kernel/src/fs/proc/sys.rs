@@ -10,7 +10,10 @@ use proctree::NumberSpace;
 use super::node::{Entry, Kind};
 use crate::{
     fs::{aio, event::epoll, pipe},
-    ipc::sysv::{self, msg, sem, shm},
+    ipc::{
+        mqueue,
+        sysv::{self, msg, sem, shm},
+    },
     mm, net,
     prelude::*,
     process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
@@ -111,9 +114,42 @@ const FS: &[Entry] = &[
     file("file-max", &FILE_MAX),
     file("file-nr", &FILE_NR),
     file("mount-max", &MOUNT_MAX),
+    Entry { name: "mqueue", kind: Kind::Dir(MQUEUE) },
     file("nr_open", &NR_OPEN),
     file("pipe-max-size", &PIPE_MAX_SIZE),
     file("suid_dumpable", &SUID_DUMPABLE),
+];
+
+/// A value between bounds.
+fn parse_in<T: core::str::FromStr + PartialOrd>(value: &str, range: RangeInclusive<T>) -> Result<T> {
+    value.trim().parse().ok().filter(|value| range.contains(value)).ok_or(EINVAL)
+}
+
+/// A parameter that is a number between bounds.
+macro_rules! number {
+    ($value:path, $range:expr) => {
+        writable(
+            || $value.load(Relaxed).to_string(),
+            |value| {
+                $value.store(parse_in(value, $range)?, Relaxed);
+                Ok(())
+            },
+        )
+    };
+}
+
+static MQ_MSG_DEFAULT: Sysctl = number!(mqueue::DEFAULT_MESSAGES, 1..=mqueue::HARD_MAX_MESSAGES);
+static MQ_MSG_MAX: Sysctl = number!(mqueue::MAX_MESSAGES, 1..=mqueue::HARD_MAX_MESSAGES);
+static MQ_MSGSIZE_DEFAULT: Sysctl = number!(mqueue::DEFAULT_SIZE, 128..=mqueue::HARD_MAX_SIZE);
+static MQ_MSGSIZE_MAX: Sysctl = number!(mqueue::MAX_SIZE, 128..=mqueue::HARD_MAX_SIZE);
+static MQ_QUEUES_MAX: Sysctl = number!(mqueue::MAX_QUEUES, 0..=i64::from(i32::MAX));
+
+const MQUEUE: &[Entry] = &[
+    file("msg_default", &MQ_MSG_DEFAULT),
+    file("msg_max", &MQ_MSG_MAX),
+    file("msgsize_default", &MQ_MSGSIZE_DEFAULT),
+    file("msgsize_max", &MQ_MSGSIZE_MAX),
+    file("queues_max", &MQ_QUEUES_MAX),
 ];
 
 const EPOLL: &[Entry] = &[file("max_user_watches", &EPOLL_WATCHES)];
@@ -242,34 +278,11 @@ static SEM: Sysctl = writable(
     },
 );
 
-/// A value between bounds.
-fn parse_in<T: core::str::FromStr + PartialOrd>(value: &str, range: RangeInclusive<T>) -> Result<T> {
-    value.trim().parse().ok().filter(|value| range.contains(value)).ok_or(EINVAL)
-}
-
 const MAX_OBJECTS: i32 = sysv::MAX_OBJECTS as i32;
 
-static MSGMAX: Sysctl = writable(
-    || msg::MAX_MESSAGE.load(Relaxed).to_string(),
-    |value| {
-        msg::MAX_MESSAGE.store(parse_in(value, 0..=i32::MAX)?, Relaxed);
-        Ok(())
-    },
-);
-static MSGMNB: Sysctl = writable(
-    || msg::MAX_BYTES.load(Relaxed).to_string(),
-    |value| {
-        msg::MAX_BYTES.store(parse_in(value, 0..=i32::MAX)?, Relaxed);
-        Ok(())
-    },
-);
-static MSGMNI: Sysctl = writable(
-    || msg::MAX_QUEUES.load(Relaxed).to_string(),
-    |value| {
-        msg::MAX_QUEUES.store(parse_in(value, 0..=MAX_OBJECTS)?, Relaxed);
-        Ok(())
-    },
-);
+static MSGMAX: Sysctl = number!(msg::MAX_MESSAGE, 0..=i32::MAX);
+static MSGMNB: Sysctl = number!(msg::MAX_BYTES, 0..=i32::MAX);
+static MSGMNI: Sysctl = number!(msg::MAX_QUEUES, 0..=MAX_OBJECTS);
 static SHM_RMID_FORCED: Sysctl = writable(
     || u32::from(shm::forced()).to_string(),
     |value| {
@@ -277,27 +290,9 @@ static SHM_RMID_FORCED: Sysctl = writable(
         Ok(())
     },
 );
-static SHMALL: Sysctl = writable(
-    || shm::MAX_PAGES.load(Relaxed).to_string(),
-    |value| {
-        shm::MAX_PAGES.store(parse_in(value, 0..=u64::MAX)?, Relaxed);
-        Ok(())
-    },
-);
-static SHMMAX: Sysctl = writable(
-    || shm::MAX_BYTES.load(Relaxed).to_string(),
-    |value| {
-        shm::MAX_BYTES.store(parse_in(value, 0..=u64::MAX)?, Relaxed);
-        Ok(())
-    },
-);
-static SHMMNI: Sysctl = writable(
-    || shm::MAX_SEGMENTS.load(Relaxed).to_string(),
-    |value| {
-        shm::MAX_SEGMENTS.store(parse_in(value, 0..=MAX_OBJECTS)?, Relaxed);
-        Ok(())
-    },
-);
+static SHMALL: Sysctl = number!(shm::MAX_PAGES, 0..=u64::MAX);
+static SHMMAX: Sysctl = number!(shm::MAX_BYTES, 0..=u64::MAX);
+static SHMMNI: Sysctl = number!(shm::MAX_SEGMENTS, 0..=MAX_OBJECTS);
 
 static ACTIONS_AVAIL: Sysctl = read_only(seccomp::log::available);
 static ACTIONS_LOGGED: Sysctl = writable(seccomp::log::logged, seccomp::log::set_logged);

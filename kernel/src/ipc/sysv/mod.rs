@@ -245,6 +245,11 @@ impl LastPid {
         LastPid { global: process.global_pid(), ns: process.ns(), own: process.pid() }
     }
 
+    #[cfg(feature = "ktest")]
+    pub fn nobody(ns: proctree::NsId) -> LastPid {
+        LastPid { global: 0, ns, own: 0 }
+    }
+
     /// As readers in `ns` number it; 0 if there was none, or if it is not theirs to see. Takes the process-table lock.
     pub fn seen_from(this: Option<LastPid>, ns: proctree::NsId) -> u32 {
         match this {

@@ -9,6 +9,8 @@ pub const SI_USER: i32 = 0;
 pub const SI_KERNEL: i32 = 0x80;
 /// Sent by a POSIX timer.
 pub const SI_TIMER: i32 = -2;
+/// Sent by a POSIX message queue.
+pub const SI_MESGQ: i32 = -3;
 /// Sent by tgkill(2) or tkill(2).
 pub const SI_TKILL: i32 = -6;
 
@@ -89,6 +91,15 @@ impl SigInfo {
     /// By a POSIX timer.
     pub fn timer(timer: Arc<PosixTimer>) -> SigInfo {
         SigInfo { signo: timer.signo(), forced: false, code: SI_TIMER, fields: Fields::Timer(timer) }
+    }
+
+    /// By a POSIX message queue, to which `pid` (0 if the receiver's namespace does not know it) of the real `uid` has sent a message.
+    pub fn message(signo: Signo, pid: u32, uid: u32, value: u64) -> SigInfo {
+        let mut rest = Box::new([0; SIGINFO_SIZE - 16]);
+        rest[..4].copy_from_slice(&pid.to_ne_bytes());
+        rest[4..8].copy_from_slice(&uid.to_ne_bytes());
+        rest[8..16].copy_from_slice(&value.to_ne_bytes());
+        SigInfo { signo, forced: pid == 0, code: SI_MESGQ, fields: Fields::Raw(rest) }
     }
 
     /// A signal was taken from its queue, and all locks are released: the timer that sent it goes on, and says what it

@@ -33,6 +33,8 @@ use crate::{
 
 pub mod control;
 pub mod report;
+#[cfg(feature = "ktest")]
+mod tests;
 
 pub const IPC_NOWAIT: i32 = 0o4000;
 const MSG_NOERROR: i32 = 0o10000;

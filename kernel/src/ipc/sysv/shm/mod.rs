@@ -35,6 +35,8 @@ use crate::{
 pub mod control;
 pub mod report;
 mod segment;
+#[cfg(feature = "ktest")]
+mod tests;
 
 /// Flags of shmget(2).
 const SHM_HUGETLB: i32 = 0o4000;
