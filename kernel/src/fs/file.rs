@@ -115,6 +115,8 @@ pub trait FileOps: Send + Sync {
     fn seek(&self, file: &File, current: u64, offset: i64, whence: u32) -> Result<u64> {
         if self.is_seekable() {
             seek_by_size(file.inode().base().size(), current, offset, whence)
+        } else if self.tells_events() {
+            Ok(current)
         } else {
             Err(ESPIPE)
         }
@@ -125,9 +127,15 @@ pub trait FileOps: Send + Sync {
         PollEvents::READABLE | PollEvents::WRITABLE
     }
 
+    /// Whether it is one of the files of [`event`](super::event): made to be waited for, and with an offset that goes
+    /// nowhere, as in Linux, where moving it is no error.
+    fn tells_events(&self) -> bool {
+        false
+    }
+
     /// Whether waiting for it makes sense: epoll refuses what is always ready (EPERM).
     fn can_poll(&self) -> bool {
-        false
+        self.tells_events()
     }
 
     /// Itself, for syscalls that work on one kind of file only.

@@ -48,7 +48,7 @@ use crate::{
     },
     lock_order,
     prelude::*,
-    process::{Thread, credentials::User, wait_event::wait_interruptible_until},
+    process::{credentials::Charge, wait_event::wait_interruptible_until},
 };
 
 pub const EPOLLEXCLUSIVE: u32 = 1 << 28;
@@ -110,26 +110,6 @@ pub struct Item {
     _charge: Charge,
 }
 
-/// A watched file in its user's count.
-struct Charge(Arc<User>);
-
-impl Charge {
-    /// ENOSPC beyond the limit.
-    fn new() -> Result<Charge> {
-        // A kernel task has no user of its own.
-        let user = Thread::try_current().map_or_else(|| User::find(0), |thread| thread.creds().user.clone());
-        let count = user.epoll_watches.fetch_add(1, Relaxed);
-        let charge = Charge(user);
-        if count < max_user_watches() { Ok(charge) } else { Err(ENOSPC) }
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.0.epoll_watches.fetch_sub(1, Relaxed);
-    }
-}
-
 /// /proc/sys/fs/epoll/max_user_watches: as in Linux, what fits in 1/25 of the memory.
 pub fn max_user_watches() -> usize {
     static LIMIT: Once<usize> = Once::new();
@@ -185,7 +165,7 @@ impl Wake for Item {
 
 impl Item {
     fn new(core: &Arc<Core>, owner: &Arc<File>, file: &Arc<File>, fd: Fd, event: Event) -> Result<Arc<Item>> {
-        let charge = Charge::new()?;
+        let charge = Charge::new(|user| &user.epoll_watches, max_user_watches()).ok_or(ENOSPC)?;
         Ok(Arc::new_cyclic(|this: &Weak<Item>| Item {
             this: this.clone(),
             core: core.clone(),
@@ -519,12 +499,7 @@ impl FileOps for Epoll {
         if self.is_ready() { PollEvents::READABLE } else { PollEvents::empty() }
     }
 
-    /// As in Linux it goes nowhere, and is no error.
-    fn seek(&self, _: &File, current: u64, _: i64, _: u32) -> Result<u64> {
-        Ok(current)
-    }
-
-    fn can_poll(&self) -> bool {
+    fn tells_events(&self) -> bool {
         true
     }
 
@@ -572,6 +547,7 @@ mod test {
             event::{eventfd, timerfd},
             io::{ReadBuf, WriteBuf},
         },
+        process::credentials::User,
         time::itimer::Setting,
     };
 

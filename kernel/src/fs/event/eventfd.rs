@@ -118,12 +118,7 @@ impl FileOps for EventFd {
         events
     }
 
-    /// As in Linux it goes nowhere, and is no error.
-    fn seek(&self, _: &File, current: u64, _: i64, _: u32) -> Result<u64> {
-        Ok(current)
-    }
-
-    fn can_poll(&self) -> bool {
+    fn tells_events(&self) -> bool {
         true
     }
 

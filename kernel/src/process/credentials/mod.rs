@@ -15,7 +15,7 @@ use bitflags::bitflags;
 
 pub use capability::{Cap, CapSet, LAST_CAP};
 pub use exec::{ExecCreds, FileCaps, Privileges};
-pub use user::User;
+pub use user::{Charge, User};
 
 use super::{Thread, clone};
 use crate::{mm, prelude::*};

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
-use crate::{lock_order, prelude::*};
+use crate::{lock_order, prelude::*, process::Thread};
 
 pub struct User {
     pub uid: u32,
@@ -55,6 +55,29 @@ impl User {
 
     pub fn remove_process(&self) {
         self.processes.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One more of something in its user's count, for as long as this lives.
+pub struct Charge {
+    user: Arc<User>,
+    counter: fn(&User) -> &AtomicUsize,
+}
+
+impl Charge {
+    /// Counts one more for the caller; `None` when there are `limit` already.
+    pub fn new(counter: fn(&User) -> &AtomicUsize, limit: usize) -> Option<Charge> {
+        // A kernel task has no user of its own.
+        let user = Thread::try_current().map_or_else(|| User::find(0), |thread| thread.creds().user.clone());
+        let count = counter(&user).fetch_add(1, Relaxed);
+        let charge = Charge { user, counter };
+        (count < limit).then_some(charge)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        (self.counter)(&self.user).fetch_sub(1, Relaxed);
     }
 }
 
