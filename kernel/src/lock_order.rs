@@ -91,6 +91,11 @@ pub const TIMERS: LockRank = LockRank::new(600, "interval timers");
 pub const CPU_TIMERS: LockRank = LockRank::new(605, "timers of CPU time");
 /// Requests of asynchronous input and output.
 pub const AIO: LockRank = LockRank::new(607, "aio");
+/// Who hears of what happens to an inode; its listeners are told while it is held.
+pub const NOTIFY_MARKS: LockRank = LockRank::new(606, "marks of an inode");
+/// The inodes that somebody watches.
+pub const NOTIFY_INODES: LockRank = LockRank::new(607, "marked inodes");
+pub const INOTIFY: LockRank = LockRank::new(608, "inotify");
 pub const EVENTFD: LockRank = LockRank::new(610, "eventfd");
 /// Who watches an open file, and an epoll's places on its queues.
 pub const WATCHERS: LockRank = LockRank::new(615, "file's watchers");

@@ -33,3 +33,8 @@ fn inode() -> Arc<dyn Inode> {
 pub fn new_file(ops: Box<dyn FileOps>, flags: OpenFlags) -> Result<Arc<File>> {
     File::new(ops, inode(), None, OpenFlags::RDWR | flags & OpenFlags::NONBLOCK)
 }
+
+/// The same for reading only.
+pub fn new_read_only(ops: Box<dyn FileOps>, flags: OpenFlags) -> Result<Arc<File>> {
+    File::new(ops, inode(), None, flags & OpenFlags::NONBLOCK)
+}

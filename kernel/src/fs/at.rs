@@ -4,6 +4,7 @@ use ostd::user::mem;
 
 use super::{
     Path,
+    dentry::Dentry,
     inode::Inode,
     name_ops::NameOp,
     open::{self, OpenHow},
@@ -158,6 +159,11 @@ impl Target {
             Target::Place(path) => Some(path),
             Target::File(file) => file.path(),
         }
+    }
+
+    /// The name that it was found by.
+    pub fn dentry(&self) -> Option<&Arc<Dentry>> {
+        self.path().map(|path| &path.dentry)
     }
 
     pub fn is_read_only(&self) -> bool {

@@ -13,11 +13,11 @@
 //! Lookups that miss, and all changes, happen under the directory inode's lock, so that two dentries of one name can't be
 //! made at the same time.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
-use super::inode::Inode;
+use super::{inode::Inode, notify};
 use crate::{lock_order, prelude::*};
 
 /// Number of hash buckets, a power of two.
@@ -37,8 +37,12 @@ pub struct Dentry {
     volatile: bool,
     /// No longer (or never) reachable by its name.
     unhashed: AtomicBool,
+    /// In no directory by any name: what happens to the file is not told to who watches it ([`notify`]).
+    nowhere: bool,
     /// How many mounts have this as their mount point, in all namespaces.
     mounts: AtomicU32,
+    /// What [`notify::generation`] was when nobody watched the directory; changed with the place locked.
+    unwatched_at: AtomicU64,
 }
 
 struct Place {
@@ -63,18 +67,31 @@ impl Dentry {
             inode: Some(inode),
             volatile,
             unhashed: AtomicBool::new(false),
+            nowhere: false,
             mounts: AtomicU32::new(0),
+            unwatched_at: AtomicU64::new(0),
         })
     }
 
     /// A dentry that is in no directory: for a file without a name, which is shown as `name`.
     pub fn new_unnamed(name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
+        Self::unhashed(None, name, inode)
+    }
+
+    /// A dentry for a file that belongs to a directory, but has no name in it (O_TMPFILE).
+    pub fn new_unlinked(parent: &Arc<Dentry>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
+        Self::unhashed(Some(parent.clone()), name, inode)
+    }
+
+    fn unhashed(parent: Option<Arc<Dentry>>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
         Arc::new(Dentry {
-            place: SpinLock::new(lock_order::DENTRY, Place::new(None, name)),
+            nowhere: parent.is_none(),
+            place: SpinLock::new(lock_order::DENTRY, Place::new(parent, name)),
             inode: Some(inode),
             volatile: true,
             unhashed: AtomicBool::new(true),
             mounts: AtomicU32::new(0),
+            unwatched_at: AtomicU64::new(0),
         })
     }
 
@@ -96,6 +113,30 @@ impl Dentry {
     pub fn place(&self) -> (Option<Arc<Dentry>>, Box<[u8]>) {
         let place = self.place.lock();
         (place.parent.clone(), place.name.clone())
+    }
+
+    /// Parent and name, if somebody watches what happens in the parent. That nobody does is a question of two loads, once
+    /// it has been asked.
+    pub fn watched_place(&self) -> Option<(Arc<Dentry>, Box<[u8]>)> {
+        let generation = notify::generation();
+        if self.unwatched_at.load(Relaxed) == generation {
+            return None;
+        }
+        let place = self.place.lock();
+        match &place.parent {
+            Some(parent) if parent.inode.as_ref().is_some_and(|dir| notify::has_marks(dir.base())) => {
+                Some((parent.clone(), place.name.clone()))
+            }
+            _ => {
+                self.unwatched_at.store(generation, Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Whether it is in no directory by any name, and never was.
+    pub fn is_nowhere(&self) -> bool {
+        self.nowhere
     }
 
     /// Whether names of this file system come and go by themselves.
@@ -155,6 +196,7 @@ impl Dentry {
         let old = {
             let mut place = self.place.lock();
             place.name = name;
+            self.unwatched_at.store(0, Relaxed);
             place.parent.replace(parent)
         };
         drop(old);
@@ -178,6 +220,9 @@ impl Dentry {
 impl Drop for Dentry {
     /// A volatile dentry leaves no trace in the cache.
     fn drop(&mut self) {
+        if let Some(inode) = &self.inode {
+            notify::dentry_gone(inode);
+        }
         if !self.volatile || *self.unhashed.get_mut() {
             return;
         }
@@ -321,7 +366,9 @@ fn new_child(parent: &Arc<Dentry>, name: &[u8], inode: Option<Arc<dyn Inode>>) -
         inode,
         volatile: parent.volatile,
         unhashed: AtomicBool::new(false),
+        nowhere: false,
         mounts: AtomicU32::new(0),
+        unwatched_at: AtomicU64::new(0),
     })
 }
 

@@ -20,8 +20,9 @@ use super::{
     dentry::Dentry,
     event::Watchers,
     file_lock::Owner,
-    inode::{DirEntry, Inode},
+    inode::{DirEntry, FileType, Inode},
     io::{ReadBuf, WriteBuf},
+    notify::{self, Events},
     path::Path,
     poll::{PollEvents, PollTable},
 };
@@ -224,6 +225,8 @@ pub struct File {
     seekable: bool,
     /// Counted as a writer of its inode.
     counted_writer: bool,
+    /// What is done through it is told to who watches the inode or its directory.
+    told_of: bool,
     /// Changed with [`pos_lock`](Self::pos_lock) held; read without it by those who only look.
     pos: AtomicU64,
     pos_lock: Mutex<()>,
@@ -247,6 +250,12 @@ impl File {
             inode.base().get_write_access()?;
         }
         let seekable = ops.is_seekable();
+        let told_of = !flags.contains(OpenFlags::PATH)
+            && match &path {
+                Some(path) => !path.dentry.is_nowhere(),
+                // Pipes and sockets have inodes of their own.
+                None => FileType::of_mode(inode.base().mode()).is_some(),
+            };
         Ok(Arc::new(File {
             ops,
             inode,
@@ -254,6 +263,7 @@ impl File {
             flags: AtomicU32::new((flags - OpenFlags::CREATION).bits()),
             seekable,
             counted_writer,
+            told_of,
             pos: AtomicU64::new(0),
             pos_lock: Mutex::new(lock_order::FILE_POS, ()),
             owner: AtomicU64::new(PidId::INVALID.to_bits()),
@@ -294,6 +304,11 @@ impl File {
         self.flags().contains(OpenFlags::PATH)
     }
 
+    /// Whether what is done through it is told ([`notify`]).
+    pub fn is_told_of(&self) -> bool {
+        self.told_of
+    }
+
     /// F_SETFL.
     pub fn set_flags(&self, new: OpenFlags) {
         let kept = self.flags() - OpenFlags::SETTABLE;
@@ -328,13 +343,14 @@ impl File {
     pub fn read(&self, buf: &mut ReadBuf) -> Result<usize> {
         self.check_readable()?;
         if !self.seekable {
-            return self.ops.read_at(self, buf, 0);
+            let n = self.ops.read_at(self, buf, 0)?;
+            return Ok(self.was_read(n));
         }
         let _lock = self.pos_lock.lock();
         let pos = self.pos();
         let n = self.ops.read_at(self, buf, pos)?;
         self.pos.store(pos + n as u64, Relaxed);
-        Ok(n)
+        Ok(self.was_read(n))
     }
 
     /// write(2).
@@ -342,12 +358,29 @@ impl File {
     pub fn write(&self, buf: &mut WriteBuf) -> Result<usize> {
         self.check_writable()?;
         if !self.seekable {
-            return Ok(self.ops.write_at(self, buf, 0)?.0);
+            let (n, _) = self.ops.write_at(self, buf, 0)?;
+            return Ok(self.was_written(n));
         }
         let _lock = self.pos_lock.lock();
         let (n, end) = self.ops.write_at(self, buf, self.pos())?;
         self.pos.store(end, Relaxed);
-        Ok(n)
+        Ok(self.was_written(n))
+    }
+
+    #[inline]
+    fn was_read(&self, n: usize) -> usize {
+        if n > 0 {
+            notify::file_event(self, Events::ACCESS);
+        }
+        n
+    }
+
+    #[inline]
+    fn was_written(&self, n: usize) -> usize {
+        if n > 0 {
+            notify::file_event(self, Events::MODIFY);
+        }
+        n
     }
 
     /// pread(2). ESPIPE if the file has no offset.
@@ -356,7 +389,8 @@ impl File {
             return Err(if self.is_path_only() { EBADF } else { ESPIPE });
         }
         self.check_readable()?;
-        self.ops.read_at(self, buf, pos)
+        let n = self.ops.read_at(self, buf, pos)?;
+        Ok(self.was_read(n))
     }
 
     /// pwrite(2).
@@ -365,7 +399,8 @@ impl File {
             return Err(if self.is_path_only() { EBADF } else { ESPIPE });
         }
         self.check_writable()?;
-        Ok(self.ops.write_at(self, buf, pos)?.0)
+        let (n, _) = self.ops.write_at(self, buf, pos)?;
+        Ok(self.was_written(n))
     }
 
     /// lseek(2).
@@ -400,6 +435,7 @@ impl File {
             taken
         })?;
         self.pos.store(next, Relaxed);
+        notify::file_event(self, Events::ACCESS);
         Ok(())
     }
 
@@ -452,6 +488,8 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        let how = if self.flags().writable() { Events::CLOSE_WRITE } else { Events::CLOSE_NOWRITE };
+        notify::file_event(self, how);
         self.watchers.file_closes();
         if self.counted_writer {
             self.inode.base().put_write_access();

@@ -16,7 +16,10 @@ use core::{
 use ostd::{mm::Frame, sync::Mutex};
 use spin::Once;
 
-use super::{file::FileOps, file::OpenFlags, file_lock::FileLocks, path::Path, pipe::Pipe, xattr::Xattrs};
+use super::{
+    file::FileOps, file::OpenFlags, file_lock::FileLocks, notify::Marks, path::Path, pipe::Pipe,
+    xattr::Xattrs,
+};
 use crate::{lock_order, mm::Mappers, prelude::*};
 
 /// The longest name of a directory entry.
@@ -130,6 +133,8 @@ pub struct InodeBase {
     pub locks: Once<Box<FileLocks>>,
     /// Extended attributes, once there has been one.
     pub xattrs: Once<Box<Xattrs>>,
+    /// Who hears of what happens to it, once there has been one.
+    pub marks: Once<Box<Marks>>,
 }
 
 impl InodeBase {
@@ -153,6 +158,7 @@ impl InodeBase {
             mappers: Once::new(),
             locks: Once::new(),
             xattrs: Once::new(),
+            marks: Once::new(),
         }
     }
 

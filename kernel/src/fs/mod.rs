@@ -7,6 +7,8 @@
 //!   with [`access`] checked on the way, to an [`inode`];
 //! - [`inode`]: what a file is; implemented by [`ramfs`] and [`proc`].
 //!
+//! What happens to files is told to whoever watches them by [`notify`].
+//!
 //! Files that are made by a syscall of their own have no name: [`event`], all on one inode ([`anon`]).
 //!
 //! [`aio`] does to files what a program has asked for in advance.
@@ -38,6 +40,7 @@ pub mod io;
 mod loadavg;
 pub mod mount;
 pub mod name_ops;
+pub mod notify;
 pub mod nsfs;
 pub mod open;
 pub mod page_map;

@@ -21,6 +21,7 @@ use spin::LazyLock;
 use super::{
     dentry::{self, Dentry},
     inode::{DevId, FsStat, Inode},
+    notify,
     path::Path,
 };
 use crate::{lock_order, prelude::*};
@@ -51,6 +52,13 @@ impl SuperBlock {
     /// `volatile`: names come and go by themselves, see [`dentry`].
     pub fn new(fs_type: &'static str, root: Arc<dyn Inode>, volatile: bool) -> Arc<Self> {
         Arc::new(SuperBlock { dev: root.base().dev, fs_type, root: Dentry::new_root(root, volatile) })
+    }
+}
+
+impl Drop for SuperBlock {
+    /// The last mount is gone, and with it the last file.
+    fn drop(&mut self) {
+        notify::unmounted(self.dev);
     }
 }
 

@@ -10,12 +10,14 @@ use ostd::sync::{Mutex, MutexGuard};
 
 use super::{
     access::{self, Access},
+    at::Target,
     dentry::{self, Dentry},
     file::MAX_FILE_SIZE,
     inode::{
         DevId, FileType, Inode, InodeBase, NewNode, PERM_MASK, RenameMode, S_ISGID, S_ISUID, S_ISVTX,
         S_IXGRP, same,
     },
+    notify::{self, Events, Place},
     path::{Last, LastKind, PATH_MAX, Path, Walker, find_locked},
     xattr,
 };
@@ -89,7 +91,8 @@ impl<'a> NameOp<'a> {
         }
         access::check_change_dir(&self.dir, self.creds)?;
         let inode = make(dir, name)?;
-        let dentry = dentry::insert(&self.dir.dentry, name, inode);
+        let dentry = dentry::insert(&self.dir.dentry, name, inode.clone());
+        notify::created(dir, name, &inode);
         Ok(Path { mount: self.dir.mount.clone(), dentry })
     }
 
@@ -151,6 +154,7 @@ impl<'a> NameOp<'a> {
                 return Err(ENOENT);
             }
             dir.link(name, inode)?;
+            notify::link_count_changed(inode);
             Ok(inode.clone())
         })
     }
@@ -159,6 +163,7 @@ impl<'a> NameOp<'a> {
     pub fn unlink(&self) -> Result<()> {
         let name = self.name(EISDIR)?;
         let dir = self.dir_inode()?;
+        // The file's pages, if this was its last name, are freed with the directory unlocked.
         let removed = {
             let _lock = dir.base().lock.lock();
             let (dentry, victim) = self.existing(name)?;
@@ -175,10 +180,13 @@ impl<'a> NameOp<'a> {
                 return Err(EBUSY);
             }
             dir.unlink(name, &victim)?;
+            notify::link_count_changed(&victim);
             dentry::remove(&dentry);
-            (dentry, victim)
+            // Where nobody else has it, the file is deleted before its name is.
+            drop(dentry);
+            notify::removed(dir, name, &victim);
+            victim
         };
-        // The file's pages, if this was its last name, are freed with the directory unlocked.
         drop(removed);
         Ok(())
     }
@@ -206,6 +214,8 @@ impl<'a> NameOp<'a> {
         let _victim_lock = victim.base().lock.lock_nested();
         dir.rmdir(name, &victim)?;
         dentry::remove_directory(&dentry);
+        drop(dentry);
+        notify::removed(dir, name, &victim);
         Ok(())
     }
 
@@ -231,10 +241,16 @@ impl<'a> NameOp<'a> {
             return Ok(());
         }
         let mode = if exchange { RenameMode::Exchange } else { RenameMode::Replace };
-        self.dir_inode()?.rename(old_name, to.dir_inode()?, new_name, mode)?;
+        let (dir, to_dir) = (self.dir_inode()?, to.dir_inode()?);
+        dir.rename(old_name, to_dir, new_name, mode)?;
         match &new {
             Some(new) if exchange => dentry::exchange(&old, new),
             _ => dentry::rename(&old, &to.dir.dentry, new_name),
+        }
+        let (from, place) = (Place { dir, name: old_name }, Place { dir: to_dir, name: new_name });
+        notify::moved(from, place, &moved, target.as_ref().filter(|_| !exchange));
+        if let Some(target) = target.filter(|_| exchange) {
+            notify::moved(place, from, &target, None);
         }
         drop(locks);
         Ok(())
@@ -321,8 +337,9 @@ fn check_setattr(path_read_only: bool, inode: &Arc<dyn Inode>) -> Result<()> {
 }
 
 /// chmod(2).
-pub fn chmod(inode: &Arc<dyn Inode>, read_only: bool, creds: &Credentials, mode: u32) -> Result<()> {
-    check_setattr(read_only, inode)?;
+pub fn chmod(target: &Target, creds: &Credentials, mode: u32) -> Result<()> {
+    let inode = target.inode()?;
+    check_setattr(target.is_read_only(), inode)?;
     let base = inode.base();
     if base.is_symlink() {
         return Err(EOPNOTSUPP);
@@ -333,18 +350,14 @@ pub fn chmod(inode: &Arc<dyn Inode>, read_only: bool, creds: &Credentials, mode:
         perm &= !S_ISGID;
     }
     base.set_perm(perm);
+    notify::changed(inode, target.dentry(), Events::ATTRIB);
     Ok(())
 }
 
 /// chown(2); `None` leaves an id as it is.
-pub fn chown(
-    inode: &Arc<dyn Inode>,
-    read_only: bool,
-    creds: &Credentials,
-    uid: Option<u32>,
-    gid: Option<u32>,
-) -> Result<()> {
-    check_setattr(read_only, inode)?;
+pub fn chown(target: &Target, creds: &Credentials, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    let inode = target.inode()?;
+    check_setattr(target.is_read_only(), inode)?;
     let base = inode.base();
     let owner = creds.fsuid == base.uid();
     let uid_ok = uid.is_none_or(|uid| owner && uid == base.uid());
@@ -353,30 +366,35 @@ pub fn chown(
         creds.require(Cap::Chown)?;
     }
     base.set_owner(uid, gid);
+    let mut changed = uid.is_some() || gid.is_some();
     if !base.is_dir() {
-        drop_set_id_always(base);
+        changed |= drop_set_id_always(base);
         xattr::drop_file_caps(base);
     }
     base.touch_ctime();
+    if changed {
+        notify::changed(inode, target.dentry(), Events::ATTRIB);
+    }
     Ok(())
 }
 
-fn drop_set_id_always(base: &InodeBase) {
+/// Returns whether there were any.
+fn drop_set_id_always(base: &InodeBase) -> bool {
     let mode = base.mode();
     let mut perm = mode & PERM_MASK & !S_ISUID;
     if mode & S_IXGRP != 0 {
         perm &= !S_ISGID;
     }
-    if perm != mode & PERM_MASK {
+    let had_any = perm != mode & PERM_MASK;
+    if had_any {
         base.set_perm(perm);
     }
+    had_any
 }
 
-/// Takes the set-id bits from a file whose contents somebody without CAP_FSETID changes.
-pub fn drop_set_id_bits(base: &InodeBase, creds: &Credentials) {
-    if !creds.capable(Cap::Fsetid) {
-        drop_set_id_always(base);
-    }
+/// Takes the set-id bits from a file whose contents somebody without CAP_FSETID changes. Returns whether there were any.
+pub fn drop_set_id_bits(base: &InodeBase, creds: &Credentials) -> bool {
+    !creds.capable(Cap::Fsetid) && drop_set_id_always(base)
 }
 
 /// A new time of utimensat(2).
@@ -416,12 +434,23 @@ pub fn set_times(path: &Path, creds: &Credentials, atime: NewTime, mtime: NewTim
         base.set_mtime(ns);
     }
     base.set_ctime(now);
+    let what = match (atime, mtime) {
+        (NewTime::Omit, _) => Events::MODIFY,
+        (_, NewTime::Omit) => Events::ACCESS,
+        _ => Events::ATTRIB,
+    };
+    notify::changed(inode, Some(&path.dentry), what);
     Ok(())
 }
 
 /// Changes the size of a regular file: for truncate(2), after the permission check, and ftruncate(2). EFBIG beyond
-/// RLIMIT_FSIZE.
-pub fn resize(inode: &Arc<dyn Inode>, size: u64, creds: &Credentials) -> Result<()> {
+/// RLIMIT_FSIZE. `dentry` is the name that it was found by.
+pub fn resize(
+    inode: &Arc<dyn Inode>,
+    dentry: Option<&Arc<Dentry>>,
+    size: u64,
+    creds: &Credentials,
+) -> Result<()> {
     if size > MAX_FILE_SIZE {
         return Err(EFBIG);
     }
@@ -429,8 +458,9 @@ pub fn resize(inode: &Arc<dyn Inode>, size: u64, creds: &Credentials) -> Result<
     let _lock = base.lock.lock();
     check_growth(base, size)?;
     inode.resize(size)?;
-    drop_set_id_bits(base, creds);
+    let also = if drop_set_id_bits(base, creds) { Events::ATTRIB } else { Events::empty() };
     xattr::drop_file_caps(base);
+    notify::changed(inode, dentry, Events::MODIFY | also);
     Ok(())
 }
 
@@ -455,7 +485,7 @@ pub fn truncate(path: &Path, size: u64, creds: &Credentials) -> Result<()> {
     }
     access::check_path(path, creds, Access::WRITE)?;
     base.get_write_access()?;
-    let result = resize(inode, size, creds);
+    let result = resize(inode, Some(&path.dentry), size, creds);
     base.put_write_access();
     result
 }

@@ -10,6 +10,7 @@ use super::{
     inode::{DevId, FileType, Inode, LinkTarget, NewNode},
     mount::MountFlags,
     name_ops,
+    notify::{self, Events},
     path::{LastKind, Path, Walker, find_locked, lookup_in},
     pipe,
     regular::{Directory, RegularFile},
@@ -134,7 +135,8 @@ fn find_or_create(creds: &Credentials, dir: &Path, name: &[u8], how: OpenHow) ->
     access::check_change_dir(dir, creds)?;
     let (gid, mode) = access::inherit(inode.base(), creds, FileType::Regular.mode_bits() | how.mode);
     let node = inode.create(name, NewNode { mode, uid: creds.fsuid, gid, rdev: DevId(0) })?;
-    let dentry = dentry::insert(&dir.dentry, name, node);
+    let dentry = dentry::insert(&dir.dentry, name, node.clone());
+    notify::created(inode, name, &node);
     Ok(Found::New(Path { mount: dir.mount.clone(), dentry }))
 }
 
@@ -142,7 +144,19 @@ fn find_or_create(creds: &Credentials, dir: &Path, name: &[u8], how: OpenHow) ->
 fn open_new(place: Path, flags: OpenFlags) -> Result<Arc<File>> {
     let inode = place.inode()?.clone();
     let ops = file_ops(&inode, &place, flags)?;
-    File::new(ops, inode, Some(place), flags)
+    new_file(ops, inode, place, flags)
+}
+
+/// The open file, of which everybody hears who listens.
+fn new_file(
+    ops: Box<dyn FileOps>,
+    inode: Arc<dyn Inode>,
+    place: Path,
+    flags: OpenFlags,
+) -> Result<Arc<File>> {
+    let file = File::new(ops, inode, Some(place), flags)?;
+    notify::file_event(&file, Events::OPEN);
+    Ok(file)
 }
 
 /// O_TMPFILE.
@@ -155,7 +169,7 @@ fn open_unnamed(creds: &Credentials, dir: Path, how: OpenHow) -> Result<Arc<File
     let (gid, mode) = access::inherit(inode.base(), creds, FileType::Regular.mode_bits() | how.mode);
     let node = inode.create_unnamed(NewNode { mode, uid: creds.fsuid, gid, rdev: DevId(0) })?;
     let name = alloc::format!("#{}", node.base().ino);
-    let dentry = dentry::Dentry::new_unnamed(name.as_bytes(), node);
+    let dentry = dentry::Dentry::new_unlinked(&dir.dentry, name.as_bytes(), node);
     open_new(Path { mount: dir.mount.clone(), dentry }, how.flags - OpenFlags::TMPFILE)
 }
 
@@ -175,7 +189,7 @@ pub fn open_place(creds: &Credentials, place: Path, how: OpenHow) -> Result<Arc<
     }
     check_may_open(creds, &place, how)?;
     let ops = file_ops(&inode, &place, flags)?;
-    let file = File::new(ops, inode, Some(place), flags)?;
+    let file = new_file(ops, inode, place, flags)?;
     if flags.contains(OpenFlags::TRUNC) && file.inode().base().is_regular() {
         truncate(creds, &file)?;
     }
@@ -203,11 +217,12 @@ fn check_may_open(creds: &Credentials, place: &Path, how: OpenHow) -> Result<()>
 /// O_TRUNC. A file opened for reading only is truncated all the same, as in Linux.
 fn truncate(creds: &Credentials, file: &File) -> Result<()> {
     let base = file.inode().base();
+    let dentry = file.path().map(|path| &path.dentry);
     if file.flags().writable() {
-        return name_ops::resize(file.inode(), 0, creds);
+        return name_ops::resize(file.inode(), dentry, 0, creds);
     }
     base.get_write_access()?;
-    let result = name_ops::resize(file.inode(), 0, creds);
+    let result = name_ops::resize(file.inode(), dentry, 0, creds);
     base.put_write_access();
     result
 }
@@ -242,7 +257,7 @@ impl ExecFile {
         }
         access::check(inode.base(), creds, Access::EXEC)?;
         let ops = file_ops(&inode, &place, OpenFlags::empty())?;
-        let file = File::new(ops, inode, Some(place), OpenFlags::LARGEFILE)?;
+        let file = new_file(ops, inode, place, OpenFlags::LARGEFILE)?;
         file.inode().base().deny_write_access()?;
         Ok(ExecFile(file))
     }

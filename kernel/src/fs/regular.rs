@@ -10,6 +10,7 @@ use super::{
     inode::{DirEntry, FileType, Inode},
     io::{ReadBuf, WriteBuf, moved_or},
     mount::MountFlags,
+    notify::{self, Events},
     poll::{PollEvents, PollTable},
 };
 use crate::{prelude::*, process::Thread};
@@ -131,8 +132,8 @@ fn update_atime(file: &File) {
 fn drop_set_id(file: &File) {
     let base = file.inode().base();
     super::xattr::drop_file_caps(base);
-    if base.mode() & 0o6000 != 0 {
-        super::name_ops::drop_set_id_bits(base, &Thread::current().creds());
+    if base.mode() & 0o6000 != 0 && super::name_ops::drop_set_id_bits(base, &Thread::current().creds()) {
+        notify::file_event(file, Events::ATTRIB);
     }
 }
 

@@ -1,4 +1,4 @@
-//! epoll, eventfd, signalfd and timerfd.
+//! epoll, eventfd, signalfd, timerfd and inotify.
 
 use ostd::user::mem;
 
@@ -10,12 +10,15 @@ use super::{
 use crate::{
     fs::{
         File, OpenFlags,
+        access::{self, Access},
+        at::{AT_FDCWD, Names, UserPath},
         event::{
             epoll::{self, Change, Epoll, Event},
             eventfd,
             signalfd::{self, SignalFd},
             timerfd::{self, TimerFile},
         },
+        notify::inotify::{self, Inotify},
     },
     prelude::*,
     process::{
@@ -209,5 +212,38 @@ pub fn sys_timerfd_gettime(ctx: &mut Context, [fd, setting, ..]: Args) -> Result
     let file = file(ctx, fd)?;
     let timer = file.downcast::<TimerFile>().ok_or(EINVAL)?;
     write_setting(setting, timer.get())?;
+    Ok(0)
+}
+
+// ---- inotify ----
+
+pub fn sys_inotify_init(ctx: &mut Context, _: Args) -> Result<usize> {
+    let none = OpenFlags::empty();
+    install(ctx, inotify::new_file(none)?, none)
+}
+
+pub fn sys_inotify_init1(ctx: &mut Context, [raw, ..]: Args) -> Result<usize> {
+    let flags = flags(raw, COMMON)?;
+    install(ctx, inotify::new_file(flags)?, flags)
+}
+
+pub fn sys_inotify_add_watch(ctx: &mut Context, [fd, path, mask, ..]: Args) -> Result<usize> {
+    let mask = mask as u32;
+    inotify::check_mask(mask)?;
+    let file = file(ctx, fd)?;
+    inotify::check_combination(mask)?;
+    let inotify = file.downcast::<Inotify>().ok_or(EINVAL)?;
+    let path = UserPath::read(path)?;
+    let names = Names::of(ctx.thread);
+    let place = names.find(AT_FDCWD, path.bytes(), mask & inotify::IN_DONT_FOLLOW == 0)?;
+    if mask & inotify::IN_ONLYDIR != 0 && !place.inode()?.base().is_dir() {
+        return Err(ENOTDIR);
+    }
+    access::check_path(&place, &names.creds, Access::READ)?;
+    Ok(inotify.add_watch(place.inode()?, mask)? as usize)
+}
+
+pub fn sys_inotify_rm_watch(ctx: &mut Context, [fd, wd, ..]: Args) -> Result<usize> {
+    file(ctx, fd)?.downcast::<Inotify>().ok_or(EINVAL)?.remove_watch(wd as i32)?;
     Ok(0)
 }

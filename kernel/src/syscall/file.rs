@@ -9,6 +9,7 @@ use crate::{
         file::{MAX_FILE_SIZE, OpenFlags},
         io::{MAX_RW_COUNT, ReadBuf, WriteBuf, read_iovecs},
         name_ops,
+        notify::{self, Events},
     },
     net::Socket,
     prelude::*,
@@ -43,7 +44,16 @@ pub fn sys_write(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> 
 pub fn sys_readv(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
     let list = read_iovecs(list, count)?;
-    file.read(&mut ReadBuf::user_list(&list))
+    let n = file.read(&mut ReadBuf::user_list(&list))?;
+    Ok(read_by_list(&file, n))
+}
+
+/// To who watches the file, a read by a list counts even if there was nothing to read.
+fn read_by_list(file: &File, n: usize) -> usize {
+    if n == 0 {
+        notify::file_event(file, Events::ACCESS);
+    }
+    n
 }
 
 pub fn sys_writev(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
@@ -81,7 +91,8 @@ pub fn sys_preadv(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result
     let pos = position(pos)?;
     let file = file(ctx, fd)?;
     let list = read_iovecs(list, count)?;
-    file.read_at(&mut ReadBuf::user_list(&list), pos)
+    let n = file.read_at(&mut ReadBuf::user_list(&list), pos)?;
+    Ok(read_by_list(&file, n))
 }
 
 pub fn sys_pwritev(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
@@ -121,7 +132,8 @@ pub fn sys_ftruncate(ctx: &mut Context, [fd, size, ..]: Args) -> Result<usize> {
         file.inode().may_resize()?;
         return Err(EINVAL);
     }
-    name_ops::resize(file.inode(), size as u64, &ctx.thread.creds())?;
+    let dentry = file.path().map(|path| &path.dentry);
+    name_ops::resize(file.inode(), dentry, size as u64, &ctx.thread.creds())?;
     Ok(0)
 }
 
@@ -159,6 +171,7 @@ pub fn sys_fallocate(ctx: &mut Context, [fd, mode, offset, len, ..]: Args) -> Re
     if mode == 0 && end > base.size() {
         inode.resize(end)?;
     }
+    notify::file_event(&file, Events::MODIFY);
     Ok(0)
 }
 

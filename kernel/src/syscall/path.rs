@@ -228,7 +228,7 @@ pub fn sys_getdents64(ctx: &mut Context, [fd, buf, size, ..]: Args) -> Result<us
 pub fn sys_fchmodat2(ctx: &mut Context, [dirfd, path, mode, flags, ..]: Args) -> Result<usize> {
     let flags = AtFlags::parse(flags, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
     let target = Target::find(ctx.thread, dirfd as i32, path, flags)?;
-    name_ops::chmod(target.inode()?, target.is_read_only(), &ctx.thread.creds(), mode as u32)?;
+    name_ops::chmod(&target, &ctx.thread.creds(), mode as u32)?;
     Ok(0)
 }
 
@@ -242,7 +242,7 @@ pub fn sys_chmod(ctx: &mut Context, [path, mode, ..]: Args) -> Result<usize> {
 
 pub fn sys_fchmod(ctx: &mut Context, [fd, mode, ..]: Args) -> Result<usize> {
     let target = Target::File(file(ctx, fd)?);
-    name_ops::chmod(target.inode()?, target.is_read_only(), &ctx.thread.creds(), mode as u32)?;
+    name_ops::chmod(&target, &ctx.thread.creds(), mode as u32)?;
     Ok(0)
 }
 
@@ -252,7 +252,7 @@ fn id(raw: usize) -> Option<u32> {
 }
 
 fn chown(ctx: &Context, target: &Target, uid: usize, gid: usize) -> Result<usize> {
-    name_ops::chown(target.inode()?, target.is_read_only(), &ctx.thread.creds(), id(uid), id(gid))?;
+    name_ops::chown(target, &ctx.thread.creds(), id(uid), id(gid))?;
     Ok(0)
 }
 

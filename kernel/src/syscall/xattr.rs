@@ -6,6 +6,7 @@ use super::{Args, Context, file::file};
 use crate::{
     fs::{
         at::{AT_FDCWD, AtFlags, Target, UserPath},
+        notify::{self, Events},
         xattr::{self, SetFlags},
     },
     prelude::*,
@@ -67,6 +68,7 @@ fn set(ctx: &Context, whose: Whose, name: Vaddr, value: Vaddr, size: usize, flag
     mem::copy_from_user(&mut bytes, value)?;
     let target = whose.find(ctx)?;
     xattr::set(target.inode()?, target.is_read_only(), &ctx.thread.creds(), &name, bytes, flags)?;
+    notify::changed(target.inode()?, target.dentry(), Events::ATTRIB);
     Ok(0)
 }
 
@@ -97,6 +99,7 @@ fn remove(ctx: &Context, whose: Whose, name: Vaddr) -> Result<usize> {
     let name = read_name(name)?;
     let target = whose.find(ctx)?;
     xattr::remove(target.inode()?, target.is_read_only(), &ctx.thread.creds(), &name)?;
+    notify::changed(target.inode()?, target.dentry(), Events::ATTRIB);
     Ok(0)
 }
 

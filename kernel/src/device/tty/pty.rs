@@ -22,6 +22,7 @@ use crate::{
         file::FileOps,
         inode::DevId,
         io::{ReadBuf, WriteBuf, moved_or},
+        notify::{self, Events},
         poll::{PollEvents, PollTable},
     },
     lock_order,
@@ -152,6 +153,7 @@ impl Master {
         let ops = self.pty.open_slave(flags)?;
         let (place, inode) = self.home.place(self.pty.index).ok_or(EIO)?;
         let file = File::new(ops, inode, Some(place), flags)?;
+        notify::file_event(&file, Events::OPEN);
         let cloexec = flags.contains(OpenFlags::CLOEXEC);
         Ok(Thread::current().files().install(file, cloexec, 0)? as usize)
     }

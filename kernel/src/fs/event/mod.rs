@@ -7,6 +7,8 @@
 //! | [`signalfd`] | signals that are pending for the reader |
 //! | [`timerfd`] | that a timer expired |
 //!
+//! [`inotify`](super::notify::inotify) is one of them, at home with those who tell it.
+//!
 //! None has a name or an inode of its own ([`anon`](super::anon)). Each wakes a queue after every change, and epoll hangs
 //! on those queues as it does on those of pipes and terminals: nothing here knows of epoll.
 

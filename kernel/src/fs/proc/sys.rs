@@ -9,7 +9,7 @@ use proctree::NumberSpace;
 
 use super::node::{Entry, Kind};
 use crate::{
-    fs::{aio, event::epoll, pipe},
+    fs::{aio, event::epoll, notify::inotify, pipe},
     ipc::{
         mqueue,
         sysv::{self, msg, sem, shm},
@@ -113,6 +113,7 @@ const FS: &[Entry] = &[
     Entry { name: "epoll", kind: Kind::Dir(EPOLL) },
     file("file-max", &FILE_MAX),
     file("file-nr", &FILE_NR),
+    Entry { name: "inotify", kind: Kind::Dir(INOTIFY) },
     file("mount-max", &MOUNT_MAX),
     Entry { name: "mqueue", kind: Kind::Dir(MQUEUE) },
     file("nr_open", &NR_OPEN),
@@ -153,6 +154,22 @@ const MQUEUE: &[Entry] = &[
 ];
 
 const EPOLL: &[Entry] = &[file("max_user_watches", &EPOLL_WATCHES)];
+
+/// The greatest int: what a limit may be.
+const INT_MAX: usize = i32::MAX as usize;
+
+static QUEUED_EVENTS: Sysctl = number!(inotify::MAX_QUEUED_EVENTS, 0..=INT_MAX);
+static USER_INSTANCES: Sysctl = number!(inotify::MAX_USER_INSTANCES, 0..=INT_MAX);
+static USER_WATCHES: Sysctl = writable(
+    || inotify::max_user_watches().to_string(),
+    |value| parse_in(value, 0..=INT_MAX).map(inotify::set_max_user_watches),
+);
+
+const INOTIFY: &[Entry] = &[
+    file("max_queued_events", &QUEUED_EVENTS),
+    file("max_user_instances", &USER_INSTANCES),
+    file("max_user_watches", &USER_WATCHES),
+];
 
 static OSTYPE: Sysctl = read_only(|| String::from("Linux"));
 static OSRELEASE: Sysctl = read_only(|| String::from(system::RELEASE));

@@ -50,8 +50,8 @@ fn what_was_cut_off_does_not_come_back() {
     let tree = Tree::new();
     let file = tree.file("/f");
     file.write(&mut WriteBuf::kernel(&[7; 9000])).unwrap();
-    name_ops::resize(file.inode(), 5000, &tree.creds).unwrap();
-    name_ops::resize(file.inode(), 9000, &tree.creds).unwrap();
+    name_ops::resize(file.inode(), None, 5000, &tree.creds).unwrap();
+    name_ops::resize(file.inode(), None, 9000, &tree.creds).unwrap();
     let mut back = vec![1; 9000];
     assert_eq!(file.read_at(&mut ReadBuf::kernel(&mut back), 0), Ok(9000));
     assert!(back[..5000].iter().all(|&b| b == 7));

@@ -85,7 +85,7 @@ impl CoreFile {
             self.skip_to(end);
         }
         if self.file.inode().base().size() < self.pos {
-            name_ops::resize(self.file.inode(), self.pos, &Thread::current().creds())?;
+            name_ops::resize(self.file.inode(), None, self.pos, &Thread::current().creds())?;
         }
         Ok(())
     }

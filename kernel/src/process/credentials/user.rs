@@ -1,5 +1,5 @@
-//! What is counted per real uid: processes (RLIMIT_NPROC), queued signals (RLIMIT_SIGPENDING), files watched by epoll,
-//! descriptors in messages.
+//! What is counted per real uid: processes (RLIMIT_NPROC), queued signals (RLIMIT_SIGPENDING), files watched by epoll and
+//! inotify, descriptors in messages.
 //!
 //! Every set of credentials holds the [`User`] of its real uid. A user lives as long as any credentials
 //! name it; the table below only finds it again, so it holds weak references.
@@ -19,6 +19,8 @@ pub struct User {
     pub sigpending: AtomicUsize,
     /// Files that this user's epolls watch.
     pub epoll_watches: AtomicUsize,
+    pub inotify_instances: AtomicUsize,
+    pub inotify_watches: AtomicUsize,
     /// Descriptors in messages that this user sent and nobody has received.
     pub in_flight: AtomicUsize,
 }
@@ -38,6 +40,8 @@ impl User {
             processes: zero(),
             sigpending: zero(),
             epoll_watches: zero(),
+            inotify_instances: zero(),
+            inotify_watches: zero(),
             in_flight: zero(),
         });
         users.insert(uid, Arc::downgrade(&user));

@@ -8,6 +8,7 @@ use crate::{
         access,
         inode::{S_ISGID, S_ISUID, S_IXGRP},
         mount::MountFlags,
+        notify::{self, Events},
         open::ExecFile,
         path::{Path, Walker},
         xattr,
@@ -66,6 +67,8 @@ pub fn open(thread: &Thread, target: Target) -> Result<Opened> {
     };
     let hidden_by_close_on_exec = by_fd && thread.files().is_cloexec(target.dirfd)?;
     let exe = Arc::new(ExecFile::open(&thread.creds(), place)?);
+    // Its head is read next.
+    notify::file_event(&exe, Events::ACCESS);
     let path = match (by_fd, target.path.is_empty()) {
         (false, _) => target.path,
         (true, true) => format!("/dev/fd/{}", target.dirfd).into_bytes(),
