@@ -1,5 +1,7 @@
 //! What the layers of `make test` add up to.
 
+use std::collections::BTreeMap;
+
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
@@ -23,6 +25,8 @@ impl Failure {
 pub struct Results {
     pub passed: usize,
     pub skipped: usize,
+    /// Why tests were skipped, where that was said, and how many.
+    pub reasons: BTreeMap<String, usize>,
     pub failures: Vec<Failure>,
 }
 
@@ -30,6 +34,9 @@ impl Results {
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.skipped += other.skipped;
+        for (reason, count) in other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
         self.failures.extend(other.failures);
     }
 
@@ -40,6 +47,23 @@ impl Results {
             text.push_str(&format!(", {} skipped", self.skipped));
         }
         text
+    }
+
+    /// A skipped test, and the reason for it.
+    pub fn skip(&mut self, reason: &str) {
+        self.skipped += 1;
+        *self.reasons.entry(reason.into()).or_default() += 1;
+    }
+
+    /// Why tests were skipped, each with the number of tests, and what to do if there is something.
+    pub fn print_reasons(&self) {
+        for (reason, count) in &self.reasons {
+            let advice = match reason.as_str() {
+                "needs root" => ": `sudo make test` runs them, too",
+                _ => "",
+            };
+            println!("    skipped {count}: {reason}{advice}");
+        }
     }
 
     /// Every failure with its details, indented under it.
@@ -61,7 +85,11 @@ mod tests {
     fn the_summary_names_skipped_tests_only_if_there_are_some() {
         let mut results = Results { passed: 3, ..Results::default() };
         assert_eq!(results.summary(), "3 passed, 0 failed");
-        results.add(Results { passed: 1, skipped: 2, failures: vec![Failure::new("x")] });
+        let mut more = Results { passed: 1, failures: vec![Failure::new("x")], ..Results::default() };
+        more.skip("needs root");
+        more.skip("needs root");
+        results.add(more);
         assert_eq!(results.summary(), "4 passed, 1 failed, 2 skipped");
+        assert_eq!(results.reasons["needs root"], 2);
     }
 }

@@ -33,6 +33,7 @@ pub fn command(arguments: &[&str]) -> Outcome<bool> {
         _ => in_guest(&toolchain::kernel()?, 2, "suite", programs)?,
     };
     results.print_failures();
+    results.print_reasons();
     println!("{}", results.summary());
     Ok(results.failures.is_empty())
 }

@@ -109,8 +109,8 @@ impl Program {
     fn take(&mut self, line: &str, verdicts: &mut Verdicts) {
         if let Some(test) = line.strip_prefix("ok ") {
             self.explaining = false;
-            if test.contains("# SKIP") || test.contains("# skip") {
-                self.results.skipped += 1;
+            if let Some((_, reason)) = test.split_once("# SKIP") {
+                self.results.skip(reason.trim());
                 verdicts.add(&self.name, test, Verdict::Skipped);
             } else {
                 self.results.passed += 1;

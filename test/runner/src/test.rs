@@ -48,6 +48,7 @@ pub fn command(names: &[&str]) -> Outcome<bool> {
             ..Results::default()
         });
         results.print_failures();
+        results.print_reasons();
         println!("   {} ({} s)", results.summary(), start.elapsed().as_secs());
         total.add(results);
     }
@@ -63,7 +64,7 @@ fn guest_suite(cpus: u32) -> Outcome<Results> {
 fn kernel_tests() -> Outcome<Results> {
     let tally = ktest::run("", false)?;
     let failures = tally.failed.into_iter().map(|(name, why)| Failure::new(name).detail(why)).collect();
-    Ok(Results { passed: tally.passed, skipped: 0, failures })
+    Ok(Results { passed: tally.passed, failures, ..Results::default() })
 }
 
 /// `cargo test` of the workspace's default members.
