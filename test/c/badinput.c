@@ -203,7 +203,10 @@ CASE(bad_pointers)
 		}
 		char text[128];
 		snprintf(text, sizeof text, "[bad] %s: a bad pointer is EFAULT", e->name);
-		tap_report(k == n, text, __FILE__, __LINE__, "%s", diag);
+		if (e->nr == SYS_setgroups && geteuid() != 0)
+			tap_skip(text, "needs root");
+		else
+			tap_report(k == n, text, __FILE__, __LINE__, "%s", diag);
 	}
 	char c[16];
 	CHECK(read(pipe_r, c, 16) == 16 && !memcmp(c, "0123456789abcdef", 16), "[bad] and nothing was lost from the pipe");
@@ -257,7 +260,7 @@ CASE(absurd_sizes)
 	CHECK_ERR(syscall(SYS_getcwd, page, 0L), ERANGE, "[bad] getcwd of size 0: ERANGE");
 	CHECK_ERR(syscall(SYS_readlink, "/proc/self", page, 0L), EINVAL, "[bad] readlink of size 0: EINVAL");
 	CHECK_ERR(syscall(SYS_readlink, "/proc/self", page, -1L), EINVAL, "[bad] of size -1: EINVAL");
-	CHECK_ERR(syscall(SYS_sethostname, page, 100L), EINVAL, "[bad] sethostname of 100 bytes: EINVAL");
+	IF_ROOT("[bad] sethostname of 100 bytes: EINVAL") CHECK_ERR(syscall(SYS_sethostname, page, 100L), EINVAL, "[bad] sethostname of 100 bytes: EINVAL");
 	CHECK_ERR(syscall(SYS_dup2, 0L, (long)INT_MAX), EBADF, "[bad] dup2 to 2^31-1: EBADF");
 	CHECK_ERR(syscall(SYS_fcntl, 0L, F_DUPFD, (long)INT_MAX), EINVAL, "[bad] F_DUPFD from 2^31-1: EINVAL");
 	CHECK_ERR(syscall(SYS_kill, 0x7fffffffL, 0L), ESRCH, "[bad] kill of 2^31-1: ESRCH");

@@ -492,9 +492,14 @@ CASE(names)
 	char old[256];
 	read_sysctl("kernel/core_pattern", old, sizeof old);
 	REQUIRE(write_sysctl("kernel/core_pattern", pattern));
-	CHECK_EQ(run(drop_and_crash), dumped, "[1.36,1.37] with an absolute one there is a core");
 	struct stat st;
-	CHECK(stat(pattern, &st) == 0 && st.st_uid == 0, "[1.37] that is root's");
+	if (in_chroot()) {
+		tap_skip("[1.36,1.37] with an absolute one there is a core", IN_CHROOT);
+		tap_skip("[1.37] that is root's", IN_CHROOT);
+	} else {
+		CHECK_EQ(run(drop_and_crash), dumped, "[1.36,1.37] with an absolute one there is a core");
+		CHECK(stat(pattern, &st) == 0 && st.st_uid == 0, "[1.37] that is root's");
+	}
 	write_sysctl("kernel/core_pattern", *old ? old : "core");
 	REQUIRE(write_sysctl("fs/suid_dumpable", "0"));
 	CHECK(!write_sysctl("fs/suid_dumpable", "3"), "[1.35] suid_dumpable is 0, 1 or 2");

@@ -483,22 +483,24 @@ static long limit_nproc(long n)
 CASE(nproc)
 {
 	NEED_ROOT("[6.15] RLIMIT_NPROC and exec");
-	REQUIRE(chmod(tmp_path(""), 0755) == 0);
+	/* this program itself may be below a directory that is root's alone */
+	char *copy = strdup(tmp_path("nproc"));
+	REQUIRE(chmod(tmp_path(""), 0755) == 0 && copy_self(copy, 0755));
 	struct agent *a = spawn(NULL), *b = spawn(NULL);
 	REQUIRE(call(a, ag_drop, 61239) == 0 && call(b, ag_drop, 61239) == 0);
 	pid_t pid = MUST(fork());
 	if (pid == 0) {
-		char *argv[] = { self_path, "@status", "7", NULL };
+		char *argv[] = { copy, "@status", "7", NULL };
 		limit_nproc(1);
 		if (ag_drop(61239))		/* the user is over its limit now */
 			_exit(90);
 		errno = 0;
-		execv(self_path, argv);
+		execv(copy, argv);
 		if (errno != EAGAIN)
 			_exit(91);
 		set_word(&sh->w[0], 1);		/* the others leave */
 		wait_word(&sh->w[1], 1);
-		execv(self_path, argv);
+		execv(copy, argv);
 		_exit(errno);
 	}
 	wait_word(&sh->w[0], 1);

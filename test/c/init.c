@@ -191,7 +191,11 @@ int main(int argc, char **argv)
 		char name[64], group[32] = "", tags[64] = "";
 		if (line[0] == '#' || sscanf(line, "%63s %31s %63s", name, group, tags) < 1)
 			continue;
-		if (chosen(argc, argv, name, group, tags, first))
+		if (!chosen(argc, argv, name, group, tags, first))
+			continue;
+		if (geteuid() != 0 && has_tag(tags, "pidns"))
+			printf("# running %s\nok 1 - [15.4] %s # SKIP needs root\n1..1\n# passed %s (0 ms)\n", name, name, name);
+		else
 			run(dir, name);
 	}
 	if (f)

@@ -150,7 +150,7 @@ CASE(zombie_files)
 	struct dirent *e;
 	while (d && (e = readdir(d)))
 		n += e->d_name[0] != '.';
-	CHECK(d && n == 0, "[12.3] fd/ is empty");
+	IF_ROOT("[12.3] fd/ is empty") CHECK(d && n == 0, "[12.3] fd/ is empty");
 	if (d)
 		closedir(d);
 	reap(c->pid);
@@ -286,7 +286,7 @@ static bool has(const char *file, const char *word)
 CASE(global_files)
 {
 	CHECK(has("/proc/meminfo", "MemTotal:") && strstr(buf, "MemFree:"), "[proc] /proc/meminfo");
-	CHECK(has("/proc/slabinfo", "slabinfo - version: 2.1\n") && strstr(buf, "\nkmalloc-96 "), "[proc] /proc/slabinfo");
+	IF_ROOT("[proc] /proc/slabinfo") CHECK(has("/proc/slabinfo", "slabinfo - version: 2.1\n") && strstr(buf, "\nkmalloc-96 "), "[proc] /proc/slabinfo");
 	double up = 0;
 	CHECK(read_file("/proc/uptime", buf, sizeof buf) > 0 && sscanf(buf, "%lf", &up) == 1 && up > 0, "[proc] /proc/uptime");
 	CHECK(has("/proc/version", "Linux"), "[proc] /proc/version");
@@ -294,7 +294,7 @@ CASE(global_files)
 	double l = -1;
 	CHECK(read_file("/proc/loadavg", buf, sizeof buf) > 0 && sscanf(buf, "%lf", &l) == 1 && l >= 0, "[proc] /proc/loadavg");
 	CHECK(has("/proc/cpuinfo", "processor"), "[proc] /proc/cpuinfo");
-	CHECK(has("/proc/mounts", " / "), "[proc] /proc/mounts");
+	CHECK(has("/proc/mounts", in_chroot() ? " /proc " : " / "), "[proc] /proc/mounts");
 	CHECK(has("/proc/filesystems", "proc"), "[proc] /proc/filesystems");
 	CHECK(read_file("/proc/cmdline", buf, sizeof buf) >= 0, "[proc] /proc/cmdline");
 	CHECK(read_file("/proc/sys/kernel/pid_max", buf, sizeof buf) > 0 && atoi(buf) > 300, "[proc] /proc/sys/kernel/pid_max");
@@ -302,7 +302,7 @@ CASE(global_files)
 	CHECK_ERR(open("/proc/0001/stat", O_RDONLY), ENOENT, "[proc] a number with zeros in front is no process");
 	CHECK_ERR(open("/proc/99999999999/stat", O_RDONLY), ENOENT, "[proc] nor one that is too large");
 	CHECK_ERR(open("/proc/newfile", O_RDWR | O_CREAT, 0600), ENOENT, "[proc] nothing can be made in /proc");
-	CHECK_ERR(unlink("/proc/meminfo"), EPERM, "[proc] nor removed");
+	CHECK_ERR(unlink("/proc/meminfo"), geteuid() == 0 ? EPERM : EACCES, "[proc] nor removed");
 }
 
 CASE(open_file_of_dead)
@@ -506,9 +506,9 @@ CASE(zombie_files_more)
 	quit(c, 0);
 	REQUIRE(await_state(c->pid, 'Z'));
 	int fd = open(of(c->pid, "environ"), O_RDONLY);
-	CHECK(fd < 0 ? errno == ESRCH : read(fd, buf, 10) == -1 && errno == ESRCH, "[12.3] a zombie's environ: ESRCH");
+	IF_ROOT("[12.3] a zombie's environ: ESRCH") CHECK(fd < 0 ? errno == ESRCH : read(fd, buf, 10) == -1 && errno == ESRCH, "[12.3] a zombie's environ: ESRCH");
 	fd = open(of(c->pid, "auxv"), O_RDONLY);
-	CHECK(fd < 0 ? errno == ESRCH : read(fd, buf, 10) == -1 && errno == ESRCH, "[12.3] and auxv");
+	IF_ROOT("[12.3] and auxv") CHECK(fd < 0 ? errno == ESRCH : read(fd, buf, 10) == -1 && errno == ESRCH, "[12.3] and auxv");
 	static const char *const links[] = { "exe", "cwd", "root", "ns/mnt", "ns/pid_for_children" };
 	for (int i = 0; i < 5; i++)
 		CHECK_ERR(readlink(of(c->pid, links[i]), buf, sizeof buf), ENOENT, "[12.3] exe, cwd, root and most of ns are ENOENT");
@@ -535,7 +535,7 @@ CASE(zombie_leader_files)
 	struct dirent *e;
 	while (d && (e = readdir(d)))
 		n += e->d_name[0] != '.';
-	CHECK(d && n == 0, "[12.4] fd/ of a zombie leader is empty");
+	IF_ROOT("[12.4] fd/ of a zombie leader is empty") CHECK(d && n == 0, "[12.4] fd/ of a zombie leader is empty");
 	if (d)
 		closedir(d);
 	CHECK_ERR(readlink(of(p->pid, "exe"), buf, sizeof buf), ENOENT, "[12.4] its exe ENOENT");
@@ -548,9 +548,9 @@ CASE(zombie_leader_files)
 
 /* ---- the small files ---- */
 
-CASE(small_files)
+static void timer_slack(struct agent *c)
 {
-	struct agent *c = spawn(NULL);
+	NEED_ROOT("[proc,1.43] timerslack_ns of another process");
 	CHECK(read_file(of(c->pid, "timerslack_ns"), buf, sizeof buf) > 0 && atoi(buf) == 50000, "[proc,1.43] timerslack_ns");
 	int fd = MUST(open(of(c->pid, "timerslack_ns"), O_WRONLY));
 	CHECK_EQ(write(fd, "70000", 5), 5, "[proc,1.43] can be written");
@@ -560,12 +560,18 @@ CASE(small_files)
 	CHECK_EQ(write(fd, "0", 1), 1, "[proc,1.43] 0");
 	close(fd);
 	CHECK(read_file(of(c->pid, "timerslack_ns"), buf, sizeof buf) > 0 && atoi(buf) == 50000, "[proc,1.43] is the default");
+}
+
+CASE(small_files)
+{
+	struct agent *c = spawn(NULL);
+	timer_slack(c);
 	unsigned long ran, waited, count;
 	CHECK(read_file(of(c->pid, "schedstat"), buf, sizeof buf) > 0 && sscanf(buf, "%lu %lu %lu", &ran, &waited, &count) == 3 && count > 0,
 	      "[proc] schedstat");
 	CHECK(read_file(of(c->pid, "personality"), buf, sizeof buf) > 0 && !strcmp(buf, "00000000\n"), "[proc] personality");
 	CHECK(read_file(of(c->pid, "oom_score_adj"), buf, sizeof buf) > 0 && !strcmp(buf, "0\n"), "[proc] oom_score_adj");
-	fd = MUST(open(of(c->pid, "oom_score_adj"), O_WRONLY));
+	int fd = MUST(open(of(c->pid, "oom_score_adj"), O_WRONLY));
 	CHECK_ERR(write(fd, "1001", 4), EINVAL, "[proc] beyond 1000: EINVAL");
 	CHECK_ERR(write(fd, "x", 1), EINVAL, "[proc] no number: EINVAL");
 	bool resource = status_num(getpid(), "CapEff", 16) >> 24 & 1;

@@ -145,7 +145,7 @@ CASE(huge)
 		tap_skip("[ipc] shmget: SHM_HUGETLB without huge pages: ENOMEM", "there are huge pages");
 		return;
 	}
-	CHECK_ERR(shmget(IPC_PRIVATE, PAGE, IPC_CREAT | SHM_HUGETLB | 0600), ENOMEM, "[ipc] shmget: SHM_HUGETLB without huge pages: ENOMEM");
+	IF_ROOT("[ipc] shmget: SHM_HUGETLB without huge pages: ENOMEM") CHECK_ERR(shmget(IPC_PRIVATE, PAGE, IPC_CREAT | SHM_HUGETLB | 0600), ENOMEM, "[ipc] shmget: SHM_HUGETLB without huge pages: ENOMEM");
 }
 
 CASE(bad_input)
@@ -207,6 +207,7 @@ CASE(attach)
 
 CASE(rights)
 {
+	NEED_ROOT("[ipc] shmat: what a segment's mode allows");
 	new_segment(PAGE);
 	char *p = attach(NULL, 0), *r = attach(NULL, SHM_RDONLY), *x = attach(NULL, SHM_EXEC);
 	REQUIRE(p && r && x);
@@ -655,7 +656,7 @@ static long churn(long rounds)
 	for (long i = 0; i < rounds; i++) {
 		char *p = shmat(id, NULL, 0);
 		if (p == (void *)-1)
-			return errno == EINVAL ? i : -errno;
+			return errno == EINVAL || errno == EIDRM ? i : -errno;
 		p[i % (4 * PAGE)] = i;
 		pid_t pid = fork();
 		if (pid == 0) {

@@ -203,7 +203,9 @@ CASE(names_path)
 	CHECK(stat(n3, &st) == 0 && S_ISSOCK(st.st_mode), "[socket] unix(7): the node stays when the socket is closed");
 	CHECK_ERR(bind_to(e, n3), EADDRINUSE, "[socket] and is in the way");
 	CHECK_ERR(connect_to(e, n3), ECONNREFUSED, "[socket] nobody is behind it: ECONNREFUSED");
-	CHECK_ERR(connect_to(e, self_path), ECONNREFUSED, "[socket] connect(2) to a regular file: ECONNREFUSED");
+	char *file = strdup(tmp_path("file"));
+	REQUIRE(write_file(file, "", 0, 0666));
+	CHECK_ERR(connect_to(e, file), ECONNREFUSED, "[socket] connect(2) to a regular file: ECONNREFUSED");
 	unlink(n3);
 	REQUIRE(fchmod(e, 0600) == 0 && bind_to(e, n3) == 0 && stat(n3, &st) == 0);
 	CHECK_EQ(st.st_mode, S_IFSOCK | 0600, "[socket] fchmod before bind gives the node its permissions");

@@ -160,6 +160,19 @@ bool kernel_since(int major, int minor)
 	return uname(&u) < 0 || sscanf(u.release, "%d.%d", &a, &b) != 2 || a > major || (a == major && b >= minor);
 }
 
+bool in_chroot(void)
+{
+	char line[512];
+	struct utsname u;
+	FILE *mounts = fopen("/proc/self/mounts", "re");
+	bool is_mount = uname(&u) == 0 && strstr(u.release, "foster");
+	while (mounts && fgets(line, sizeof line, mounts))
+		is_mount |= strstr(line, " / ") != NULL;
+	if (mounts)
+		fclose(mounts);
+	return !is_mount;
+}
+
 /* ---- processes ---- */
 
 int read_file(const char *path, char *buf, size_t n)

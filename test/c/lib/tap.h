@@ -133,6 +133,8 @@ void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 	tap_die(__FILE__, __LINE__, "set-up %s failed, errno %d (%s)", #e, errno, strerror(errno)); } m_; })
 #define REQUIRE(e) do { if (!(e)) tap_die(__FILE__, __LINE__, "set-up condition %s is false (errno %d)", #e, errno); } while (0)
 
+/* The statement after it is for root. */
+#define IF_ROOT(text) if (geteuid() != 0) tap_skip(text, "needs root"); else
 #define NEED_ROOT(text) do { if (geteuid() != 0) { tap_skip(text, "needs root"); return; } } while (0)
 
 /*
@@ -140,6 +142,11 @@ void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * IF_SINCE runs only on a kernel at least that new (by uname), else one line says that it was skipped.
  */
 bool kernel_since(int major, int minor);
+
+/* Is our root directory no mount point?  Then it is not that of process 1, from where the kernel resolves some names, and can't
+ * be made private. */
+bool in_chroot(void);
+#define IN_CHROOT "needs the root directory of the machine, not a chroot"
 #define IF_SINCE(major, minor, text) if (!kernel_since(major, minor)) tap_skip(text, "needs Linux " #major "." #minor); else
 
 /*
