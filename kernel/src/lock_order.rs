@@ -44,6 +44,8 @@ pub const FILES: LockRank = LockRank::new(250, "fd table");
 pub const FS_CONTEXT: LockRank = LockRank::new(260, "cwd and root");
 pub const FILE_LOCKS: LockRank = LockRank::new(270, "file locks");
 pub const FILE_LOCK_WAITS: LockRank = LockRank::new(271, "waits for file locks");
+/// What adjtimex(2) was told of the wall clock.
+pub const CLOCK_ADJUST: LockRank = LockRank::new(273, "clock adjustment");
 /// The list of timerfds that follow the wall clock.
 pub const CLOCK_FILES: LockRank = LockRank::new(275, "timerfds by the wall clock");
 /// Which sockets there are, and which are bound to what.
@@ -53,8 +55,6 @@ pub const UNIX_IN_FLIGHT: LockRank = LockRank::new(274, "unix in flight");
 pub const UNIX_BACKLOG: LockRank = LockRank::new(277, "unix backlog");
 pub const UNIX_STATE: LockRank = LockRank::new(278, "unix state");
 pub const UNIX_CLOSING: LockRank = LockRank::new(279, "unix closing");
-/// What adjtimex(2) was told of the wall clock.
-pub const CLOCK_ADJUST: LockRank = LockRank::new(276, "clock adjustment");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 /// All sets of System V semaphores.

@@ -512,6 +512,18 @@ CASE(nproc)
 
 /* ---- kept and reset ---- */
 
+/* What the new program found: a word of bits, one for each of `text`, set for what is wrong. */
+static void report_state(pid_t pid, int p[2], const char *const *text, int count)
+{
+	unsigned bad = ~0u;
+	close(p[1]);
+	if (read(p[0], &bad, 4) != 4)
+		bad = ~0u;
+	CHECK_EQ(reap(pid), 0, "[10.9] (the program ran)");
+	for (int i = 0; i < count; i++)
+		tap_report(!(bad >> i & 1), text[i], __FILE__, __LINE__, "result word 0x%x", bad);
+}
+
 HELPER(state)
 {
 	unsigned bad = 0;
@@ -603,11 +615,6 @@ CASE(kept_and_reset)
 		exec_self("state", a, b, NULL);
 		_exit(98);
 	}
-	unsigned bad = ~0u;
-	close(p[1]);
-	if (read(p[0], &bad, 4) != 4)
-		bad = ~0u;
-	CHECK_EQ(reap(pid), 0, "[10.9] (the program ran)");
 	static const char *const text[] = {
 		"[10.9] kept: pid and ppid", "[10.9] kept: ignored dispositions", "[10.10] reset: handlers become default",
 		"[10.9] kept: the mask", "[10.9] kept: pending signals", "[10.10] reset: the alternate stack", "[10.9] kept: umask",
@@ -615,8 +622,7 @@ CASE(kept_and_reset)
 		"[10.9,1.8] kept: subreaper flag", "[10.9] kept: process group", "[10.11] close-on-exec descriptors are closed",
 		"[10.11] others stay open", "[10.10,1.35,1.39] reset: dumpable and keepcaps",
 	};
-	for (int i = 0; i < 16; i++)
-		tap_report(!(bad >> i & 1), text[i], __FILE__, __LINE__, "result word 0x%x", bad);
+	report_state(pid, p, text, 16);
 }
 
 static long bad_exec(long x)
@@ -933,19 +939,13 @@ CASE(kept_and_reset_more)
 		exec_self("more_state", a, b, path);
 		_exit(98);
 	}
-	unsigned bad = ~0u;
-	close(p[1]);
-	if (read(p[0], &bad, 4) != 4)
-		bad = ~0u;
-	CHECK_EQ(reap(pid), 0, "[10.9] (the program ran)");
 	static const char *const text[] = {
 		"[10.9] kept: the start time", "[10.9] kept: children", "[10.9] kept: record locks", "[10.9,1.43] kept: timer slack",
 		"[10.9,1.38] kept: no_new_privs", "[10.9] kept: oom_score_adj", "[10.9] kept: personality", "[10.9] kept: scheduling policy",
 		"[10.9] kept: CPU time used", "[10.9] kept: ITIMER_VIRTUAL", "[10.10] reset: locked memory",
 		"[10.10] reset: MCL_FUTURE", "[10.9] kept: both sets of pending signals", "[10.9] kept: session",
 	};
-	for (int i = 0; i < 14; i++)
-		tap_report(!(bad >> i & 1), text[i], __FILE__, __LINE__, "result word 0x%x", bad);
+	report_state(pid, p, text, 14);
 }
 
 static char clone_stack[65536] __attribute__((aligned(16)));

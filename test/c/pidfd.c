@@ -1,6 +1,7 @@
 /* pidfd.c - section 11 and what sections 4, 6 and 7 say of pidfds. */
 #include "lib/tap.h"
 
+#include <grp.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
@@ -106,11 +107,15 @@ CASE(no_file_operations)
 	char b[8] = "";
 	CHECK_ERR(read(fd, b, 8), EINVAL, "[11.6] read: EINVAL");
 	CHECK_ERR(write(fd, b, 8), EINVAL, "[11.6] write: EINVAL");
+	CHECK_ERR(pread(fd, b, 8, 0), EINVAL, "[11.6] pread: EINVAL, not ESPIPE");
+	CHECK_ERR(pwrite(fd, b, 8, 0), EINVAL, "[11.6] pwrite: EINVAL");
 	CHECK_ERR((long)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0), ENODEV, "[11.6] mmap: ENODEV");
 	CHECK_ERR(lseek(fd, 0, SEEK_SET), ESPIPE, "[11.6] lseek: ESPIPE");
 	CHECK_ERR(ioctl(fd, 0x5401, b), ENOTTY, "[11.6] an unknown ioctl: ENOTTY");
 	IF_SINCE(6, 9, "[11.6] attributes") {
 		CHECK_ERR(ftruncate(fd, 0), EOPNOTSUPP, "[11.6] ftruncate: EOPNOTSUPP");
+		CHECK_ERR(fallocate(fd, 0, 0, 10), EOPNOTSUPP, "[11.6] fallocate: EOPNOTSUPP");
+		CHECK_ERR(fallocate(fd, 0, 0, 0), EINVAL, "[11.6] of nothing: EINVAL");
 		CHECK_ERR(fchmod(fd, 0600), EOPNOTSUPP, "[11.6] fchmod: EOPNOTSUPP");
 		CHECK_ERR(fchown(fd, 0, 0), EOPNOTSUPP, "[11.6] fchown: EOPNOTSUPP");
 	}
@@ -549,6 +554,47 @@ CASE(getfd)
 	REQUIRE(await_zombie(c->pid));
 	CHECK_ERR(syscall(SYS_pidfd_getfd, fd, p[0], 0), ESRCH, "[11.10,3.12] of a zombie: ESRCH");
 	reap(c->pid);
+}
+
+/* What a process with these ids may learn of `target`, whose ids are all 1000: 1 its descriptors, 2 its robust list, 4 its maps. */
+static int may_look(pid_t target, int fd, int real, int effective)
+{
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		char path[32];
+		void *head;
+		size_t len;
+		if (setresgid(real, effective, effective) || setresuid(real, effective, effective))
+			_exit(100);
+		int can = getfd_(fd, 0, 0) >= 0;
+		can += 2 * (syscall(SYS_get_robust_list, target, &head, &len) == 0);
+		snprintf(path, sizeof path, "/proc/%d/maps", target);
+		_exit(can + 4 * (open(path, O_RDONLY) >= 0));
+	}
+	int st = reap(pid);
+	return WIFEXITED(st) ? WEXITSTATUS(st) : -1;
+}
+
+CASE(getfd_by_real_ids)
+{
+	NEED_ROOT("[11.10] ids");
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		/* No other gid may be left, nor a group of root's. */
+		if (setgroups(0, NULL) || setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+			_exit(1);
+		set_word(&sh->w[0], 1);
+		for (;;)
+			pause();
+	}
+	wait_word(&sh->w[0], 1);
+	int fd = MUST(pidfd_open_(pid, 0));
+	CHECK_EQ(may_look(pid, fd, 1000, 1000), 7, "[11.10] pidfd_getfd, get_robust_list, /proc/PID/maps: to the same user");
+	CHECK_EQ(may_look(pid, fd, 2000, 2000), 0, "[11.10] to no other");
+	CHECK_EQ(may_look(pid, fd, 1000, 2000), 3, "[11.10] pidfd_getfd and get_robust_list look at real ids");
+	CHECK_EQ(may_look(pid, fd, 2000, 1000), 4, "[11.10] /proc/PID/maps at those of the file system");
+	kill(pid, SIGKILL);
+	reap(pid);
 }
 
 CASE(thread_pidfd)

@@ -3,7 +3,11 @@
 //! Threads of a process share one (CLONE_FS); fork copies it. Both places change seldom and are read by every path walk,
 //! so they stand together under one spin lock ([`FS_CONTEXT`](lock_order::FS_CONTEXT)).
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU32, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 
 use ostd::sync::SpinLock;
 
@@ -16,6 +20,17 @@ pub struct FsContext {
     umask: AtomicU32,
     /// How many threads have it, as [`FsHolder`]s.
     users: AtomicUsize,
+    /// How many of them are in execve.
+    execs: AtomicUsize,
+}
+
+/// A thread is in execve, which has looked at who else has its context: nobody joins meanwhile.
+pub struct Exec(Arc<FsContext>);
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        self.0.execs.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A thread's hold on its context. References besides those of threads don't count as users.
@@ -52,6 +67,7 @@ impl FsContext {
             places: SpinLock::new(lock_order::FS_CONTEXT, places),
             umask: AtomicU32::new(0o022),
             users: AtomicUsize::new(0),
+            execs: AtomicUsize::new(0),
         })
     }
 
@@ -62,7 +78,21 @@ impl FsContext {
             places: SpinLock::new(lock_order::FS_CONTEXT, places),
             umask: AtomicU32::new(self.umask()),
             users: AtomicUsize::new(0),
+            execs: AtomicUsize::new(0),
         })
+    }
+
+    /// Keeps others from joining, until it is dropped.
+    pub fn begin_exec(self: &Arc<Self>) -> Exec {
+        // SeqCst, here and in `may_join`: either the joining thread sees this, or exec counts it.
+        self.execs.fetch_add(1, SeqCst);
+        Exec(self.clone())
+    }
+
+    /// Whether a thread that has just been given this context may keep it.
+    pub fn may_join(&self) -> bool {
+        fence(SeqCst);
+        self.execs.load(Relaxed) == 0
     }
 
     /// How many threads have it.

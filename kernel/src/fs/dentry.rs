@@ -449,6 +449,7 @@ fn shrink(buckets: usize) {
     for at in start..start + buckets {
         // Dropped with the lock released: a parent's last reference may go with its last child's.
         let mut unused = Vec::new();
+        let mut memory = Vec::new();
         {
             let mut bucket = TABLE[at % BUCKETS].lock();
             let mut i = 0;
@@ -459,7 +460,12 @@ fn shrink(buckets: usize) {
                     i += 1;
                 }
             }
+            if bucket.is_empty() {
+                // A bucket without entries keeps no memory either.
+                memory = core::mem::take(&mut *bucket);
+            }
         }
+        drop(memory);
         CACHED.fetch_sub(unused.len(), Relaxed);
         for slot in unused {
             if let Ref::Strong(dentry) = &slot.dentry

@@ -112,6 +112,11 @@ pub trait FileOps: Send + Sync {
         false
     }
 
+    /// Whether pread and pwrite get as far as `read_at` and `write_at`, though there is no offset.
+    fn takes_positions(&self) -> bool {
+        self.is_seekable()
+    }
+
     /// Moves the offset (already locked); returns the new one.
     fn seek(&self, file: &File, current: u64, offset: i64, whence: u32) -> Result<u64> {
         if self.is_seekable() {
@@ -385,7 +390,7 @@ impl File {
 
     /// pread(2). ESPIPE if the file has no offset.
     pub fn read_at(&self, buf: &mut ReadBuf, pos: u64) -> Result<usize> {
-        if !self.seekable {
+        if !self.seekable && !self.ops.takes_positions() {
             return Err(if self.is_path_only() { EBADF } else { ESPIPE });
         }
         self.check_readable()?;
@@ -395,7 +400,7 @@ impl File {
 
     /// pwrite(2).
     pub fn write_at(&self, buf: &mut WriteBuf, pos: u64) -> Result<usize> {
-        if !self.seekable {
+        if !self.seekable && !self.ops.takes_positions() {
             return Err(if self.is_path_only() { EBADF } else { ESPIPE });
         }
         self.check_writable()?;

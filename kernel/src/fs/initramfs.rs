@@ -8,7 +8,7 @@
 
 use alloc::collections::BTreeMap;
 
-use cpio::{Header, Parser, Sink};
+use cpio::{Crc32, Header, Parser, Sink};
 use miniz_oxide::{
     DataFormat, MZError, MZFlush, MZStatus,
     inflate::stream::{InflateState, inflate},
@@ -76,11 +76,13 @@ fn gunzip(data: &[u8], parser: &mut Parser, sink: &mut Unpacker) -> Result<usize
     let mut state = InflateState::new_boxed(DataFormat::Raw);
     let mut out = vec![0; 32 * 1024];
     let mut total = 0u32;
+    let mut crc = Crc32::new();
     loop {
         let step = inflate(&mut state, &data[at..], &mut out, MZFlush::None);
         at += step.bytes_consumed;
         total = total.wrapping_add(step.bytes_written as u32);
         let piece = &out[..step.bytes_written];
+        crc.add(piece);
         if parser.push(piece, sink).map_err(|e| e.to_string())? < piece.len() {
             return Err(String::from("its compressed part is no newc cpio archive"));
         }
@@ -92,6 +94,9 @@ fn gunzip(data: &[u8], parser: &mut Parser, sink: &mut Unpacker) -> Result<usize
         }
     }
     let trailer = data.get(at..at + 8).ok_or_else(|| bad("truncated"))?;
+    if trailer[..4] != crc.value().to_le_bytes() {
+        return Err(bad("wrong checksum"));
+    }
     if trailer[4..] != total.to_le_bytes() {
         return Err(bad("wrong length"));
     }

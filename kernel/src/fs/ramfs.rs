@@ -290,9 +290,14 @@ impl RamInode {
 
     /// The frame of a page, made if there is none yet.
     fn get_or_make(&self, index: u64) -> Result<Frame> {
+        Ok(self.get_or_tell_made(index)?.0)
+    }
+
+    /// The same, and whether it was made now.
+    fn get_or_tell_made(&self, index: u64) -> Result<(Frame, bool)> {
         let pages = self.pages()?;
         if let Some(frame) = pages.lock().map.get(index) {
-            return Ok(frame.clone());
+            return Ok((frame.clone(), false));
         }
         self.charge_page()?;
         let Ok(fresh) = Frame::zeroed(AllocClass::User) else {
@@ -305,29 +310,29 @@ impl RamInode {
             let frame = frame.clone();
             drop(locked);
             self.fs.pages.fetch_sub(1, Relaxed);
-            return Ok(frame);
+            return Ok((frame, false));
         }
         locked.map.insert(index, fresh.clone());
         locked.count += 1;
         TOTAL_PAGES.fetch_add(1, Relaxed);
-        Ok(fresh)
+        Ok((fresh, true))
     }
 
     /// Makes the pages that are missing: all, or none if there is no room or a signal comes.
     fn make_pages(&self, first: u64, last: u64) -> Result<()> {
         let mut made = Vec::new();
         for index in first..last {
-            if self.page_if_present(index)?.is_some() {
-                continue;
-            }
-            let step = if caller::signal_pending() { Err(EINTR) } else { self.get_or_make(index).map(drop) };
-            if let Err(error) = step {
-                for index in made {
-                    self.remove_pages(index, index + 1)?;
+            let step = if caller::signal_pending() { Err(EINTR) } else { self.get_or_tell_made(index) };
+            match step {
+                Ok((_, true)) => made.push(index),
+                Ok((_, false)) => {}
+                Err(error) => {
+                    for index in made {
+                        self.remove_pages(index, index + 1)?;
+                    }
+                    return Err(error);
                 }
-                return Err(error);
             }
-            made.push(index);
         }
         Ok(())
     }

@@ -5,7 +5,10 @@
 //! pages ahead (see [`Vm::pages_ahead`]), and pages that a fork write-protected and nobody else uses any more become writable
 //! along with their neighbour.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use ostd::{
+    cpu::{self, PerCpu},
     mm::{AllocClass, Frame, Mapper, OutOfMemory, PageFlags},
     user::mem::PageFault,
 };
@@ -87,6 +90,14 @@ const FAULT_AROUND: usize = 16;
 /// or a bss is nearly always written soon, and a second fault costs more than clearing a page.
 const SMALL_VMA: usize = 4 << 20;
 
+/// Page faults of each CPU, for /proc/vmstat.
+static FAULTS: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; cpu::MAX_CPUS]);
+
+/// How many page faults there have been.
+pub fn fault_count() -> u64 {
+    cpu::all().map(|cpu| FAULTS.on(cpu).load(Relaxed)).sum()
+}
+
 /// How often a copy in the kernel asks for memory before it gives up. The caller may hold a lock that the victim of the
 /// OOM policy needs for its end, so it must not wait forever.
 const OOM_TRIES: usize = 64;
@@ -115,6 +126,11 @@ impl Vm {
     ///
     /// `Ok` may also mean that the fault was over before it got here (another thread was faster): the access is tried again.
     pub fn handle_fault(&self, addr: Vaddr, access: Access) -> Result<(), FaultError> {
+        {
+            let faults = FAULTS.get();
+            // Only this CPU counts here.
+            faults.store(faults.load(Relaxed) + 1, Relaxed);
+        }
         let layout = self.layout.read();
         if let Some(vma) = layout.vmas.find(addr) {
             return self.fault_in(vma, page_floor(addr), access);

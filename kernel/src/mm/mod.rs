@@ -56,7 +56,7 @@ use self::mappers::Registrations;
 pub use self::{
     advise::Advice,
     dump::DumpSegment,
-    fault::{Access, FaultError, handle_kernel_access},
+    fault::{Access, FaultError, fault_count, handle_kernel_access},
     file::{FileMapping, read_object},
     fork::ForkHints,
     map::{MapRequest, Placement},

@@ -331,6 +331,9 @@ pub(super) fn make(
         vfork,
     };
     let child = Thread::new(new, Some(parent));
+    if args.flags.contains(CloneFlags::FS) && !parent.fs().may_join() {
+        return Err(EAGAIN);
+    }
     if !args.flags.contains(CloneFlags::VM) {
         child.rseq.inherit(&parent.rseq);
     }

@@ -207,7 +207,7 @@ fn leave_tree(thread: &Arc<Thread>, status: i32, is_last: bool) {
                 process.threads_gone.wake_all();
             }
             Fate::Zombie(_) => {}
-            Fate::Autoreaped(_, gone) => gone.record.forget(),
+            Fate::Autoreaped(_, gone) => gone.record.release(),
         }
     }
 }

@@ -58,7 +58,8 @@ impl CommandLine {
 
 /// Parameters of the kernel itself, and those that Linux would take: init doesn't see them.
 fn is_kernel_word(name: &str) -> bool {
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 17] = [
+        "check_tree",
         "console",
         "earlyprintk",
         "loglevel",

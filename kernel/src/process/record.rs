@@ -2,12 +2,10 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use ostd::sync::SpinLock;
-
 use super::{
     Credentials, Rlimits, Usage, namespace::PidNs, pidfd::PidRef, thread::COMM_LEN, usage::ns_to_ticks,
 };
-use crate::{lock_order, prelude::*};
+use crate::prelude::*;
 
 pub struct ExitRecord {
     /// The raw wait status (rule 3.1).
@@ -44,13 +42,6 @@ pub fn forks() -> usize {
     FORKS.load(Relaxed)
 }
 
-/// What processes used that nobody waited for.
-static UNWAITED: SpinLock<Usage> = SpinLock::new(lock_order::PROCESS_MISC, Usage::ZERO);
-
-pub fn unwaited_usage() -> Usage {
-    *UNWAITED.lock()
-}
-
 /// How many threads and zombies there are.
 pub fn thread_total() -> usize {
     THREADS.load(Relaxed)
@@ -81,12 +72,6 @@ impl ExitRecord {
         if let Some(pid_ref) = &self.pid_ref {
             pid_ref.gone(Some(self.status));
         }
-    }
-
-    /// Nobody waited for the process: what it used goes to the system's sums alone.
-    pub(super) fn forget(&self) {
-        UNWAITED.lock().add(&self.usage);
-        self.release();
     }
 
     /// The process is reaped: gives up what it still held.

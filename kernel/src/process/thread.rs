@@ -433,8 +433,21 @@ impl Thread {
         }
     }
 
-    /// Whether the calling thread may look into `target` as a debugger may: robust lists, /proc/PID/mem and the like.
+    /// Whether the calling thread may look into `target` as a debugger may, by its file-system ids: /proc/PID/maps and the like.
     pub fn may_inspect(&self, target: &Thread) -> bool {
+        self.may_inspect_as(target, |creds| (creds.fsuid, creds.fsgid, creds.effective))
+    }
+
+    /// The same by its real ids: robust lists, descriptors, namespaces (PTRACE_MODE_REALCREDS of Linux).
+    pub fn may_inspect_really(&self, target: &Thread) -> bool {
+        self.may_inspect_as(target, |creds| (creds.uid, creds.gid, creds.permitted))
+    }
+
+    fn may_inspect_as(
+        &self,
+        target: &Thread,
+        identity: impl Fn(&Credentials) -> (u32, u32, super::credentials::CapSet),
+    ) -> bool {
         if Arc::ptr_eq(&self.process, &target.process) {
             return true;
         }
@@ -442,10 +455,11 @@ impl Thread {
         if mine.capable(super::Cap::SysPtrace) {
             return true;
         }
-        let same_ids = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.fsuid)
-            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&gid| gid == mine.fsgid);
+        let (my_uid, my_gid, my_caps) = identity(&mine);
+        let same_ids = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == my_uid)
+            && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&gid| gid == my_gid);
         same_ids
-            && theirs.permitted.is_subset_of(mine.permitted)
+            && theirs.permitted.is_subset_of(my_caps)
             && target.try_vm().is_some_and(|vm| vm.dumpable() == 1)
     }
 

@@ -207,7 +207,7 @@ impl Sink<Foster> for Effects {
 
     fn autoreaped(&mut self, gone: Reaped<Foster>) {
         gone.record.tell_pidfds();
-        gone.record.forget();
+        gone.record.release();
     }
 
     fn number_freed(&mut self, ns: NsId, nr: u32) {

@@ -21,16 +21,6 @@ pub struct Usage {
 }
 
 impl Usage {
-    pub const ZERO: Usage = Usage {
-        user_ns: 0,
-        system_ns: 0,
-        max_rss: 0,
-        minor_faults: 0,
-        major_faults: 0,
-        voluntary_switches: 0,
-        involuntary_switches: 0,
-    };
-
     /// Adds another sum; of the two memory peaks the higher counts.
     pub fn add(&mut self, other: &Usage) {
         self.user_ns += other.user_ns;

@@ -75,7 +75,6 @@ pub fn reserve(tasks: usize) -> Result<()> {
 }
 
 /// How many tasks wait for a CPU or run.
-#[cfg(feature = "ktest")]
 pub fn runnable() -> usize {
     cpu::all().map(|cpu| FAIR.queues.on(cpu).waiting() + usize::from(!cpu::is_idle(cpu))).sum()
 }

@@ -159,6 +159,7 @@ pub fn sys_fallocate(ctx: &mut Context, [fd, mode, offset, len, ..]: Args) -> Re
         return Err(EISDIR);
     }
     if !base.is_regular() {
+        inode.may_resize()?;
         return Err(if inode.fifo().is_some() { ESPIPE } else { ENODEV });
     }
     let end = offset.checked_add(len).filter(|&end| end as u64 <= MAX_FILE_SIZE).ok_or(EFBIG)? as u64;

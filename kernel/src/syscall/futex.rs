@@ -95,7 +95,7 @@ pub fn sys_get_robust_list(ctx: &mut Context, args: Args) -> Result<usize> {
         tid => {
             let tid = u32::try_from(tid).map_err(|_| ESRCH)?;
             let thread = pid::thread(ctx.process().ns(), tid).ok_or(ESRCH)?;
-            if !ctx.thread.may_inspect(&thread) {
+            if !ctx.thread.may_inspect_really(&thread) {
                 return Err(EPERM);
             }
             thread.robust_list.load(Relaxed)

@@ -85,7 +85,7 @@ fn enter_those_of(ctx: &Context, pid_ref: &PidRef, flags: u32) -> Result<()> {
     }
     // One that has exited has no namespaces any more, though its group may live.
     let target = pid_ref.thread().filter(|thread| thread.try_files().is_some()).ok_or(ESRCH)?;
-    if !ctx.thread.may_inspect(&target) {
+    if !ctx.thread.may_inspect_really(&target) {
         return Err(EPERM);
     }
     let pid_ns = flags.contains(CloneFlags::NEWPID).then(|| target.process.pid_ns());

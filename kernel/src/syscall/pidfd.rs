@@ -41,7 +41,7 @@ pub fn sys_pidfd_getfd(ctx: &mut Context, [pidfd, fd, flags, ..]: Args) -> Resul
     let owner = file(ctx, pidfd)?;
     let target = pid_of(&owner)?.thread().ok_or(ESRCH)?;
     let files = target.try_files().ok_or(ESRCH)?;
-    if !ctx.thread.may_inspect(&target) {
+    if !ctx.thread.may_inspect_really(&target) {
         return Err(EPERM);
     }
     let copy = files.get_any(fd as i32)?;

@@ -19,7 +19,7 @@ pub(crate) mod switch;
 mod test;
 
 pub use scheduler::{EnqueueReason, SchedEntity, Scheduler, register_scheduler};
-pub use switch::cpu_times_ns;
+pub use switch::{cpu_times_ns, switches};
 
 use crate::{
     arch::x86::{cpu_local, fpu::FpuArea},

@@ -150,11 +150,20 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
         next.sched.set_last_cpu(cpu);
         timer::start_tick(now, || policy.tick_ns(cpu));
     }
+    count(SWITCHES.on(cpu));
     switch_to(prev, next, outgoing);
     true
 }
 
-fn count(counter: &core::sync::atomic::AtomicU64) {
+/// Switches of each CPU.
+static SWITCHES: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; cpu::MAX_CPUS]);
+
+/// How often all CPUs together have switched from one task to another.
+pub fn switches() -> u64 {
+    cpu::all().map(|cpu| SWITCHES.on(cpu).load(Ordering::Relaxed)).sum()
+}
+
+fn count(counter: &AtomicU64) {
     // Only the CPU that runs the task counts.
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }

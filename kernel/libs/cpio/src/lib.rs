@@ -8,6 +8,8 @@
 //! after a trailer the parser accepts zero bytes and another header; at any other byte it stops, and says how far it
 //! came ([`Parser::push`]), for the caller to try a decompressor on the rest.
 //!
+//! The checksum of gzip, in which archives come, is here too ([`Crc32`]).
+//!
 //! Nothing here trusts the input: each number is checked, no name longer than [`PATH_MAX`] is accepted, and memory is
 //! allocated only for what has really arrived.
 #![no_std]
@@ -15,8 +17,12 @@
 
 extern crate alloc;
 
+mod crc;
+
 use alloc::vec::Vec;
 use core::fmt;
+
+pub use crc::Crc32;
 
 /// The longest accepted name, with its terminating NUL, as in Linux.
 pub const PATH_MAX: usize = 4096;

@@ -6,16 +6,16 @@ use ostd::{
     boot,
     cpu::{self, CpuId},
     irq, mm,
-    task::cpu_times_ns,
+    task::{cpu_times_ns, switches},
     time,
 };
-use proctree::Body;
 
-use super::{sys, task};
+use super::sys;
 use crate::{
     fs,
     prelude::*,
-    process::{Usage, record, tree, usage},
+    process::{record, usage},
+    sched,
     syscall::system,
     time::NSEC_PER_SEC,
 };
@@ -113,15 +113,16 @@ const SERIAL_LINE: usize = 4;
 
 /// Memory and page faults, as far as they are counted.
 pub fn vmstat(out: &mut Vec<u8>) -> Result<()> {
-    let (stats, (used, _)) = (mm::stats(), total_usage());
+    let stats = mm::stats();
     let lines = [
         ("nr_free_pages", stats.free as u64),
         ("nr_file_pages", fs::ramfs::total_pages() as u64),
         ("nr_slab_unreclaimable", stats.kernel_heap as u64),
         ("nr_page_table_pages", stats.page_tables as u64),
         ("nr_kernel_stack", (stats.kernel_stacks * PAGE_SIZE / 1024) as u64),
-        ("pgfault", used.minor_faults + used.major_faults),
-        ("pgmajfault", used.major_faults),
+        ("pgfault", crate::mm::fault_count()),
+        // All that is mapped is in memory.
+        ("pgmajfault", 0),
     ];
     give(out, lines.into_iter().map(|(name, value)| format!("{name} {value}\n")).collect())
 }
@@ -180,27 +181,6 @@ pub fn slabinfo(out: &mut Vec<u8>) -> Result<()> {
     give(out, text)
 }
 
-/// What all processes together have used: those that live, and the zombies.
-fn total_usage() -> (Usage, usize) {
-    let live = tree::all_processes();
-    let mut running = 0;
-    let mut total = record::unwaited_usage();
-    for process in &live {
-        total.add(&usage::of_process(process));
-        let waited = *process.waited_children.lock();
-        total.add(&waited);
-        let threads = crate::process::signal::threads(process);
-        running += threads.iter().filter(|thread| task::state(thread).0 == 'R').count();
-    }
-    let table = tree::lock();
-    for process in table.processes() {
-        if let Some(Body::Zombie(record)) = table.body(process) {
-            total.add(&record.usage);
-        }
-    }
-    (total, running)
-}
-
 /// User, system and idle time of the given CPUs, ns.
 fn cpu_times(cpus: impl Iterator<Item = CpuId>) -> (u64, u64, u64) {
     let now = time::now_ns();
@@ -217,7 +197,7 @@ pub fn uptime(out: &mut Vec<u8>) -> Result<()> {
 }
 
 pub fn stat(out: &mut Vec<u8>) -> Result<()> {
-    let (used, running) = total_usage();
+    let running = sched::runnable();
     let ticks = usage::ns_to_ticks;
     let line = |name: &str, (user, system, idle)| {
         format!("{name} {} 0 {} {} 0 0 0 0 0 0\n", ticks(user), ticks(system), ticks(idle))
@@ -226,7 +206,7 @@ pub fn stat(out: &mut Vec<u8>) -> Result<()> {
     for cpu in cpu::all() {
         text.push_str(&line(&format!("cpu{}", cpu.as_usize()), cpu_times(core::iter::once(cpu))));
     }
-    let switches = used.voluntary_switches + used.involuntary_switches;
+    let switches = switches();
     let counts: Vec<irq::Counts> = cpu::all().map(irq::counts).collect();
     let lines: [u64; 16] =
         core::array::from_fn(|line| counts.iter().map(|count| u64::from(count.lines[line])).sum());
@@ -243,7 +223,7 @@ pub fn stat(out: &mut Vec<u8>) -> Result<()> {
 
 /// The averages are sampled when somebody asks: the number of running threads, weighted by the time since the last time.
 pub fn loadavg(out: &mut Vec<u8>) -> Result<()> {
-    let (_, running) = total_usage();
+    let running = sched::runnable();
     let loads = fs::loadavg::sample(running).map(|load| (load / 1000, load % 1000 / 10));
     let mut text = String::new();
     for (whole, hundredths) in loads {

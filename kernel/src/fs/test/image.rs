@@ -104,6 +104,14 @@ fn a_damaged_image_is_an_error_and_keeps_what_came_before() {
         assert!(unpack(&image, &tree.root).is_err(), "cut at {cut}");
         assert_eq!(read(&tree, "/kept"), b"1");
     }
+    // Data and its checksum: what unpacks all the same is reported. The last four bytes are the length.
+    for flipped in
+        [zipped.len() - 40, zipped.len() - 20, zipped.len() - 8, zipped.len() - 5, zipped.len() - 4]
+    {
+        let mut image = zipped.to_vec();
+        image[flipped] ^= 1;
+        assert!(unpack(&image, &Tree::new().root).is_err(), "byte {flipped}");
+    }
     let tree = Tree::new();
     assert!(unpack(b"\x7fELF is not an archive", &tree.root).is_err());
     assert!(unpack(&file("huge", b"x")[..100], &tree.root).is_err());

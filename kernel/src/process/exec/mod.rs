@@ -40,6 +40,8 @@ use crate::{
 /// As execve(2); nothing has changed then.
 pub fn execve(ctx: &mut Context, target: Target, argv: Vaddr, envp: Vaddr) -> Result<()> {
     clone::check_nproc_at_exec(ctx.thread)?;
+    let fs = ctx.thread.fs();
+    let _exec = fs.begin_exec();
     let opened = open::open(ctx.thread, target)?;
     let args = Args::from_user(argv, envp, stack_limit(ctx.thread), opened.path.len())?;
     let program = Program::build(ctx.thread, opened, args)?;

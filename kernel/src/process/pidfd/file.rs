@@ -64,6 +64,11 @@ pub fn pid_of(file: &File) -> Result<&Arc<PidRef>> {
 const GET_VERSION: u32 = 0x8008_7601;
 
 impl FileOps for PidFile {
+    /// As in Linux: pread is EINVAL as read is, not ESPIPE.
+    fn takes_positions(&self) -> bool {
+        true
+    }
+
     fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {
         table.add_for(&self.pid_ref.queue, PollEvents::READABLE | PollEvents::HUP);
         match self.pid_ref.state() {
