@@ -96,6 +96,8 @@ pub const NOTIFY_MARKS: LockRank = LockRank::new(606, "marks of an inode");
 /// The inodes that somebody watches.
 pub const NOTIFY_INODES: LockRank = LockRank::new(607, "marked inodes");
 pub const INOTIFY: LockRank = LockRank::new(608, "inotify");
+/// The calls that filters ask about.
+pub const SECCOMP_NOTIFY: LockRank = LockRank::new(609, "seccomp's requests");
 pub const EVENTFD: LockRank = LockRank::new(610, "eventfd");
 /// Who watches an open file, and an epoll's places on its queues.
 pub const WATCHERS: LockRank = LockRank::new(615, "file's watchers");

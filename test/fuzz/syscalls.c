@@ -16,7 +16,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/aio_abi.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,6 +29,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -112,7 +115,7 @@ static long path(struct rng *r)
 static long descriptor(struct rng *r)
 {
 	static const long list[] = { -1, -100 /* AT_FDCWD */, -10000, -10001, 63, 64, 1000, 0x7fffffff };
-	return below(r, 8) ? 3 + (long)below(r, 26) : PICK(r, list);
+	return below(r, 8) ? 3 + (long)below(r, 28) : PICK(r, list);
 }
 
 static long some_pid(struct rng *r)
@@ -147,12 +150,12 @@ static void fill(struct rng *r, long at, int words)
 /*
  * What each call takes: f descriptor, p pointer, s path, n size or count, i flags or small number, d pid, g signal,
  * t pointer to a short time or 0, a address for mappings, c a context of asynchronous I/O, r and b requests to one, k key and o id of
- * System V IPC, x anything. Calls that are not named get anything.
+ * System V IPC, q request of an ioctl, w mask of a watch, x anything. Calls that are not named get anything.
  */
 static const struct { short nr; const char *takes; } signatures[] = {
 	{ SYS_read, "fpn" }, { SYS_write, "fpn" }, { SYS_open, "sii" }, { SYS_close, "f" }, { SYS_stat, "sp" }, { SYS_fstat, "fp" },
 	{ SYS_lstat, "sp" }, { SYS_poll, "pit" }, { SYS_lseek, "fni" }, { SYS_mmap, "aniifn" }, { SYS_mprotect, "ani" },
-	{ SYS_munmap, "an" }, { SYS_brk, "a" }, { SYS_rt_sigaction, "gppn" }, { SYS_rt_sigprocmask, "ippn" }, { SYS_ioctl, "fip" },
+	{ SYS_munmap, "an" }, { SYS_brk, "a" }, { SYS_rt_sigaction, "gppn" }, { SYS_rt_sigprocmask, "ippn" }, { SYS_ioctl, "fqp" },
 	{ SYS_pread64, "fpnn" }, { SYS_pwrite64, "fpnn" }, { SYS_readv, "fpi" }, { SYS_writev, "fpi" }, { SYS_access, "si" },
 	{ SYS_pipe, "p" }, { SYS_select, "ipppt" }, { SYS_mremap, "annia" }, { SYS_msync, "ani" }, { SYS_mincore, "anp" },
 	{ SYS_madvise, "ani" }, { SYS_dup, "f" }, { SYS_dup2, "ff" }, { SYS_nanosleep, "tp" }, { SYS_getitimer, "ip" },
@@ -192,6 +195,7 @@ static const struct { short nr; const char *takes; } signatures[] = {
 	{ SYS_shmat, "oai" }, { SYS_shmdt, "a" }, { SYS_shmctl, "oip" }, { SYS_msgget, "ki" }, { SYS_msgsnd, "opni" }, { SYS_msgrcv, "opnni" },
 	{ SYS_msgctl, "oip" }, { SYS_mq_open, "siip" }, { SYS_mq_unlink, "s" }, { SYS_mq_timedsend, "fpnit" },
 	{ SYS_mq_timedreceive, "fpnpt" }, { SYS_mq_notify, "fp" }, { SYS_mq_getsetattr, "fpp" },
+	{ SYS_inotify_init, "" }, { SYS_inotify_init1, "i" }, { SYS_inotify_add_watch, "fsw" }, { SYS_inotify_rm_watch, "fi" },
 	{ SYS_tee, "ffni" }, { SYS_vmsplice, "fpni" }, { SYS_fallocate, "finn" }, { SYS_fadvise64, "fnni" }, { SYS_readahead, "fnn" },
 	{ SYS_io_setup, "ip" }, { SYS_io_submit, "cir" }, { SYS_io_cancel, "cbp" }, { SYS_io_getevents, "ciipt" },
 	{ SYS_io_pgetevents, "ciiptp" }, { SYS_io_destroy, "c" },
@@ -241,6 +245,11 @@ static long argument(struct rng *r, char kind)
 {
 	static const int flags[] = { 0, 1, 2, 3, 4, 5, 8, 16, 17, 18, 0x22, 0x32, 0x80, 0x100, 0x400, 0x800, 0x1000, 0x8000, 0x80000, 0x10000, 0x541b,
 				     01600 /* IPC_CREAT */, 01666, 040000 /* SHM_REMAP, MSG_COPY */, 0102 /* O_CREAT | O_RDWR */ };
+	/* FIONREAD, FIOCLEX, a window size, inotify's next watch, and what a listener of seccomp does, with an ADDFD that is too large. */
+	static const unsigned ioctls[] = { 0x541b, 0x5421, 0x5451, 0x5413, 0x40044900, 0xc0502100, 0xc0182101, 0x40082102, 0x80082102, 0x40182103,
+					     0x40302103, 0x40082104 };
+	/* Masks of watches: all, some, once, not if unlinked, more, new. */
+	static const unsigned watches[] = { 0xfff, 0x20, 0x700, 0x80000fff, 0x04000fff, 0x20000002, 0x10000fff, 0x03000fff };
 	long p;
 	if (below(r, 20) == 0)
 		kind = "fpsnidgtxcr"[below(r, 11)];
@@ -254,6 +263,8 @@ static long argument(struct rng *r, char kind)
 	case 's': return path(r);
 	case 'n': return below(r, 3) ? (long)below(r, 8192) : number(r);
 	case 'i': return below(r, 4) ? below(r, 3) ? PICK(r, flags) : (int)below(r, 64) : number(r);
+	case 'q': return below(r, 3) ? PICK(r, ioctls) : below(r, 2) ? PICK(r, flags) : number(r);
+	case 'w': return below(r, 4) ? PICK(r, watches) : number(r);
 	case 'd': return some_pid(r);
 	case 'g': return below(r, 10) ? (long)below(r, 66) : number(r);
 	case 'k': return below(r, 4) ? (long)below(r, 4) : number(r);
@@ -332,8 +343,21 @@ static void make_arena(void)
 	mprotect(ARENA + 18 * PAGE, PAGE, PROT_NONE);
 }
 
-/* Descriptors 3 to 28: some of each kind. */
-static void make_files(void)
+/* getpgid is asked about, and nobody need answer: the alarm interrupts it. */
+static void make_listener(long flags)
+{
+	struct sock_filter code[] = {
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0, 0 },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_getpgid },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF },
+		{ BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW },
+	};
+	struct sock_fprog prog = { 4, code };
+	syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+}
+
+/* Descriptors 3 to 30: some of each kind. */
+static void make_files(struct rng *r)
 {
 	int pair[2];
 	sigset_t set;
@@ -371,6 +395,13 @@ static void make_files(void)
 		ioctl(master, 0x40045431 /* TIOCSPTLCK */, &unlock);
 		ioctl(master, 0x5441 /* TIOCGPTPEER */, O_RDWR | O_NOCTTY | O_NONBLOCK);
 	}
+	int in = inotify_init1(IN_NONBLOCK);
+	inotify_add_watch(in, ".", IN_ALL_EVENTS);
+	inotify_add_watch(in, "a", IN_ALL_EVENTS);
+	inotify_add_watch(in, "dir", IN_ALL_EVENTS);
+	static const long listeners[] = { 8 /* NEW_LISTENER */, 8 | 32 /* WAIT_KILLABLE_RECV */ };
+	if (below(r, 2))
+		make_listener(PICK(r, listeners));
 }
 
 static void limit(int what, rlim_t value)
@@ -402,7 +433,7 @@ static void work(int worker, uint64_t seed)
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, 3);
 	limit(RLIMIT_SIGPENDING, 200);
-	make_files();
+	make_files(&r);
 	make_arena();
 	static const int dropped[] = { 21 /* SYS_ADMIN */, 22 /* SYS_BOOT */, 23 /* SYS_NICE */, 24 /* SYS_RESOURCE */, 25 /* SYS_TIME */,
 				       16 /* SYS_MODULE */, 17 /* SYS_RAWIO */ };

@@ -37,7 +37,7 @@ use proctree::{Exited, Fate};
 use super::{
     ExitRecord, Process, Thread, Usage,
     namespace::death,
-    pid, record, signal,
+    pid, record, seccomp, signal,
     thread::WORK_EXITED,
     tree::{self, Effects},
     usage,
@@ -78,6 +78,7 @@ pub fn exit_thread(thread: &Arc<Thread>, status: i32) {
     }
     thread.exit_status.store(status, Relaxed);
     let is_last = leave_group(thread);
+    seccomp::release(thread);
     if is_last {
         if thread.process.is_global_init() {
             end_of_init(&thread.process, status);

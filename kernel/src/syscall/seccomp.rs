@@ -6,16 +6,16 @@ use ostd::user::mem;
 use super::{Args, Context};
 use crate::{
     prelude::*,
-    process::seccomp::{self, Action, FilterFlags},
+    process::seccomp::{
+        self, Action, FilterFlags,
+        notify::{self, Listener, Notifier},
+    },
 };
 
 const SET_MODE_STRICT: u32 = 0;
 const SET_MODE_FILTER: u32 = 1;
 const GET_ACTION_AVAIL: u32 = 2;
 const GET_NOTIF_SIZES: u32 = 3;
-
-/// Sizes of `struct seccomp_notif`, `seccomp_notif_resp` and `seccomp_data`.
-const NOTIF_SIZES: [u16; 3] = [80, 24, 64];
 
 pub fn sys_seccomp(ctx: &mut Context, [operation, flags, addr, ..]: Args) -> Result<usize> {
     let flags = flags as u32 as usize;
@@ -38,19 +38,26 @@ pub fn sys_seccomp(ctx: &mut Context, [operation, flags, addr, ..]: Args) -> Res
         }
         GET_NOTIF_SIZES => {
             no_flags?;
-            mem::write(addr, &NOTIF_SIZES)?;
+            mem::write(addr, &notify::SIZES)?;
             Ok(0)
         }
         _ => Err(EINVAL),
     }
 }
 
-/// Installs the filter that the `struct sock_fprog` at `addr` names.
+/// Installs the filter that the `struct sock_fprog` at `addr` names. With NEW_LISTENER, returns the listener's descriptor.
 ///
 /// # Errors
 /// EINVAL (flags, or a filter that the checker refuses), EFAULT, EACCES, and what [`seccomp::install`] says.
 pub fn set_filter(ctx: &mut Context, flags: usize, addr: Vaddr) -> Result<usize> {
     let flags = FilterFlags::from_bits(flags).ok_or(EINVAL)?;
+    let listens = flags.contains(FilterFlags::NEW_LISTENER);
+    // A result that is a descriptor could not be told from that of a thread.
+    let ambiguous =
+        listens && flags.contains(FilterFlags::TSYNC) && !flags.contains(FilterFlags::TSYNC_ESRCH);
+    if ambiguous || flags.contains(FilterFlags::WAIT_KILLABLE_RECV) && !listens {
+        return Err(EINVAL);
+    }
     let [len, insns] = mem::read::<[u64; 2]>(addr)?;
     // Behind the length is padding.
     let len = usize::from(len as u16);
@@ -63,7 +70,20 @@ pub fn set_filter(ctx: &mut Context, flags: usize, addr: Vaddr) -> Result<usize>
         return Err(ENOMEM);
     }
     let program = Program::check(&read_insns(insns as usize, len)?).map_err(|_| EINVAL)?;
-    seccomp::install(ctx.thread, program, flags)
+    if !listens {
+        return seccomp::install(ctx.thread, program, flags, None);
+    }
+    let notifier = Notifier::new(flags.contains(FilterFlags::WAIT_KILLABLE_RECV));
+    let listener = Listener::new_file(notifier.clone())?;
+    let files = ctx.thread.files();
+    let fd = files.install(listener.clone(), true, 0)?;
+    match seccomp::install(ctx.thread, program, flags, Some(notifier)) {
+        Ok(_) => Ok(fd as usize),
+        Err(error) => {
+            files.close_if(fd, &listener);
+            Err(error)
+        }
+    }
 }
 
 fn read_insns(addr: Vaddr, len: usize) -> Result<Vec<Insn>> {

@@ -1,13 +1,20 @@
 //! What is done with a system call, as the thread's mode and filters say.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use bpf::Data;
 
-use super::{Mode, end_thread, filter, filter::Filter, log};
+use super::{
+    Mode, end_thread, filter,
+    filter::Filter,
+    log,
+    notify::{self, Answer},
+};
 use crate::{
     prelude::*,
     process::{
         coredump,
-        signal::{self, SIGKILL, SIGSYS, SigInfo},
+        signal::{self, SIGKILL, SIGSYS, SigInfo, work},
     },
     syscall::Context,
 };
@@ -19,6 +26,8 @@ pub enum Action {
     KillThread,
     Trap,
     Errno,
+    /// Asks a process that listens.
+    UserNotif,
     /// Asks a tracer; there is none.
     Trace,
     Log,
@@ -36,11 +45,12 @@ impl Action {
     /// The answer that allows a call.
     pub const ALLOW: u32 = 0x7fff_0000;
 
-    pub const ALL: [Action; 7] = [
+    pub const ALL: [Action; 8] = [
         Action::KillProcess,
         Action::KillThread,
         Action::Trap,
         Action::Errno,
+        Action::UserNotif,
         Action::Trace,
         Action::Log,
         Action::Allow,
@@ -53,6 +63,7 @@ impl Action {
             Action::KillThread => 0,
             Action::Trap => 0x0003_0000,
             Action::Errno => 0x0005_0000,
+            Action::UserNotif => 0x7fc0_0000,
             Action::Trace => 0x7ff0_0000,
             Action::Log => 0x7ffc_0000,
             Action::Allow => Action::ALLOW,
@@ -65,6 +76,7 @@ impl Action {
             Action::KillThread => "kill_thread",
             Action::Trap => "trap",
             Action::Errno => "errno",
+            Action::UserNotif => "user_notif",
             Action::Trace => "trace",
             Action::Log => "log",
             Action::Allow => "allow",
@@ -139,6 +151,17 @@ fn filtered(ctx: &mut Context, newest: &Filter) -> bool {
     let result = match action {
         Action::Allow | Action::Log => return true,
         Action::Errno => -i64::from(value.min(MAX_ERRNO)),
+        Action::UserNotif => match notify::ask(ctx.thread, from, &data) {
+            Ok(Answer::Continue) => return true,
+            Ok(Answer::Value(value)) => value,
+            Err(errno) => {
+                if errno.is_restart() {
+                    // As for a call that was interrupted: it is made again, and asked about again.
+                    ctx.thread.work.fetch_or(work::SIGNAL, Relaxed);
+                }
+                -(errno as i64)
+            }
+        },
         Action::Trace => -(ENOSYS as i64),
         Action::Trap => {
             // The registers are as they were at the call; a handler may set its result.

@@ -3,7 +3,9 @@
 use bitflags::bitflags;
 use bpf::{Data, Program};
 
-use super::act::Action;
+use spin::Once;
+
+use super::{act::Action, notify::Notifier};
 use crate::{prelude::*, syscall::table};
 
 bitflags! {
@@ -15,7 +17,11 @@ bitflags! {
         const LOG = 1 << 1;
         /// Speculative store bypass stays allowed: there is nothing here that would forbid it.
         const SPEC_ALLOW = 1 << 2;
+        /// A descriptor is made, whose reader is asked.
+        const NEW_LISTENER = 1 << 3;
         const TSYNC_ESRCH = 1 << 4;
+        /// Who asks is not interrupted, but by fatal signals, once the question was received.
+        const WAIT_KILLABLE_RECV = 1 << 5;
     }
 }
 
@@ -43,6 +49,8 @@ pub struct Filter {
     count: u32,
     /// Each answer but "allow" is logged.
     pub log: bool,
+    /// Whom it asks: set before anybody has the filter.
+    notifier: Once<Arc<Notifier>>,
 }
 
 impl Filter {
@@ -62,13 +70,28 @@ impl Filter {
         let count = 1 + previous.as_ref().map_or(0, |filter| filter.count);
         let allowed = allowed_calls(&program, previous.as_deref());
         let log = flags.contains(FilterFlags::LOG);
-        Ok(Arc::new(Filter { program, previous, allowed, cost, count, log }))
+        Ok(Arc::new(Filter { program, previous, allowed, cost, count, log, notifier: Once::new() }))
     }
 
     /// The same filter behind another chain, as nobody has it yet.
     pub fn continuing(self: Arc<Filter>, previous: Option<Arc<Filter>>) -> Result<Arc<Filter>> {
         let flags = if self.log { FilterFlags::LOG } else { FilterFlags::empty() };
         Filter::new(self.program.clone(), previous, flags)
+    }
+
+    /// Whom it asks.
+    pub fn notifier(&self) -> Option<&Arc<Notifier>> {
+        self.notifier.get()
+    }
+
+    /// Says whom it asks, as long as nobody has it yet.
+    pub fn set_notifier(&self, notifier: Arc<Notifier>) {
+        self.notifier.call_once(|| notifier);
+    }
+
+    /// Whether one of the chain has a listener.
+    pub fn has_listener(&self) -> bool {
+        self.chain().any(|filter| filter.notifier().is_some_and(|notifier| notifier.is_open()))
     }
 
     /// This filter and all before it, the newest first.
@@ -110,9 +133,12 @@ fn allowed_calls(program: &Program, previous: Option<&Filter>) -> CallSet {
     set
 }
 
-/// A long chain must not be dropped by recursion.
+/// The last thread that had it is gone. A long chain must not be dropped by recursion.
 impl Drop for Filter {
     fn drop(&mut self) {
+        if let Some(notifier) = self.notifier() {
+            notifier.abandon();
+        }
         let mut next = self.previous.take();
         while let Some(mut filter) = next.and_then(Arc::into_inner) {
             next = filter.previous.take();

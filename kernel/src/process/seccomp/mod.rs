@@ -14,12 +14,11 @@
 //! # Locks
 //! A process's signal lock serialises new filters with new threads and with each other, as a chain may be given to all threads at
 //! once. The lock around a thread's newest filter is a leaf, held for a copy of the reference.
-//!
-//! Not built in: user notification. Its action and its flags are unknown here, as on a Linux before 5.0.
 
 mod act;
 mod filter;
 pub mod log;
+pub mod notify;
 
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -28,6 +27,7 @@ use ostd::{
     sync::SpinLock,
 };
 
+use self::notify::Notifier;
 pub use self::{
     act::{Action, admits},
     filter::{Filter, FilterFlags},
@@ -117,8 +117,14 @@ pub fn check_privilege(thread: &Thread) -> Result<()> {
 /// thread that has filters of its own, to which the chain can't be given: nothing has changed then.
 ///
 /// # Errors
-/// EINVAL in strict mode, ENOMEM when the chain gets too long, ESRCH instead of a tid if the flags say so.
-pub fn install(thread: &Arc<Thread>, program: bpf::Program, flags: FilterFlags) -> Result<usize> {
+/// EINVAL in strict mode, ENOMEM when the chain gets too long, ESRCH instead of a tid if the flags say so; EBUSY if the filter has
+/// somebody to ask (`notifier`) and so has one before it.
+pub fn install(
+    thread: &Arc<Thread>,
+    program: bpf::Program,
+    flags: FilterFlags,
+    notifier: Option<Arc<Notifier>>,
+) -> Result<usize> {
     may_enter(thread, Mode::Filter)?;
     // The filter is made outside the lock; only a sibling's TSYNC can change what it continues.
     let mut before = thread.seccomp.newest();
@@ -135,6 +141,12 @@ pub fn install(thread: &Arc<Thread>, program: bpf::Program, flags: FilterFlags) 
         filter = filter.continuing(now.clone())?;
         before = now;
     };
+    if let Some(notifier) = notifier {
+        if before.as_ref().is_some_and(|before| before.has_listener()) {
+            return Err(EBUSY);
+        }
+        filter.set_notifier(notifier);
+    }
     if !flags.contains(FilterFlags::TSYNC) {
         enter(thread, &filter);
         return Ok(0);
@@ -203,6 +215,14 @@ pub fn inherit(child: &Thread, creator: &Thread) {
     *child.seccomp.newest.lock() = creator.seccomp.newest();
     child.seccomp.mode.store(creator.seccomp.mode.load(Relaxed), Relaxed);
     child.work.fetch_or(work::SECCOMP, Relaxed);
+}
+
+/// The calling thread makes no system call any more: its filters are let go of, so that who listens to them hears of it.
+pub fn release(thread: &Thread) {
+    if thread.seccomp.mode() == Mode::Filter {
+        let newest = thread.seccomp.newest.lock().take();
+        drop(newest);
+    }
 }
 
 /// Ends the calling thread, and its process if it is the last one, as a call that was not allowed does.
