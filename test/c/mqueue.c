@@ -224,6 +224,11 @@ CASE(timeouts)
 	remove_queue();
 }
 
+static long do_nice(long value)
+{
+	return setpriority(PRIO_PROCESS, 0, value) ? -errno : 0;
+}
+
 CASE(waiting)
 {
 	new_queue(2, 20, 0);
@@ -245,6 +250,15 @@ CASE(waiting)
 	CHECK_EQ(take(), 3, "[mq] mq_receive: makes room");
 	CHECK(finish(a) == 0 && !answered(b), "[mq] mq_send: for who has waited longest");
 	CHECK(take() == 4 && take() == 5 && take() == 6 && finish(b) == 0, "[mq] mq_receive: in the order in which they came");
+	call(a, do_nice, 10);
+	post(a, do_take, 0);
+	REQUIRE(await_blocked_in(a));
+	post(b, do_take, 0);
+	REQUIRE(await_blocked_in(b));
+	put(7, 0);
+	CHECK(finish(b) == 7 && !answered(a), "[mq] mq_receive: who is nice lets others go first");
+	put(8, 0);
+	CHECK_EQ(finish(a), 8, "[mq] mq_receive: and comes after them");
 	post(c, do_take, 0);
 	REQUIRE(await_blocked_in(c));
 	mq_unlink(name);

@@ -694,6 +694,30 @@ CASE_T(race, 60)
 	retire(b, NULL);
 }
 
+/* A machine of which the whole memory can be taken for a moment. */
+CASE_T(exhaustion, 120)
+{
+	long total = kib("/proc/meminfo", "MemTotal:");
+	if (total <= 0 || total > 1 << 20) {
+		tap_skip("[exhaust] a segment larger than memory", "the machine has too much of it");
+		return;
+	}
+	id = MUST(shmget(IPC_PRIVATE, total * 2048, IPC_CREAT | SHM_NORESERVE | 0600));
+	long before = kib("/proc/meminfo", "MemFree:");
+	pid_t pid = fork();
+	if (pid == 0) {
+		char *p = attach(NULL, 0);
+		remove_segment();
+		for (long i = 0; p && i < total * 2048; i += PAGE)
+			p[i] = 1;
+		_exit(0);
+	}
+	int st = reap(pid);
+	CHECK(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL, "[exhaust] who fills a segment larger than memory is killed");
+	CHECK(gone(id), "[exhaust] with it goes the segment, if it was removed");
+	CHECK(AWAIT(kib("/proc/meminfo", "MemFree:") > before - total / 10), "[exhaust] and the memory is free again");
+}
+
 static long killed_churn(long x)
 {
 	(void)x;

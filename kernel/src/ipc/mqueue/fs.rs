@@ -26,7 +26,7 @@ use crate::{
     },
     lock_order,
     prelude::*,
-    process::{Cap, Credentials, Thread, rlimit::Resource},
+    process::{Credentials, Thread, rlimit::Resource},
 };
 
 const MQUEUE_MAGIC: u64 = 0x1980_0202;
@@ -84,7 +84,7 @@ pub fn root() -> &'static Path {
 /// A new queue; the directory's inode is locked.
 ///
 /// # Errors
-/// EINVAL, ENOSPC, EMFILE: see [`Capacity`] and [`Charge`].
+/// ENOSPC, EINVAL, EMFILE: see [`Charge`].
 pub fn create(
     name: &[u8],
     new: NewNode,
@@ -94,7 +94,6 @@ pub fn create(
 ) -> Result<Arc<dyn Inode>> {
     let dir = &instance().dir;
     let capacity = capacity.unwrap_or_else(Capacity::default);
-    capacity.check(creds.capable(Cap::SysResource))?;
     let charge = Charge::new(creds, limit, capacity)?;
     let ino = dir.next_ino.fetch_add(1, Relaxed);
     let base = InodeBase::new(ino, dir.base.dev, new);

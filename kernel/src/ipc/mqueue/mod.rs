@@ -109,13 +109,15 @@ struct Charge {
 
 impl Charge {
     /// # Errors
-    /// ENOSPC for one queue too many, EMFILE beyond RLIMIT_MSGQUEUE.
+    /// ENOSPC for one queue too many, EINVAL for a capacity that `creds` may not ask for, EMFILE beyond RLIMIT_MSGQUEUE.
     fn new(creds: &Credentials, limit: u64, capacity: Capacity) -> Result<Charge> {
-        let bytes = capacity.bytes();
+        let privileged = creds.capable(Cap::SysResource);
         let mut totals = TOTALS.lock();
-        if totals.queues >= MAX_QUEUES.load(Relaxed) && !creds.capable(Cap::SysResource) {
+        if totals.queues >= MAX_QUEUES.load(Relaxed) && !privileged {
             return Err(ENOSPC);
         }
+        capacity.check(privileged)?;
+        let bytes = capacity.bytes();
         let used = totals.bytes.get(&creds.uid).copied().unwrap_or(0).saturating_add(bytes);
         if used > limit {
             return Err(EMFILE);

@@ -61,9 +61,9 @@ impl Notification {
         Notification { event, process: Arc::downgrade(&thread.process), program: thread.vm().id() }
     }
 
-    /// Whether the process is there still.
+    /// Whether the process is there still. Called with the queue locked: a reference that might be the last must not be made.
     pub fn is_live(&self) -> bool {
-        self.process.upgrade().is_some_and(|process| process.signals.thread_count() > 0)
+        self.process.strong_count() > 0
     }
 
     pub fn is_by(&self, thread: &Thread) -> bool {

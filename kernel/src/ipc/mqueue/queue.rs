@@ -1,12 +1,13 @@
 //! A queue: its messages, and who waits for them.
 //!
-//! Messages are received by priority, those of one priority in the order in which they were sent. A message goes to the receiver that
-//! has waited longest, past the queue; room goes to the sender that has waited longest: see [`Waiter`]. A wait is restarted after
-//! a signal whose handler has SA_RESTART (rule 7.37).
+//! Messages are received by priority, those of one priority in the order in which they were sent. A message goes to the receiver of
+//! the highest priority (that of scheduling) that has waited longest, past the queue; room goes to such a sender: see [`Waiter`]. A
+//! wait is restarted after a signal whose handler has SA_RESTART (rule 7.37).
 //!
 //! Lock: the queue's spin lock, MQUEUE. Notifications are sent and pollers are woken after it is released.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::sync::{SpinLock, WaitQueue};
 
@@ -46,18 +47,31 @@ impl Message {
 
 /// A call that waits for room.
 struct Sender {
+    rank: i32,
     waiter: Arc<Waiter<()>>,
     message: Message,
 }
 
 /// A call that waits for a message.
-type Receiver = Arc<Waiter<Message>>;
+struct Receiver {
+    rank: i32,
+    waiter: Arc<Waiter<Message>>,
+}
+
+/// Whose turn is earlier has the lower one: real-time priorities come before nice values.
+fn rank(thread: &Thread) -> i32 {
+    match thread.rt_priority.load(Relaxed) as i32 {
+        0 => thread.nice.load(Relaxed),
+        priority => -100 - priority,
+    }
+}
 
 pub(super) struct State {
     /// By how far the priority is from the highest, then by the order in which they were sent.
     messages: BTreeMap<(u32, u64), Message>,
     sent: u64,
     bytes: usize,
+    /// By rank, then by how long they have waited.
     senders: VecDeque<Sender>,
     receivers: VecDeque<Receiver>,
     notification: Option<Notification>,
@@ -95,7 +109,7 @@ impl State {
 
     pub(super) fn put(&mut self, message: Message) -> Put {
         if let Some(receiver) = self.receivers.pop_front() {
-            receiver.finish(Ok(message));
+            receiver.waiter.finish(Ok(message));
             return Put::Taken;
         }
         let was_empty = self.messages.is_empty();
@@ -162,8 +176,9 @@ impl Queue {
         if nonblocking {
             return Err(EAGAIN);
         }
-        let waiter = Waiter::new();
-        state.senders.push_back(Sender { waiter: waiter.clone(), message });
+        let (waiter, rank) = (Waiter::new(), rank(thread));
+        let at = state.senders.partition_point(|other| other.rank <= rank);
+        state.senders.insert(at, Sender { rank, waiter: waiter.clone(), message });
         drop(state);
         waiter.wait(thread, deadline, ERESTARTSYS, || {
             let mut state = self.state.lock();
@@ -188,12 +203,13 @@ impl Queue {
         if nonblocking {
             return Err(EAGAIN);
         }
-        let waiter: Receiver = Waiter::new();
-        state.receivers.push_back(waiter.clone());
+        let (waiter, rank) = (Waiter::new(), rank(thread));
+        let at = state.receivers.partition_point(|other| other.rank <= rank);
+        state.receivers.insert(at, Receiver { rank, waiter: waiter.clone() });
         drop(state);
         waiter.wait(thread, deadline, ERESTARTSYS, || {
             let mut state = self.state.lock();
-            let at = state.receivers.iter().position(|other| Arc::ptr_eq(other, &waiter));
+            let at = state.receivers.iter().position(|other| Arc::ptr_eq(&other.waiter, &waiter));
             let left = at.and_then(|at| state.receivers.remove(at));
             drop(state);
             drop(left);
