@@ -424,9 +424,10 @@ fn share_or<T>(
     if args.flags.contains(flag) { Ok(part) } else { copy(&part) }
 }
 
-/// The parent's registers, but for the result, the stack and the thread-local storage.
-fn child_registers(ctx: &Context, args: &CloneArgs) -> Result<UserContext> {
-    let mut user = ctx.user.fork();
+/// The parent's registers, but for the result, the stack and the thread-local storage. On the heap, where they stay: on the way
+/// to the child's own loop they change hands half a dozen times.
+fn child_registers(ctx: &Context, args: &CloneArgs) -> Result<Box<UserContext>> {
+    let mut user = Box::new(ctx.user.fork());
     user.regs.rax = 0;
     if args.stack != 0 {
         user.set_rsp(args.stack);

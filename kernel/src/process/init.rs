@@ -119,7 +119,7 @@ fn run(thread: Arc<Thread>) {
     if let Err(error) = fs::open_console(&thread.files()) {
         warn!("no console for init: {error}");
     }
-    let mut user = UserContext::new();
+    let mut user = Box::new(UserContext::new());
     let mut ctx = Context { thread: &thread, user: &mut user };
     if let Err(error) = exec_init(&mut ctx, &line) {
         error!("{} can't be run: {error}; powering off", line.path);

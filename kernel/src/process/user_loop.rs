@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Runs a thread in user mode until it has exited. The caller's task ends after it.
-pub fn run(thread: Arc<Thread>, mut user: UserContext) {
+pub fn run(thread: Arc<Thread>, mut user: Box<UserContext>) {
     let mut ctx = Context { thread: &thread, user: &mut user };
     loop {
         // Work that a syscall or an exception left is found by the question that `execute` asks before it enters.

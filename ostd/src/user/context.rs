@@ -275,6 +275,7 @@ impl UserContext {
     }
 
     /// A copy for a new task. The segment bases are read from the processor: only for the current task's own context.
+    #[inline]
     pub fn fork(&self) -> UserContext {
         UserContext {
             regs: self.regs,
