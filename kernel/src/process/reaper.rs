@@ -158,7 +158,7 @@ fn look<R>(caller: &Thread, nr: i32, ask: impl FnOnce(&Table, ProcId) -> R) -> R
 
 /// The number of a process in a namespace, 0 if it has none there.
 fn number(table: &Table, process: ProcId, ns: NsId) -> u32 {
-    table.pid(process).map_or(0, |pid| table.nr(pid, ns))
+    table.process_nr(process, ns)
 }
 
 // ---- status and list ----------------------------------------------------------------------------------------------

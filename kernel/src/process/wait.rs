@@ -2,17 +2,18 @@
 //!
 //! Both come down to [`wait`]: look for a child with something to report, and sleep until there is one. The search is the
 //! table's ([`proctree::Table::find_child`]): in child-list order, at a cost that does not depend on how many children just live.
-//! A waiter is in the process's `child_wait` queue before it looks for the second time, and whoever makes a child
-//! reportable does so under the table lock and wakes the queue after: no wake-up is lost (rule 4.33).
+//! A waiter that finds nothing takes its place in the process's `child_wait` queue before it lets go of the table, and whoever
+//! makes a child reportable does so under the table's lock and wakes the queue after: no wake-up is lost (rule 4.33).
 
-use ostd::user::mem;
+use ostd::{sync::SpinLockGuard, user::mem};
 use proctree::{Body, Class, Found, NsId, Origin, PidId, ProcId, WaitFor, Who};
 
 use super::{
     ExitRecord, Process, Thread, Usage, pid,
     signal::{CLD_CONTINUED, CLD_STOPPED, SIGCONT, SigInfo},
     tree::{self, Effects, Table},
-    usage, wait_event,
+    usage,
+    wait_event::{self, Looked},
 };
 use crate::prelude::*;
 
@@ -32,7 +33,7 @@ pub const __WCLONE: u32 = 0x8000_0000;
 
 /// What a wait came back with.
 pub struct Report {
-    /// The child's number in the caller's namespace.
+    /// The child's number in the caller's namespace (rule 4.34).
     pub pid: u32,
     pub uid: u32,
     /// The raw wait status (rule 3.1).
@@ -104,11 +105,15 @@ pub fn wait(thread: &Thread, target: Target, options: u32) -> Result<Option<Repo
     };
     let keep = options & WNOWAIT != 0;
     let no_hang = options & WNOHANG != 0;
-    let scan = || match look(thread, &what, keep) {
-        Ok(None) if !no_hang => None,
-        result => Some(result),
-    };
-    wait_event::wait_interruptible(&process.child_wait, scan)?
+    wait_event::wait_registered(|place| {
+        let table = tree::lock();
+        match table.find_child(thread.id(), &what) {
+            Found::Nothing if !no_hang => {
+                Looked::Nothing(place.unwrap_or_else(|| process.child_wait.enqueue()))
+            }
+            found => Looked::Found(take(table, thread, found, keep)),
+        }
+    })?
 }
 
 /// Numbers are looked up once, at the call (rule 4.2). One that nobody has is nobody's child.
@@ -126,15 +131,19 @@ fn resolve(process: &Process, target: Target) -> Result<Who> {
     })
 }
 
-/// One look at the children: the first that has something to report is reported, and reaped unless `keep`.
-fn look(thread: &Thread, what: &WaitFor, keep: bool) -> Result<Option<Report>> {
-    let mut table = tree::lock();
-    match table.find_child(thread.id(), what) {
+/// Reports what was found, and consumes the report (a zombie is reaped) unless `keep`.
+fn take(
+    mut table: SpinLockGuard<Table>,
+    thread: &Thread,
+    found: Found,
+    keep: bool,
+) -> Result<Option<Report>> {
+    match found {
         Found::NoChild => Err(ECHILD),
         Found::Nothing => Ok(None),
         Found::Zombie(child) if keep => Ok(report_zombie(&table, child, thread.process.ns())),
         Found::Zombie(child) => {
-            let nr = number(&table, child, thread.process.ns());
+            let nr = table.process_nr(child, thread.process.ns());
             let mut effects = Effects::new();
             let reaped = table.reap(child, &mut effects);
             if let Some(reaped) = &reaped {
@@ -167,16 +176,10 @@ fn account(process: &Process, nr: u32, record: Box<ExitRecord>) -> Report {
     Report { pid: nr, uid: record.creds.uid, status: record.status, used: Used::Dead(record) }
 }
 
-/// A child's number in the namespace of its parent (rule 4.34).
-fn number(table: &Table, child: ProcId, ns: NsId) -> u32 {
-    let pid: Option<PidId> = table.pid(child);
-    pid.map_or(0, |pid| table.nr(pid, ns))
-}
-
 fn report_zombie(table: &Table, child: ProcId, ns: NsId) -> Option<Report> {
     match table.body(child)? {
         Body::Zombie(record) => Some(Report {
-            pid: number(table, child, ns),
+            pid: table.process_nr(child, ns),
             uid: record.creds.uid,
             status: record.status,
             used: Used::Live(Box::new(record.usage)),
@@ -188,7 +191,7 @@ fn report_zombie(table: &Table, child: ProcId, ns: NsId) -> Option<Report> {
 fn report_live(table: &Table, child: ProcId, ns: NsId, status: i32) -> Option<Report> {
     match table.body(child)? {
         Body::Live(process) => Some(Report {
-            pid: number(table, child, ns),
+            pid: table.process_nr(child, ns),
             uid: process.creds().uid,
             status,
             used: Used::Live(Box::new(usage::of_process(process))),

@@ -7,7 +7,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use ostd::sync::WaitQueue;
+use ostd::sync::{WaitGuard, WaitQueue};
 
 use crate::{
     prelude::*,
@@ -69,6 +69,34 @@ pub fn wait_interruptible<R>(queue: &WaitQueue, cond: impl FnMut() -> Option<R>)
     match wait(queue, None, Breaker::AnySignal, cond)? {
         Some(result) => Ok(result),
         None => Err(ERESTARTSYS),
+    }
+}
+
+/// What a look under a lock found.
+pub enum Looked<'q, R> {
+    Found(R),
+    /// Nothing yet. The place in the queue that will be woken was taken before the lock was released.
+    Nothing(WaitGuard<'q>),
+}
+
+/// As [`wait_interruptible`], for what changes under a lock that whoever wakes the queue has held since: one look is enough
+/// before the sleep. `look` is given its place in the queue, if it has taken one.
+///
+/// # Errors
+/// `ERESTARTSYS` when a signal is pending for the calling thread and there is nothing.
+pub fn wait_registered<'q, R>(mut look: impl FnMut(Option<WaitGuard<'q>>) -> Looked<'q, R>) -> Result<R> {
+    let mut place = None;
+    loop {
+        let taken = match look(place) {
+            Looked::Found(result) => return Ok(result),
+            Looked::Nothing(taken) => taken,
+        };
+        if signal::signal_pending(&Thread::current()) {
+            taken.pass_on();
+            return Err(ERESTARTSYS);
+        }
+        taken.sleep();
+        place = Some(taken);
     }
 }
 

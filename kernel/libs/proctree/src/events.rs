@@ -29,7 +29,7 @@ const ANY: u16 = ZOMBIE | STOPPED | CONTINUED;
 const CLASS_SHIFT: u32 = 3;
 
 /// The bits of `report` for a child of this class.
-pub(crate) fn bits(report: u16, class: usize) -> u16 {
+pub(crate) const fn bits(report: u16, class: usize) -> u16 {
     report << (CLASS_SHIFT * class as u32)
 }
 

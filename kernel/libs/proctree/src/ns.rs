@@ -244,6 +244,14 @@ impl<K: Kernel> Table<K> {
         }
     }
 
+    /// The number of a process as seen from a namespace: as [`nr`](Self::nr) of its pid.
+    pub fn process_nr(&self, process: ProcId, ns: NsId) -> u32 {
+        match (self.processes.resolve(process), self.namespaces.resolve(ns)) {
+            (Some(process), Some(ns)) => self.number_in(self.processes[process].pid, ns),
+            _ => 0,
+        }
+    }
+
     /// The process whose tgid this is, zombies included.
     pub fn pid_process(&self, pid: PidId) -> Option<ProcId> {
         let pid = self.pids.resolve(pid)?;
@@ -341,8 +349,12 @@ impl<K: Kernel> Table<K> {
     fn give_back_from(&mut self, ns: NsLink, numbers: &Numbers, levels: u32) {
         let mut at = ns;
         for taken in 0..levels {
+            let nr = match taken {
+                0 => numbers.innermost(),
+                _ => numbers.at(numbers.level() - taken).unwrap_or(0),
+            };
             let node = &mut self.namespaces[at];
-            node.numbers.free(numbers.at(numbers.level() - taken).unwrap_or(0));
+            node.numbers.free(nr);
             node.pids -= 1;
             at = node.parent;
         }

@@ -12,7 +12,7 @@
 //! times the threads of the caller's process (one, as a rule, and with `own_only`).
 //!
 //! A wait that finds [`Found::Nothing`] sleeps. It can't miss its wake-up if it registers with its process's
-//! waiters before it takes the table's lock to look (4.33): whatever becomes reportable later, becomes so
+//! waiters before it lets go of the table's lock (4.33): whatever becomes reportable later, becomes so
 //! under this lock, and wakes ([`Sink::wake_waiters`](crate::Sink::wake_waiters)) the waiters of the process
 //! that is its parent then.
 
@@ -103,12 +103,27 @@ impl WaitFor {
         own_only: false,
     };
 
-    fn wants_class(&self, class: usize) -> bool {
-        match class {
-            OWN => self.class != Class::Clone && self.origin != Origin::Adopted,
-            CLONED => self.class != Class::Normal && self.origin != Origin::Adopted,
-            _ => self.class != Class::Clone && self.origin != Origin::Own,
+    /// The classes of children that it is for: the lowest event bit of each.
+    fn classes(&self) -> u16 {
+        const fn one(class: usize) -> u16 {
+            events::bits(1, class)
         }
+        const { assert!(CLASSES == 3) };
+        let by_signal = match self.class {
+            Class::Normal => one(OWN) | one(ADOPTED),
+            Class::Clone => one(CLONED),
+            Class::All => one(OWN) | one(CLONED) | one(ADOPTED),
+        };
+        let by_origin = match self.origin {
+            Origin::Any => one(OWN) | one(CLONED) | one(ADOPTED),
+            Origin::Own => one(OWN) | one(CLONED),
+            Origin::Adopted => one(ADOPTED),
+        };
+        by_signal & by_origin
+    }
+
+    fn wants_class(&self, class: usize) -> bool {
+        self.classes() & events::bits(1, class) != 0
     }
 
     /// The event bits that end the wait.
@@ -116,9 +131,8 @@ impl WaitFor {
         let reports = self.exited as u16 * events::ZOMBIE
             + self.stopped as u16 * events::STOPPED
             + self.continued as u16 * events::CONTINUED;
-        let wanted = |class| self.wants_class(class) as u16 * events::bits(1, class);
         // Reports of one class fit between those of two others: no carry.
-        reports * (wanted(OWN) | wanted(CLONED) | wanted(ADOPTED))
+        reports * self.classes()
     }
 }
 
