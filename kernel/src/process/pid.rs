@@ -95,6 +95,10 @@ fn insert_number(ns: NsId, nr: u32, pid: PidId, thread: Arc<Thread>) {
     if bucket.first.is_none() {
         bucket.first = Some(entry);
     } else {
+        if bucket.more.is_empty() {
+            // Among a thousand processes there is one more as a rule, where push would make room for four.
+            bucket.more.reserve_exact(1);
+        }
         bucket.more.push(entry);
     }
 }
