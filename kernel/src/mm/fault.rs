@@ -190,7 +190,11 @@ impl Vm {
     fn fault_anonymous(&self, vma: &Vma, page: Vaddr, write: bool) -> Result<(), FaultError> {
         let mut mapper = self.space.lock();
         if let Some((present, references)) = mapper.query_refcount(page) {
-            return if write { make_writable(&mut mapper, vma, page, present, references) } else { Ok(()) };
+            return if write {
+                self.make_writable(&mut mapper, vma, page, present, references)
+            } else {
+                Ok(())
+            };
         }
         let flags = vma.attr.flags;
         // What can't be written needs no page of its own, and must not get one that is writable.
@@ -247,6 +251,9 @@ impl Vm {
         let start = window.max(vma.start);
         let end = (window + self.window).min(vma.end);
         let behind = (page - start) / PAGE_SIZE;
+        if self.is_forked() && vma.attr.flags.contains(VmFlags::EXEC) {
+            self.early.note_code(page);
+        }
         let mut result = Ok(false);
         object.with_run(index - behind as u64, (end - start) / PAGE_SIZE, &mut |frames| {
             if let Some(Some(_)) = frames.get(behind) {
@@ -287,17 +294,47 @@ impl Vm {
         object: &Arc<dyn MemoryObject>,
         index: u64,
     ) -> Result<(), FaultError> {
-        let mut mapper = self.space.lock();
-        if let Some((present, references)) = mapper.query_refcount(page) {
-            return make_writable(&mut mapper, vma, page, present, references);
+        {
+            let mut mapper = self.space.lock();
+            if let Some((present, references)) = mapper.query_refcount(page) {
+                return self.make_writable(&mut mapper, vma, page, present, references);
+            }
         }
-        drop(mapper);
         let original = object.frame(index, false)?;
         let copy = Frame::copy_of(&original, AllocClass::User)?;
         let mut mapper = self.space.lock();
         if mapper.map_absent(page, copy, writable_flags(vma.attr.flags))? {
             self.count_in(1);
         }
+        Ok(())
+    }
+
+    /// A write to a present page of a private mapping: the only owner goes on with the page, others get a copy.
+    fn make_writable(
+        &self,
+        mapper: &mut Mapper,
+        vma: &Vma,
+        page: Vaddr,
+        present: PageFlags,
+        references: u32,
+    ) -> Result<(), FaultError> {
+        if present.contains(PageFlags::WRITE) {
+            return Ok(());
+        }
+        if present.contains(OWNED) && references == 1 {
+            unprotect_around(mapper, vma, page);
+            return Ok(());
+        }
+        let Some((shared, _)) = mapper.query(page) else { return Ok(()) };
+        if present.contains(OWNED) {
+            self.early.note_write(page);
+        }
+        let copy = if is_zero_page(&shared) {
+            Frame::zeroed(AllocClass::User)?
+        } else {
+            Frame::copy_of(&shared, AllocClass::User)?
+        };
+        mapper.map(page, copy, writable_flags(vma.attr.flags))?;
         Ok(())
     }
 
@@ -332,31 +369,6 @@ impl Layout {
         }
         self.vmas.grow_down(start, page).ok()
     }
-}
-
-/// A write to a present page of a private mapping: the only owner goes on with the page, others get a copy.
-fn make_writable(
-    mapper: &mut Mapper,
-    vma: &Vma,
-    page: Vaddr,
-    present: PageFlags,
-    references: u32,
-) -> Result<(), FaultError> {
-    if present.contains(PageFlags::WRITE) {
-        return Ok(());
-    }
-    if present.contains(OWNED) && references == 1 {
-        unprotect_around(mapper, vma, page);
-        return Ok(());
-    }
-    let Some((shared, _)) = mapper.query(page) else { return Ok(()) };
-    let copy = if is_zero_page(&shared) {
-        Frame::zeroed(AllocClass::User)?
-    } else {
-        Frame::copy_of(&shared, AllocClass::User)?
-    };
-    mapper.map(page, copy, writable_flags(vma.attr.flags))?;
-    Ok(())
 }
 
 /// Makes `page` writable, and those that follow in the same state: after a fork whose child is gone, the parent gets

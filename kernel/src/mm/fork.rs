@@ -4,10 +4,13 @@
 //! and shared memory come back by a fault (mostly one that maps the neighbours along), if the child ever needs them: most
 //! children exec.
 
-use core::{ops::Range, sync::atomic::AtomicUsize};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use ostd::{
-    mm::{AddrSpace, AllocClass, Frame, Mapper, PageFlags},
+    mm::{AddrSpace, USER_END},
     sync::RwLock,
 };
 use spin::Once;
@@ -23,6 +26,46 @@ pub struct ForkHints {
     pub code: Vaddr,
     /// Where they write: the stack, and the thread's id.
     pub writes: [Vaddr; 2],
+}
+
+/// What children touched soon that the last fork had not brought along: the next one does, as what [`ForkHints`] name. Shared by
+/// a program and all that it forks, which have the same things at the same addresses. It is a guess, so nothing orders its
+/// words.
+#[derive(Default)]
+pub(super) struct EarlyTouches {
+    /// Pages that they wrote to, or their parents while both had them: to copy one costs half of the fault that it saves.
+    writes: [AtomicUsize; Self::WRITES],
+    /// The place that is written next.
+    next: AtomicUsize,
+    /// Code that they ran.
+    code: AtomicUsize,
+    forks: AtomicUsize,
+}
+
+impl EarlyTouches {
+    const WRITES: usize = 4;
+    /// After so many forks the guess is made anew, so that a wrong one is paid for a few times only.
+    const FORKS: usize = 32;
+
+    /// A page was copied by a fault.
+    pub(super) fn note_write(&self, page: Vaddr) {
+        if self.writes.iter().all(|known| known.load(Relaxed) != page) {
+            self.writes[self.next.fetch_add(1, Relaxed) % Self::WRITES].store(page, Relaxed);
+        }
+    }
+
+    /// A child took a fault on code.
+    pub(super) fn note_code(&self, page: Vaddr) {
+        self.code.store(page, Relaxed);
+    }
+
+    /// What a fork brings along. Address 0 stands for nothing: it is never mapped.
+    fn guess(&self) -> (Vaddr, [Vaddr; Self::WRITES]) {
+        if self.forks.fetch_add(1, Relaxed).is_multiple_of(Self::FORKS) {
+            self.writes.iter().chain([&self.code]).for_each(|addr| addr.store(0, Relaxed));
+        }
+        (self.code.load(Relaxed), self.writes.each_ref().map(|page| page.load(Relaxed)))
+    }
 }
 
 impl Vm {
@@ -46,11 +89,14 @@ impl Vm {
         {
             let mut from = self.space.lock();
             let mut to = space.lock_nested();
-            for range in parent.ranges_to_copy(hints.code) {
+            let (code, writes) = self.early.guess();
+            let near = parent.code_window(hints.code);
+            let far = parent.code_window(code).filter(|far| near.as_ref() != Some(far));
+            for range in parent.private_ranges().chain(near).chain(far) {
                 resident += AddrSpace::fork_range(&mut from, &mut to, range)?;
             }
-            for addr in hints.writes {
-                copy_now(&mut from, &mut to, page_floor(addr))?;
+            for addr in hints.writes.into_iter().chain(writes).filter(|&addr| 0 < addr && addr < USER_END) {
+                AddrSpace::copy_shared_page(&mut from, &mut to, page_floor(addr), OWNED)?;
             }
         }
         if layout.has_segments {
@@ -62,6 +108,7 @@ impl Vm {
             resident: AtomicUsize::new(resident),
             peak: AtomicUsize::new(0),
             window: FORK_WINDOW,
+            early: self.early.clone(),
             settings: self.settings.inherited(),
             aio: Once::new(),
             id: super::next_id(),
@@ -77,25 +124,6 @@ impl Vm {
     }
 }
 
-/// Gives the child a copy of a page that the two would share until they write to it, and the parent its right to write
-/// back.
-fn copy_now(parent: &mut Mapper, child: &mut Mapper, page: Vaddr) -> Result<()> {
-    if page >= ostd::mm::USER_END {
-        return Ok(());
-    }
-    // The child's references are this mapping's and the parent's; whoever else has the page makes it stay as it is.
-    let Some((flags, 2)) = child.query_refcount(page) else { return Ok(()) };
-    if !flags.contains(OWNED | PageFlags::COW) {
-        return Ok(());
-    }
-    let Some((shared, _)) = child.query(page) else { return Ok(()) };
-    let copy = Frame::copy_of(&shared, AllocClass::User)?;
-    let writable = flags.difference(PageFlags::COW) | PageFlags::WRITE;
-    child.map(page, copy, writable)?;
-    parent.set_flags(page, writable);
-    Ok(())
-}
-
 impl Layout {
     /// The same for a child, that no file knows of yet.
     fn copy(&self) -> Layout {
@@ -108,21 +136,24 @@ impl Layout {
         }
     }
 
-    /// What of the page tables a child gets: private pages, and a window of the code that it will run.
-    fn ranges_to_copy(&self, code: Vaddr) -> impl Iterator<Item = Range<Vaddr>> {
-        let window = code & !(FORK_WINDOW - 1);
-        self.vmas.iter().filter_map(move |vma| {
-            let flags = vma.attr.flags;
-            if flags.intersects(VmFlags::DONT_FORK | VmFlags::WIPE_ON_FORK) {
-                None
-            } else if vma.attr.may_own_pages() {
-                Some(vma.start..vma.end)
-            } else if vma.contains(code) && !flags.contains(VmFlags::SHARED) {
-                Some(window.max(vma.start)..(window + FORK_WINDOW).min(vma.end))
-            } else {
-                None
-            }
-        })
+    /// What of the page tables a child gets: private pages ...
+    fn private_ranges(&self) -> impl Iterator<Item = Range<Vaddr>> {
+        let unforked = VmFlags::DONT_FORK | VmFlags::WIPE_ON_FORK;
+        self.vmas
+            .iter()
+            .filter(move |vma| vma.attr.may_own_pages() && !vma.attr.flags.intersects(unforked))
+            .map(|vma| vma.start..vma.end)
+    }
+
+    /// ... and the code around what it will run.
+    fn code_window(&self, addr: Vaddr) -> Option<Range<Vaddr>> {
+        let unforked = VmFlags::DONT_FORK | VmFlags::WIPE_ON_FORK | VmFlags::SHARED;
+        let vma = self.vmas.find(addr)?;
+        if vma.attr.may_own_pages() || vma.attr.flags.intersects(unforked) {
+            return None;
+        }
+        let window = addr & !(FORK_WINDOW - 1);
+        Some(window.max(vma.start)..(window + FORK_WINDOW).min(vma.end))
     }
 
     /// Takes away what a child does not inherit: MADV_DONTFORK ranges and memory locks.

@@ -163,6 +163,8 @@ pub struct Vm {
     peak: AtomicUsize,
     /// Bytes that a fault may map of an object; a power of two.
     window: usize,
+    /// What its children touch early.
+    early: Arc<fork::EarlyTouches>,
     settings: settings::Settings,
     /// Contexts of asynchronous input and output, once there has been one.
     pub aio: Once<Box<Contexts>>,
@@ -195,6 +197,7 @@ impl Vm {
             resident: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             window: fault::EXEC_WINDOW,
+            early: Arc::default(),
             settings: settings::Settings::new(),
             aio: Once::new(),
             id: next_id(),
@@ -281,6 +284,11 @@ impl Vm {
         let layout = self.layout.read();
         let vma = layout.vmas.find_at_or_above(addr).filter(|vma| vma.start < end).ok_or(ENOMEM)?;
         if vma.attr.flags.contains(VmFlags::GROWS_DOWN) { Ok(vma.start) } else { Err(EINVAL) }
+    }
+
+    /// Whether fork made it, and no exec.
+    fn is_forked(&self) -> bool {
+        self.window == fault::FORK_WINDOW
     }
 
     /// A number that no other address space has or will have.

@@ -17,7 +17,7 @@ use super::frame::{self, Frame};
 use super::frame_alloc::{FreeBatch, paddr_of, pfn_of};
 use super::table::{self, Table, group_mask, part, span};
 use super::tlb::TlbBatch;
-use super::{OutOfMemory, PAGE_SIZE, Paddr, USER_END, Vaddr, kernel_space};
+use super::{AllocClass, OutOfMemory, PAGE_SIZE, Paddr, USER_END, Vaddr, kernel_space};
 use crate::arch::x86::paging::{self, ADDR_MASK, NO_EXEC, PRESENT, USER, WRITE, index};
 use crate::cpu::{self, AtomicCpuSet, PerCpu};
 use crate::sync::rank::ranks;
@@ -205,6 +205,36 @@ impl AddrSpace {
         range: Range<Vaddr>,
     ) -> Result<usize, OutOfMemory> {
         copy_range(parent, child, range, false)
+    }
+
+    /// Ends the sharing of the page at `va` that [`fork_range`](Self::fork_range) began: `child` gets a copy, and both may
+    /// write again. Does nothing if the page is not such a one, if it lacks some of `flags`, or if anybody but the two has its
+    /// frame.
+    pub fn copy_shared_page(
+        parent: &mut Mapper,
+        child: &mut Mapper,
+        va: Vaddr,
+        flags: PageFlags,
+    ) -> Result<(), OutOfMemory> {
+        check_page(va);
+        let (Some(source), Some(target)) = (parent.find_table(va), child.find_table(va)) else {
+            return Ok(());
+        };
+        let i = index(va, 1);
+        let (theirs, shared) = (source.get(i), target.get(i));
+        let pfn = pfn(shared);
+        let wanted = PageFlags::COW | flags;
+        if theirs != shared || !PageFlags::of(shared).contains(wanted) || frame::refcount(pfn) != 2 {
+            return Ok(());
+        }
+        let copy = Frame::copy_of_pfn(pfn, AllocClass::User)?;
+        let entry = shared & !PageFlags::COW.bits() | WRITE;
+        target.replace(i, entry & !ADDR_MASK | paddr_of(copy.into_pfn()) as u64);
+        source.replace(i, entry);
+        // The child's: the parent has its own.
+        let was_last = frame::release(pfn);
+        debug_assert!(!was_last);
+        Ok(())
     }
 }
 

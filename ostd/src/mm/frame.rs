@@ -50,9 +50,15 @@ impl Frame {
     /// A new frame with the contents of `src`.
     #[inline]
     pub fn copy_of(src: &Frame, class: AllocClass) -> Result<Frame, OutOfMemory> {
+        Frame::copy_of_pfn(src.0.get(), class)
+    }
+
+    /// As [`copy_of`](Self::copy_of), of a frame that the caller has a reference to.
+    #[inline]
+    pub(super) fn copy_of_pfn(src: u32, class: AllocClass) -> Result<Frame, OutOfMemory> {
         let frame = Frame::uninit(class)?;
-        // SAFETY: the target is new; the source is kept by the reference that we have to it.
-        unsafe { mem::copy_page(frame.ptr(), src.ptr()) };
+        // SAFETY: the target is new; the source is kept by the caller's reference.
+        unsafe { mem::copy_page(frame.ptr(), vaddr_of(src)) };
         Ok(frame)
     }
 
