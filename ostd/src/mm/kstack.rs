@@ -1,4 +1,4 @@
-//! Kernel stacks: 16 KiB each in an area of their own, with unmapped pages below, so that an overflow faults.
+//! Kernel stacks: 12 KiB each (16 in test builds) in an area of their own, with unmapped pages below, so that an overflow faults.
 //!
 //! A stack that is no longer used keeps its mapping and is given to the next task. Lists of free stacks: a short one
 //! per CPU (see [`local`]), and a global one. When that gets long, stacks beyond [`KEEP`] are unmapped by the next task
@@ -14,8 +14,10 @@ use crate::sync::rank::ranks;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-/// Bytes of a stack.
-pub(crate) const KSTACK_SIZE: usize = 16 * 1024;
+/// Bytes of a stack. Test builds check more, which takes room, and see to it that nobody comes near the end of a shorter one:
+/// [`depth`].
+pub(crate) const KSTACK_SIZE: usize =
+    if cfg!(any(debug_assertions, feature = "ktest")) { 16 * 1024 } else { 12 * 1024 };
 const FRAMES: usize = KSTACK_SIZE / PAGE_SIZE;
 /// Distance of stacks: the lower half of each slot stays unmapped.
 const SLOT_SIZE: usize = 2 * KSTACK_SIZE;
@@ -146,7 +148,10 @@ impl KStack {
             return Err(OutOfMemory);
         }
         MAPPED.fetch_add(1, Relaxed);
-        Ok(KStack { slot })
+        let stack = KStack { slot };
+        #[cfg(feature = "ktest")]
+        depth::paint(&stack);
+        Ok(stack)
     }
 
     /// The lowest address.
@@ -170,6 +175,8 @@ fn reserve(list: &mut Vec<u32>, len: usize) {
 
 impl Drop for KStack {
     fn drop(&mut self) {
+        #[cfg(feature = "ktest")]
+        depth::check(self);
         let kept = with_kept(|kept| kept.push(self.slot));
         if kept != Some(true) {
             let mut free = FREE.lock();
@@ -264,4 +271,29 @@ pub(super) fn drain() {
         FREE.lock().mapped.push(slot);
     }
     shrink(0);
+}
+
+/// How deep stacks are used. A new stack is painted, and when its task has ended, what is left of the paint tells.
+#[cfg(feature = "ktest")]
+pub(super) mod depth {
+    use super::{KSTACK_SIZE, KStack};
+
+    /// A byte that was not written to.
+    pub(in super::super) const PAINT: u8 = 0x5a;
+    /// More than this, interrupts included, leaves too little of the stacks of other builds.
+    const MAX: usize = 10 * 1024;
+
+    pub(super) fn paint(stack: &KStack) {
+        // SAFETY: the stack is new, its pages are mapped, and nobody runs on it.
+        unsafe { core::ptr::write_bytes(stack.bottom() as *mut u8, PAINT, KSTACK_SIZE) };
+    }
+
+    pub(super) fn check(stack: &KStack) {
+        let words = KSTACK_SIZE / size_of::<u64>();
+        // SAFETY: the stack's pages are mapped, and nobody runs on it any more.
+        let words = unsafe { core::slice::from_raw_parts(stack.bottom() as *const u64, words) };
+        let untouched = words.iter().take_while(|&&word| word == u64::from_ne_bytes([PAINT; 8])).count();
+        let used = KSTACK_SIZE - untouched * size_of::<u64>();
+        assert!(used <= MAX, "a task used {used} bytes of its kernel stack");
+    }
 }

@@ -1,6 +1,6 @@
 //! In-kernel tests of memory management.
 
-use super::kstack::KSTACK_SIZE;
+use super::kstack::{KSTACK_SIZE, depth::PAINT};
 use super::*;
 use crate::cpu;
 use crate::ktest::ktest;
@@ -469,7 +469,7 @@ fn stacks_are_reused_and_given_back() {
         assert!(stack.top() - stack.bottom() == KSTACK_SIZE && stack.top() % 16 == 0);
         assert!(is_stack_guard(stack.bottom() - 8) && !is_stack_guard(stack.bottom()));
         // SAFETY: the stack is ours and not in use.
-        unsafe { core::ptr::write_bytes(stack.bottom() as *mut u8, 0x5a, KSTACK_SIZE) };
+        unsafe { core::ptr::write_bytes(stack.bottom() as *mut u8, PAINT, KSTACK_SIZE) };
     }
     assert_eq!(stats().kernel_stacks, before.1 + 200 * KSTACK_SIZE / PAGE_SIZE);
     drop(stacks);
