@@ -23,6 +23,7 @@ use crate::cpu::{self, AtomicCpuSet, PerCpu};
 use crate::sync::rank::ranks;
 use crate::sync::{SpinLock, SpinLockGuard};
 use alloc::sync::Arc;
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::ptr::null_mut;
@@ -323,6 +324,9 @@ fn clear_table<const LEVEL: usize>(table: Table, batch: &mut FreeBatch) {
 /// Frames of entries that were cleared: their references are given up after the flush.
 const MAX_PENDING: usize = 128;
 
+/// No page has this address.
+const NO_TABLE: (Vaddr, Table) = (Vaddr::MAX, Table(0));
+
 /// The locked page tables of an address space. What changes is visible to all CPUs when it is dropped or flushed:
 /// frames that were unmapped are freed only then.
 pub struct Mapper<'a> {
@@ -333,8 +337,8 @@ pub struct Mapper<'a> {
     pending: usize,
     /// Tables that were taken out, linked by `refcount`; 0 ends the list.
     tables: u32,
-    /// The table of level 1 that was used last, and the first address that it covers.
-    last: Option<(Vaddr, Table)>,
+    /// The table of level 1 that was used last, behind the first address that it covers; [`NO_TABLE`] if that is gone.
+    last: Cell<(Vaddr, Table)>,
     _guard: SpinLockGuard<'a, ()>,
 }
 
@@ -347,17 +351,22 @@ impl<'a> Mapper<'a> {
             frames: [const { MaybeUninit::uninit() }; MAX_PENDING],
             pending: 0,
             tables: 0,
-            last: None,
+            last: Cell::new(NO_TABLE),
             _guard: guard,
         }
+    }
+
+    #[inline(always)]
+    fn last_table(&self, base: Vaddr) -> Option<Table> {
+        let (at, table) = self.last.get();
+        (at == base).then_some(table)
     }
 
     /// The table of level 1 for `va`, if there is one.
     #[inline]
     fn find_table(&self, va: Vaddr) -> Option<Table> {
-        if let Some((base, table)) = self.last
-            && va - va % span(2) == base
-        {
+        let base = va - va % span(2);
+        if let Some(table) = self.last_table(base) {
             return Some(table);
         }
         let mut table = self.space.root;
@@ -368,6 +377,7 @@ impl<'a> Mapper<'a> {
             }
             table = Table(pfn(entry));
         }
+        self.last.set((base, table));
         Some(table)
     }
 
@@ -375,9 +385,7 @@ impl<'a> Mapper<'a> {
     #[inline]
     fn table_for(&mut self, va: Vaddr) -> Result<Table, OutOfMemory> {
         let base = va - va % span(2);
-        if let Some((last, table)) = self.last
-            && last == base
-        {
+        if let Some(table) = self.last_table(base) {
             return Ok(table);
         }
         let mut table = self.space.root;
@@ -393,7 +401,7 @@ impl<'a> Mapper<'a> {
                 below
             };
         }
-        self.last = Some((base, table));
+        self.last.set((base, table));
         Ok(table)
     }
 
@@ -402,6 +410,11 @@ impl<'a> Mapper<'a> {
     #[inline]
     fn next_table(&self, mut va: Vaddr, end: Vaddr) -> Option<(Table, Range<usize>, Vaddr, Vaddr)> {
         'walk: while va < end {
+            let base = va - va % span(2);
+            let (entries, next) = part(va, end, 1);
+            if let Some(table) = self.last_table(base) {
+                return Some((table, entries, base, next));
+            }
             let mut table = self.space.root;
             for level in [4, 3, 2] {
                 let entry = table.get(index(va, level));
@@ -412,8 +425,8 @@ impl<'a> Mapper<'a> {
                 }
                 table = Table(pfn(entry));
             }
-            let (entries, next) = part(va, end, 1);
-            return Some((table, entries, va - va % span(2), next));
+            self.last.set((base, table));
+            return Some((table, entries, base, next));
         }
         None
     }
@@ -436,7 +449,7 @@ impl<'a> Mapper<'a> {
             }
             path[4 - level].clear(index(va, level));
             self.space.count_tables(-1);
-            self.last = None;
+            self.last.set(NO_TABLE);
             self.defer_table(below);
             // The processor may have cached the way to the table.
             self.tlb.add_all();
