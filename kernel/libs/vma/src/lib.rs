@@ -21,6 +21,7 @@ extern crate alloc;
 mod tests;
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Most vmas in one chunk.
 const CHUNK: usize = 32;
@@ -96,6 +97,34 @@ struct NoHole {
 
 const NO_HINT: NoHole = NoHole { top: 0, below: 0, len: usize::MAX };
 
+/// Where the last search ended, for programs come back to the same area several times in a row. Only a guess, which may be of
+/// a map that has changed since.
+#[derive(Debug, Default)]
+struct Recent(AtomicU32);
+
+impl Recent {
+    const INDEX_BITS: u32 = 8;
+
+    #[inline]
+    fn get(&self) -> Position {
+        let bits = self.0.load(Relaxed) as usize;
+        Position { chunk: bits >> Self::INDEX_BITS, index: bits & ((1 << Self::INDEX_BITS) - 1) }
+    }
+
+    #[inline]
+    fn set(&self, at: Position) {
+        self.0.store((at.chunk << Self::INDEX_BITS | at.index) as u32, Relaxed);
+    }
+}
+
+const _: () = assert!(CHUNK < 1 << Recent::INDEX_BITS);
+
+impl Clone for Recent {
+    fn clone(&self) -> Recent {
+        Recent(AtomicU32::new(self.0.load(Relaxed)))
+    }
+}
+
 /// The vmas of one address space, sorted, disjoint and merged.
 #[derive(Clone, Debug)]
 pub struct VmaMap<A> {
@@ -104,6 +133,7 @@ pub struct VmaMap<A> {
     count: usize,
     bytes: usize,
     no_hole: NoHole,
+    recent: Recent,
 }
 
 impl<A: Attributes> Default for VmaMap<A> {
@@ -115,7 +145,7 @@ impl<A: Attributes> Default for VmaMap<A> {
 impl<A: Attributes> VmaMap<A> {
     /// An empty map. Allocates nothing.
     pub const fn new() -> Self {
-        VmaMap { chunks: Vec::new(), count: 0, bytes: 0, no_hole: NO_HINT }
+        VmaMap { chunks: Vec::new(), count: 0, bytes: 0, no_hole: NO_HINT, recent: Recent(AtomicU32::new(0)) }
     }
 
     /// Number of vmas.
@@ -316,6 +346,16 @@ impl<A: Attributes> VmaMap<A> {
     /// Position of the first vma that ends after `addr`.
     #[inline]
     fn locate(&self, addr: usize) -> Position {
+        let recent = self.recent.get();
+        if self.get(recent).is_some_and(|vma| vma.contains(addr)) {
+            return recent;
+        }
+        let at = self.search(addr);
+        self.recent.set(at);
+        at
+    }
+
+    fn search(&self, addr: usize) -> Position {
         let ends_after = |chunk: &Vec<Vma<A>>| chunk.last().is_some_and(|vma| vma.end > addr);
         let chunk = match self.chunks.as_slice() {
             [only] if ends_after(only) => 0,
