@@ -143,14 +143,13 @@ fn take(
         Found::Nothing => Ok(None),
         Found::Zombie(child) if keep => Ok(report_zombie(&table, child, thread.process.ns())),
         Found::Zombie(child) => {
-            let nr = table.process_nr(child, thread.process.ns());
             let mut effects = Effects::new();
             let reaped = table.reap(child, &mut effects);
             if let Some(reaped) = &reaped {
                 reaped.record.tell_pidfds();
             }
             drop(table);
-            Ok(reaped.map(|reaped| account(&thread.process, nr, reaped.record)))
+            Ok(reaped.map(|reaped| account(&thread.process, reaped.pid, reaped.record)))
         }
         Found::Stopped(child, signo) => {
             let report = report_live(&table, child, thread.process.ns(), (signo as i32) << 8 | 0x7f);

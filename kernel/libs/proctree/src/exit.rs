@@ -262,7 +262,13 @@ impl<K: Kernel> Table<K> {
         }
         let own = &mut self.pids[node.pid];
         own.process = Link::NONE;
-        let pid = own.numbers.innermost();
+        let mut pid = own.numbers.innermost();
+        if let Some(parent) = node.parent.some() {
+            let ns = self.processes[self.threads[parent].process].ns;
+            if ns != node.ns {
+                pid = self.number_in(node.pid, ns);
+            }
+        }
         self.release_pid(node.pid, sink);
         if group_left && node.pgrp != node.pid {
             self.release_pid(node.pgrp, sink);

@@ -154,7 +154,7 @@ pub struct Reaped<K: Kernel> {
     pub id: ProcId,
     /// What it left.
     pub record: K::Record,
-    /// Its number in its own pid namespace, as it was. The number itself may be in use still (rule 0.4).
+    /// Its number in the pid namespace of its parent, as it was (rule 4.34). The number itself may be in use still (rule 0.4).
     pub pid: u32,
 }
 
