@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int timeout_s = 1800;
+static int timeout_s = 3600;
 static int passed, failed;
 static char failures[4096];
 
