@@ -54,7 +54,7 @@ impl Side {
             return Err(format!("the fuzzer does not run here: {status}"));
         }
         eprintln!(
-            "foster: no pid namespaces here without root; Debian's kernel in QEMU stands in for this Linux"
+            "foster: the fuzzer can make no namespaces here (it needs root, and no chroot); Debian's kernel in QEMU stands in for this Linux"
         );
         Ok(Self::Guest { kernel: bench::linux::kernel()?.elf, name: "linux" })
     }
