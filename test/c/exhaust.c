@@ -2,6 +2,7 @@
 #include "lib/tap.h"
 
 #include <pthread.h>
+#include <sys/mount.h>
 
 static long limit_nproc(long n)
 {
@@ -222,4 +223,46 @@ CASE_T(files_given_back, 60)
 		close(fd);
 	}
 	CHECK_EQ(ok, n, "[leak] the memory of unlinked files is given back");
+}
+
+/* ---- what the kernel keeps for programs ---- */
+
+/* A tmpfs of its own to work in. */
+static const char *own_tmpfs(void)
+{
+	static char dir[256];
+	snprintf(dir, sizeof dir, "%s", tmp_path("mnt"));
+	mkdir(dir, 0755);
+	MUST(mount("exhaust", dir, "tmpfs", 0, "nr_inodes=20000"));
+	MUST(chdir(dir));
+	return dir;
+}
+
+static int go_down(int levels)
+{
+	int n = 0;
+	while (n < levels && mkdir("d", 0755) == 0 && chdir("d") == 0)
+		n++;
+	return n;
+}
+
+CASE_T(deep_directories, 60)
+{
+	NEED_ROOT("[exhaust] directories nested deeper than a kernel stack");
+	const char *dir = own_tmpfs();
+	CHECK_EQ(go_down(5000), 5000, "[exhaust] directories in one another");
+	/* all are removed while somebody works in the last */
+	pid_t pid = MUST(fork());
+	if (pid == 0)
+		for (;;)
+			pause();
+	int n = 0;
+	while (n < 5000 && chdir("..") == 0 && rmdir("d") == 0)
+		n++;
+	CHECK_EQ(n, 5000, "[exhaust] can all be removed under somebody");
+	kill(pid, SIGKILL);
+	CHECK_EQ(reap(pid), SIGKILL, "[exhaust] and go when that one does");
+	CHECK_EQ(go_down(5000), 5000, "[exhaust] once more");
+	MUST(chdir("/"));
+	CHECK_OK(umount(dir), "[exhaust] they go with their file system");
 }

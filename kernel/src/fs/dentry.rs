@@ -218,10 +218,24 @@ impl Dentry {
 }
 
 impl Drop for Dentry {
-    /// A volatile dentry leaves no trace in the cache.
+    /// A dentry whose removed ancestors live for it alone takes them along, one after the other: a program can make the chain
+    /// longer than a kernel stack is deep.
     fn drop(&mut self) {
-        if let Some(inode) = &self.inode {
-            notify::dentry_gone(inode);
+        self.leave_cache();
+        let mut next = self.place.get_mut().parent.take();
+        while let Some(mut dentry) = next.and_then(Arc::into_inner) {
+            dentry.leave_cache();
+            next = dentry.place.get_mut().parent.take();
+        }
+    }
+}
+
+impl Dentry {
+    /// A volatile dentry that goes leaves no trace in the cache.
+    fn leave_cache(&mut self) {
+        // Taken, so that it is told once.
+        if let Some(inode) = self.inode.take() {
+            notify::dentry_gone(&inode);
         }
         if !self.volatile || *self.unhashed.get_mut() {
             return;
@@ -443,7 +457,7 @@ pub fn exchange(a: &Arc<Dentry>, b: &Arc<Dentry>) {
     b.move_to(a_parent, a_name);
 }
 
-/// Drops unused entries of the next `buckets` buckets.
+/// Drops unused entries of the next `buckets` buckets, and the directories that they are the last in.
 fn shrink(buckets: usize) {
     let start = HAND.fetch_add(buckets, Relaxed);
     for at in start..start + buckets {
@@ -474,7 +488,35 @@ fn shrink(buckets: usize) {
             {
                 parent.forget_absent(slot.hash);
             }
+            prune(slot);
         }
+    }
+}
+
+/// Drops an entry that was taken out of the cache, and its ancestors for as long as nothing else is left of them.
+fn prune(mut slot: Slot) {
+    loop {
+        let Ref::Strong(dentry) = &slot.dentry else { return };
+        let Some(parent) = dentry.parent() else { return };
+        drop(slot);
+        let (Some(above), name) = parent.place() else { return };
+        let hash = hash(&above, &name);
+        drop(above);
+        // Its own reference and the cache's.
+        if Arc::strong_count(&parent) > 2 {
+            return;
+        }
+        let place = Arc::as_ptr(&parent);
+        drop(parent);
+        let mut bucket = bucket(hash).lock();
+        let at = bucket.iter().position(|slot| match &slot.dentry {
+            Ref::Strong(dentry) => Arc::as_ptr(dentry) == place && slot.is_unused(),
+            Ref::Weak(_) => false,
+        });
+        let Some(at) = at else { return };
+        slot = bucket.swap_remove(at);
+        drop(bucket);
+        CACHED.fetch_sub(1, Relaxed);
     }
 }
 

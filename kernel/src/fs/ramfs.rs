@@ -7,7 +7,10 @@
 //! made before it is taken and dropped after it is released.
 
 use alloc::collections::BTreeMap;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 
 use ostd::{
     mm::{AllocClass, Frame},
@@ -223,6 +226,17 @@ pub struct RamInode {
 }
 
 impl RamInode {
+    /// What is in a directory that nobody refers to any more.
+    fn take_entries(&mut self) -> Vec<Arc<dyn Inode>> {
+        match &mut self.content {
+            Content::Dir(entries) => core::mem::take(&mut entries.get_mut().by_name)
+                .into_values()
+                .map(|(_, inode)| inode)
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn new(fs: &Arc<RamFs>, new: NewNode, content: Content) -> Result<Arc<RamInode>> {
         if fs.inodes.load(Relaxed) >= fs.max_inodes {
             return Err(ENOSPC);
@@ -615,7 +629,18 @@ impl Inode for RamInode {
 }
 
 impl Drop for RamInode {
+    /// A directory goes with what is in it, the subdirectories one after the other: a program can nest them deeper than a
+    /// kernel stack is.
     fn drop(&mut self) {
+        let mut below = self.take_entries();
+        while let Some(child) = below.pop() {
+            let child: Arc<dyn Any + Send + Sync> = child;
+            if let Ok(child) = child.downcast::<RamInode>()
+                && let Some(mut child) = Arc::into_inner(child)
+            {
+                below.append(&mut child.take_entries());
+            }
+        }
         self.fs.inodes.fetch_sub(1, Relaxed);
         if let Content::File(pages) = &mut self.content {
             let count = pages.get_mut().count;
