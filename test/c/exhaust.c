@@ -1,8 +1,10 @@
 /* exhaust.c - running out: of processes, of descriptors, of memory, of pids; and coming back from it. */
 #include "lib/tap.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/mount.h>
+#include <sys/utsname.h>
 
 static long limit_nproc(long n)
 {
@@ -265,4 +267,52 @@ CASE_T(deep_directories, 60)
 	CHECK_EQ(go_down(5000), 5000, "[exhaust] once more");
 	MUST(chdir("/"));
 	CHECK_OK(umount(dir), "[exhaust] they go with their file system");
+}
+
+/* Fills pipes until something runs out; killed if that is memory. */
+static void fill_pipes(int ready)
+{
+	static char b[4096];
+	struct rlimit rl = { 4096, 4096 };
+	int p[2];
+	setrlimit(RLIMIT_NOFILE, &rl);
+	while (pipe2(p, O_NONBLOCK) == 0)
+		while (write(p[1], b, sizeof b) > 0)
+			;
+	write(ready, b, 1);
+	for (;;)
+		pause();
+}
+
+CASE_T(kernel_memory, 100)
+{
+	struct utsname u;
+	if (uname(&u) == 0 && strstr(u.release, "foster") == NULL) {
+		tap_skip("[exhaust] pipes that fill all memory", "a real machine has too much");
+		return;
+	}
+	pid_t pid[40];
+	int p[2], n = 0, killed = 0;
+	MUST(pipe(p));
+	for (; n < 40 && (pid[n] = fork()) >= 0; n++)
+		if (pid[n] == 0)
+			fill_pipes(p[1]);
+	close(p[1]);
+	/* who gets through, does not get all that it could */
+	char c;
+	struct pollfd pfd = { p[0], POLLIN, 0 };
+	while (poll(&pfd, 1, 3000) > 0 && read(p[0], &c, 1) == 1)
+		;
+	for (int i = 0; i < n; i++) {
+		int status;
+		killed += waitpid(pid[i], &status, WNOHANG) == pid[i] && status == SIGKILL;
+		kill(pid[i], SIGKILL);
+	}
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	CHECK(killed > 0 || n < 40, "[exhaust] what is in pipes fills the memory, and somebody is killed for it");
+	pid_t after = MUST(fork());
+	if (after == 0)
+		_exit(7);
+	CHECK_EQ(reap(after), 7 << 8, "[exhaust] the machine goes on");
 }

@@ -303,6 +303,11 @@ impl FileTable {
         files.filter(|(_, file)| file.is_some()).map(|(fd, _)| fd as Fd).collect()
     }
 
+    /// How many descriptors are in use.
+    pub fn count(&self) -> usize {
+        self.contents.lock().used.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// How many descriptors the table has room for: FDSize of /proc/pid/status, in steps of 64 as in Linux.
     pub fn capacity(&self) -> usize {
         (self.contents.lock().used.len() * 64).max(64)

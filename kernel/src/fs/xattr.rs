@@ -155,7 +155,9 @@ pub fn set(
         creds.require(Cap::SysAdmin)?;
     }
     check_name(inode, name)?;
-    if !ostd::mm::kernel_reserve_ok(1 + value.len() / PAGE_SIZE) {
+    // As all that files keep, these leave room for programs.
+    const SPARE_FRAMES: usize = 512;
+    if !ostd::mm::user_room_ok(SPARE_FRAMES + value.len() / PAGE_SIZE) {
         return Err(ENOSPC);
     }
     let (key, value): (Box<[u8]>, Arc<[u8]>) = (name.into(), value.into());

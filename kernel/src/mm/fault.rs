@@ -113,7 +113,7 @@ pub fn handle_kernel_access(fault: &PageFault) -> Result<(), ()> {
         match thread.vm().handle_fault(fault.addr, Access::from(fault)) {
             Ok(()) => return Ok(()),
             Err(FaultError::OutOfMemory) if tries < OOM_TRIES && !signal::fatal_signal_pending(&thread) => {
-                oom::out_of_memory(&thread);
+                let _ = oom::out_of_memory(&thread);
                 tries += 1;
             }
             Err(_) => return Err(()),

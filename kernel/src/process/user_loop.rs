@@ -75,8 +75,11 @@ fn between_stays(ctx: &mut Context) {
         return;
     }
     let work = ctx.thread.work.load(Relaxed);
-    if work & (work::CPU_TIME | work::RSEQ) != 0 {
-        ctx.thread.work.fetch_and(!(work::CPU_TIME | work::RSEQ), Relaxed);
+    if work & (work::CPU_TIME | work::RSEQ | work::MEMORY) != 0 {
+        ctx.thread.work.fetch_and(!(work::CPU_TIME | work::RSEQ | work::MEMORY), Relaxed);
+        if work & work::MEMORY != 0 {
+            oom::relieve(ctx.thread);
+        }
         if work & work::CPU_TIME != 0 {
             cpu_time::check(ctx.thread);
         }
@@ -161,7 +164,10 @@ fn page_fault(ctx: &mut Context, info: &ExceptionInfo) -> Option<SigInfo> {
         Err(FaultError::Denied) => Some(SigInfo::fault(SIGSEGV, SEGV_ACCERR, addr as u64)),
         Err(FaultError::Bus) => Some(SigInfo::fault(SIGBUS, BUS_ADRERR, addr as u64)),
         Err(FaultError::OutOfMemory) => {
-            oom::out_of_memory(ctx.thread);
+            if !oom::give_back() && !oom::out_of_memory(ctx.thread) {
+                // Nobody else is left to go.
+                signal::force(ctx.thread, SigInfo::kernel(signal::SIGKILL));
+            }
             None
         }
     }

@@ -10,6 +10,9 @@ use core::sync::atomic::Ordering::Relaxed;
 /// Orders 0 to 18: up to 1 GiB.
 pub(super) const ORDERS: usize = 19;
 
+/// Blocks from this order on count as large: 128 KiB.
+const LARGE: usize = 5;
+
 /// The free blocks. Frame number 0 ends a list: frame 0 is never given to the allocator.
 pub(super) struct Buddy {
     heads: [u32; ORDERS],
@@ -18,17 +21,31 @@ pub(super) struct Buddy {
     /// The frame after the last one that has a record.
     end: u32,
     free: usize,
+    /// Of those, the frames in large blocks.
+    large: usize,
 }
 
 impl Buddy {
     pub(super) const fn new() -> Buddy {
-        Buddy { heads: [0; ORDERS], nonempty: 0, end: 0, free: 0 }
+        Buddy { heads: [0; ORDERS], nonempty: 0, end: 0, free: 0, large: 0 }
     }
 
     /// The number of free frames.
     #[inline]
     pub(super) fn free_frames(&self) -> usize {
         self.free
+    }
+
+    /// The number of free frames in large blocks.
+    #[inline]
+    pub(super) fn large_frames(&self) -> usize {
+        self.large
+    }
+
+    /// Whether a frame can be had without splitting a large block.
+    #[inline]
+    pub(super) fn has_small(&self) -> bool {
+        self.nonempty & ((1 << LARGE) - 1) != 0
     }
 
     /// Tells how many frames have a record.
@@ -48,12 +65,18 @@ impl Buddy {
         }
         self.heads[order] = pfn;
         self.nonempty |= 1 << order;
+        if order >= LARGE {
+            self.large += 1 << order;
+        }
     }
 
     fn remove(&mut self, pfn: u32, order: usize) {
         let record = meta(pfn);
         let (next, prev) = (record.next.load(Relaxed), record.prev.load(Relaxed));
         record.kind.store(KIND_NONE, Relaxed);
+        if order >= LARGE {
+            self.large -= 1 << order;
+        }
         if next != 0 {
             meta(next).prev.store(prev, Relaxed);
         }

@@ -5,7 +5,9 @@
 //!
 //! *The reserve.* When the buddy allocator is down to `low` frames, lists are no longer refilled and allocations
 //! for user programs fail; the kernel still gets what is left, frame by frame. What the kernel allocates without
-//! a way to fail (the heap) has that much room; whoever starts something big asks [`reserve_ok`] before.
+//! a way to fail (the heap) has that much room; whoever starts something big asks [`reserve_ok`] before. As many frames
+//! are left in large blocks: user programs don't split those any more, however they scatter what they give back. When
+//! the kernel itself has used half of either, it is told ([`set_low_memory_hook`](super::set_low_memory_hook)).
 
 use super::buddy::{Buddy, ORDERS};
 use super::meta::{KIND_NONE, meta};
@@ -24,10 +26,18 @@ static BUDDY: IrqSpinLock<Buddy> = IrqSpinLock::new(ranks::FRAME_ALLOCATOR, Budd
 
 /// Frames in the buddy allocator. Written under its lock, read without.
 static FREE: AtomicUsize = AtomicUsize::new(0);
+/// Of those, the frames in large blocks.
+static LARGE: AtomicUsize = AtomicUsize::new(0);
 /// Frames that are or were in the allocator, and those that the boot took before.
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 /// The size of the reserve.
 static LOW: AtomicUsize = AtomicUsize::new(0);
+
+/// Shows what is free to those who don't hold the lock.
+fn publish(buddy: &Buddy) {
+    FREE.store(buddy.free_frames(), Relaxed);
+    LARGE.store(buddy.large_frames(), Relaxed);
+}
 
 /// The free frames of a CPU, linked by `next`.
 pub(super) struct FrameList {
@@ -65,13 +75,25 @@ impl FrameList {
         let mut buddy = BUDDY.lock();
         let low = LOW.load(Relaxed);
         let spare = buddy.free_frames().saturating_sub(low);
-        if spare < BATCH {
+        let splits = buddy.large_frames() >= low + BATCH;
+        if spare < BATCH || !splits && !buddy.has_small() {
             let pfn = match class {
-                AllocClass::User if spare == 0 => None,
+                AllocClass::User if spare == 0 || buddy.large_frames() <= low && !buddy.has_small() => None,
                 _ => buddy.alloc(0),
             };
-            FREE.store(buddy.free_frames(), Relaxed);
+            publish(&buddy);
             return pfn;
+        }
+        if !splits {
+            for _ in 0..BATCH {
+                let Some(pfn) = buddy.has_small().then(|| buddy.alloc(0)).flatten() else {
+                    break;
+                };
+                self.push(pfn);
+            }
+            publish(&buddy);
+            drop(buddy);
+            return self.pop();
         }
         let mut missing = BATCH;
         while missing > 0 {
@@ -87,7 +109,7 @@ impl FrameList {
             }
             missing -= 1 << order;
         }
-        FREE.store(buddy.free_frames(), Relaxed);
+        publish(&buddy);
         drop(buddy);
         self.pop()
     }
@@ -102,7 +124,7 @@ impl FrameList {
         {
             buddy.free(pfn, 0);
         }
-        FREE.store(buddy.free_frames(), Relaxed);
+        publish(&buddy);
     }
 }
 
@@ -131,7 +153,7 @@ fn alloc_in_handler(class: AllocClass) -> Option<u32> {
         return None;
     }
     let pfn = buddy.alloc(0);
-    FREE.store(buddy.free_frames(), Relaxed);
+    publish(&buddy);
     pfn
 }
 
@@ -217,7 +239,7 @@ pub(super) fn alloc_block(order: usize) -> Option<u32> {
     }
     let mut buddy = BUDDY.lock();
     let pfn = buddy.alloc(order);
-    FREE.store(buddy.free_frames(), Relaxed);
+    publish(&buddy);
     pfn
 }
 
@@ -226,7 +248,7 @@ pub(super) fn free_block(pfn: u32, order: usize) {
     meta(pfn).kind.store(KIND_NONE, Relaxed);
     let mut buddy = BUDDY.lock();
     buddy.free(pfn, order);
-    FREE.store(buddy.free_frames(), Relaxed);
+    publish(&buddy);
 }
 
 /// Adds memory to the allocator.
@@ -236,7 +258,7 @@ pub(super) fn free_block(pfn: u32, order: usize) {
 pub(super) unsafe fn add_range(start: u32, end: u32) {
     let mut buddy = BUDDY.lock();
     buddy.add_range(start, end);
-    FREE.store(buddy.free_frames(), Relaxed);
+    publish(&buddy);
 }
 
 /// Sets the size of the machine: the frame after the last, and how many there are in all.
@@ -256,6 +278,13 @@ pub(super) fn reserve_ok(frames: usize) -> bool {
 #[inline]
 pub(super) fn user_room(frames: usize) -> bool {
     FREE.load(Relaxed) >= frames + LOW.load(Relaxed)
+}
+
+/// Whether the kernel has used half of its reserve, or of the large blocks in it.
+#[inline]
+pub(super) fn is_low() -> bool {
+    let half = LOW.load(Relaxed) / 2;
+    FREE.load(Relaxed) < half || LARGE.load(Relaxed) < half
 }
 
 /// Gives this CPU's list back.

@@ -225,6 +225,7 @@ impl Slabs {
             frame_alloc::alloc_block(order)?
         };
         FRAMES.fetch_add(1 << order, Relaxed);
+        super::tell_if_low();
         self.count += 1;
         let start = vaddr_of(pfn);
         let count = (PAGE_SIZE << order) / size;
@@ -313,6 +314,7 @@ fn alloc_large(layout: Layout) -> *mut u8 {
     match pfn {
         Some(pfn) => {
             FRAMES.fetch_add(1 << order, Relaxed);
+            super::tell_if_low();
             meta(pfn).kind.store(KIND_NONE, Relaxed);
             vaddr_of(pfn)
         }

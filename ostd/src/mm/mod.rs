@@ -16,6 +16,8 @@ mod tlb;
 
 use core::ops::Range;
 
+use spin::Once;
+
 pub(crate) use kernel_space::{map_device, map_firmware, root as kernel_root};
 pub(crate) use kstack::{KStack, is_guard as is_stack_guard, trim as trim_stacks};
 pub(crate) use local::MmLocal;
@@ -137,6 +139,27 @@ pub fn kernel_reserve_ok(frames: usize) -> bool {
 #[inline]
 pub fn user_room_ok(frames: usize) -> bool {
     frame_alloc::user_room(frames)
+}
+
+static LOW_MEMORY: Once<fn()> = Once::new();
+
+/// Sets what is called when the kernel's own allocations have used up half of its reserve, at each that takes new frames.
+/// It runs in the middle of an allocation, in interrupt handlers too: it may set a flag, not allocate or lock.
+pub fn set_low_memory_hook(hook: fn()) {
+    LOW_MEMORY.call_once(|| hook);
+}
+
+/// Whether half of the kernel's reserve is used: somebody has to give memory back before the rest is.
+pub fn is_low() -> bool {
+    frame_alloc::is_low()
+}
+
+fn tell_if_low() {
+    if frame_alloc::is_low()
+        && let Some(hook) = LOW_MEMORY.get()
+    {
+        hook();
+    }
 }
 
 /// Gives memory that is kept for reuse (stacks, page tables, empty slabs, free frames of this CPU) back to the

@@ -78,6 +78,8 @@ pub mod work {
     pub const CPU_TIME: u32 = 16;
     /// The thread's restartable sequence is to be looked at.
     pub const RSEQ: u32 = 32;
+    /// The kernel used up much of its reserve of memory on the thread's behalf.
+    pub const MEMORY: u32 = 64;
 }
 
 /// Rank of a thread's own queue, inside its process's signal lock.
