@@ -224,7 +224,17 @@ CASE(sigqueue_errors)
 	CHECK_OK(rt_tgsigqueueinfo(a->pid, a->pid, RT, &si), "[7.7] tgsigqueue to a thread");
 	CHECK(call(a, take, RT) == RT && a->out[2] == 4711, "[7.7] arrives");
 	block_all(0);
+	char *tail = (char *)&si + 127;
+	*tail = 1;
+	si.si_code = SI_QUEUE;
+	CHECK_OK(rt_sigqueueinfo(getpid(), RT, &si), "[7.7] behind the fields of a known si_code anything may stand");
+	CHECK_EQ(take(RT), RT, "[7.7] and arrives");
+	si.si_code = -100;
+	CHECK_ERR(rt_sigqueueinfo(getpid(), RT, &si), E2BIG, "[7.7] behind those of an unknown one only zeros: E2BIG");
+	CHECK_ERR(rt_sigqueueinfo(0, RT, &si), E2BIG, "[7.7] before the target is looked for");
 	si.si_code = 77;
+	CHECK_ERR(rt_tgsigqueueinfo(a->pid, a->pid, RT, &si), E2BIG, "[7.7] and before it is asked who may");
+	*tail = 0;
 	CHECK_OK(rt_sigqueueinfo(getpid(), RT, &si), "[7.7] to itself any si_code is allowed");
 	CHECK_EQ(take(RT), RT, "[7.7] and arrives");
 	retire(a, NULL);

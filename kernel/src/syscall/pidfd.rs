@@ -116,6 +116,7 @@ pub fn sys_pidfd_send_signal(ctx: &mut Context, [fd, raw, info, flags, ..]: Args
 fn read_siginfo(ctx: &Context, addr: usize, raw: usize, key: &pid::Key, scope: Scope) -> Result<SigInfo> {
     let mut bytes = [0; SIGINFO_SIZE];
     mem::copy_from_user(&mut bytes, addr)?;
+    SigInfo::check_user(i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]), &bytes)?;
     let word = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let (signo, code) = (word(0), word(8));
     if signo != raw as i32 {

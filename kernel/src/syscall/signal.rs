@@ -241,9 +241,12 @@ pub(super) fn signal_thread(ctx: &Context, thread: &Arc<Thread>, raw: usize) -> 
 }
 
 /// A `siginfo_t` from user mode; only to itself may a process claim to be the kernel or kill(2) (rule 7.7).
-fn read_siginfo(addr: usize, signo: Option<Signo>, to_self: bool) -> Result<Option<SigInfo>> {
+fn read_siginfo(addr: usize, number: usize, to_self: bool) -> Result<Option<SigInfo>> {
     let mut raw = [0; SIGINFO_SIZE];
     mem::copy_from_user(&mut raw, addr)?;
+    SigInfo::check_user(number as i32, &raw)?;
+    // A bad number is found only where there is a target.
+    let signo = sendable(number).unwrap_or(None);
     let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
     if (code >= 0 || code == SI_TKILL) && !to_self {
         return Err(EPERM);
@@ -260,9 +263,8 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let pid = args[0] as i32;
     // The thread itself, not its process: a thread may not forge what its siblings get through the leader (rule 7.7).
     let to_self = pid == ctx.thread.tid() as i32;
-    // The copy comes first; a bad number is found only where there is a target.
+    let info = read_siginfo(args[2], args[1], to_self)?;
     let signo = sendable(args[1]);
-    let info = read_siginfo(args[2], signo.unwrap_or(None), to_self)?;
     if pid <= 0 {
         return Err(ESRCH);
     }
@@ -281,8 +283,8 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let (tgid, tid) = (args[0] as i32, args[1] as i32);
     let to_self = tid == ctx.thread.tid() as i32;
+    let info = read_siginfo(args[3], args[2], to_self)?;
     let signo = sendable(args[2]);
-    let info = read_siginfo(args[3], signo.unwrap_or(None), to_self)?;
     if tgid <= 0 || tid <= 0 {
         return Err(EINVAL);
     }

@@ -1,6 +1,6 @@
 //! What a signal carries: `siginfo_t` (sigaction(2)), kept compact and encoded to its 128 bytes at delivery.
 
-use super::set::Signo;
+use super::set::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, Signo};
 use crate::{prelude::*, time::posix_timer::PosixTimer};
 
 /// Sent by kill(2).
@@ -142,6 +142,29 @@ impl SigInfo {
     pub fn lost(signo: Signo) -> SigInfo {
         let fields = Fields::Sender { pid: 0, uid: 0 };
         SigInfo { signo, forced: false, code: SI_USER, fields }
+    }
+
+    /// Checks a `siginfo_t` of user mode, for signal `signo` (any number): the kernel keeps the first 48 bytes of it, so what is
+    /// behind them must be zero unless the code is one whose layout is known to end before (rule 7.7).
+    ///
+    /// # Errors
+    /// `E2BIG`.
+    pub fn check_user(signo: i32, raw: &[u8; SIGINFO_SIZE]) -> Result<()> {
+        const KEPT: usize = 48;
+        const SI_DETHREAD: i32 = -7;
+        const SI_ASYNCNL: i32 = -60;
+        let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
+        let last = match u8::try_from(signo).unwrap_or(0) {
+            SIGILL => 11,
+            SIGFPE => 15,
+            SIGSEGV => 10,
+            SIGBUS => 5,
+            SIGSYS => 2,
+            _ => 6,
+        };
+        let known =
+            matches!(code, SI_KERNEL | SI_ASYNCNL | SI_DETHREAD..=SI_USER) || (1..=last).contains(&code);
+        if known || raw[KEPT..].iter().all(|&byte| byte == 0) { Ok(()) } else { Err(E2BIG) }
     }
 
     /// As a program passed it to rt_sigqueueinfo(2); `signo` overrides its `si_signo` (rule 7.7).
