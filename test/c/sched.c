@@ -124,6 +124,13 @@ CASE(attributes)
 	CHECK_ERR(setattr(-1, a, 0), EINVAL, "[sched] pid -1: EINVAL");
 	CHECK_ERR(setattr(0, NULL, 0), EINVAL, "[sched] from nowhere: EINVAL");
 	CHECK_ERR(setattr(0, BADPTR, 0), EFAULT, "[sched] bad pointer: EFAULT");
+	a->policy = SCHED_IDLE;
+	a->nice = 7;
+	CHECK_OK(setattr(0, a, 0), "[sched] SCHED_IDLE with a nice value");
+	CHECK_EQ(getpriority(PRIO_PROCESS, 0), 0, "[sched] which stays as it was");
+	a->policy = SCHED_OTHER;
+	a->nice = 0;
+	setattr(0, a, 0);
 	a->flags = 0x80;
 	CHECK_ERR(setattr(0, a, 0), EINVAL, "[sched] unknown flag in it: EINVAL");
 	a->flags = UTIL_CLAMP_MIN;

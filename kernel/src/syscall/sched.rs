@@ -241,7 +241,7 @@ fn change_schedule(ctx: &Context, thread: &Thread, change: &Change) -> Result<us
         return Err(EBUSY);
     }
     if !is_realtime {
-        if let Some(nice) = change.nice {
+        if let Some(nice) = change.nice.filter(|_| new != policy::IDLE) {
             thread.nice.store(nice, Relaxed);
         }
         if let Some(slice) = change.slice_ns {
@@ -268,6 +268,8 @@ fn needs_privilege(ctx: &Context, thread: &Thread, change: &Change, new: u32, re
             }
         }
         policy::DEADLINE => return true,
+        // It keeps its nice value, whatever is asked for.
+        policy::IDLE => {}
         _ if change.nice.is_some_and(|new| new < nice && !may_have_nice(new)) => return true,
         _ => {}
     }
