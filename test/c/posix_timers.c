@@ -141,6 +141,12 @@ CASE(create_arguments)
 	CHECK_ERR(syscall(SYS_timer_settime, id, 0, &its, NULL), EINVAL, "[time] negative interval: EINVAL");
 	CHECK_OK(settime(id, 0x80, 0, 0, NULL), "[time] unknown flags are passed over");
 	CHECK_ERR(settime(9999, 0, 1, 0, NULL), EINVAL, "[time] timer_settime of none: EINVAL");
+	struct itimerspec far = { .it_interval.tv_sec = INT64_MAX, .it_value.tv_sec = INT64_MAX };
+	CHECK_OK(syscall(SYS_timer_settime, id, 0, &far, NULL), "[time] the far future is accepted");
+	CHECK_OK(syscall(SYS_timer_gettime, id, &far), "[time] and told");
+	CHECK_EQ(far.it_interval.tv_sec, INT64_MAX / 1000000000, "[time] as the end of what counts in nanoseconds");
+	CHECK(far.it_value.tv_sec > INT64_MAX / 1000000000 - 1000000000, "[time] the next expiry too");
+	settime(id, 0, 0, 0, NULL);
 	CHECK_ERR(gettime(9999, &its), EINVAL, "[time] timer_gettime of none: EINVAL");
 	CHECK_ERR(gettime(id, BADPTR), EFAULT, "[time] to a bad address: EFAULT");
 	CHECK_ERR(getoverrun(-1), EINVAL, "[time] timer_getoverrun of none: EINVAL");

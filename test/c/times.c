@@ -91,6 +91,12 @@ CASE(sleeps)
 	CHECK(now_ns(CLOCK_MONOTONIC) >= ns(&until), "[time] not before it");
 	CHECK_OK(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL), "[time] one that is over: at once");
 	CHECK_ERR(syscall(SYS_clock_nanosleep, 9999, 0, &t, NULL), EINVAL, "[time] an unknown clock: EINVAL");
+	CHECK_ERR(syscall(SYS_clock_nanosleep, 9999, 0, NULL, NULL), EINVAL, "[time] before the time is read");
+	CHECK_ERR(syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, NULL, NULL), EOPNOTSUPP, "[time] so is one that can't be slept on: EOPNOTSUPP");
+	/* the CPU clock of a process that does not exist */
+	CHECK_ERR(syscall(SYS_clock_nanosleep, (int)(~4999999u << 3 | 2), 0, NULL, NULL), EFAULT, "[time] whose clock it is comes after: EFAULT");
+	CHECK_ERR(syscall(SYS_clock_nanosleep, (int)(~4999999u << 3 | 2), 0, &t, NULL), EINVAL, "[time] nobody's: EINVAL");
+	CHECK_ERR(syscall(SYS_clock_nanosleep, -5, 0, &t, NULL), EOPNOTSUPP, "[time] a device's clock: EOPNOTSUPP");
 }
 
 CASE(many_sleepers)

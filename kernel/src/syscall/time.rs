@@ -61,8 +61,9 @@ const TIMER_ABSTIME: u32 = 1;
 
 pub fn sys_clock_nanosleep(ctx: &mut Context, args: Args) -> Result<usize> {
     let [which, flags, request, remaining, ..] = args;
-    let clock = Clock::for_sleep(which, ctx.thread)?;
+    Clock::check_sleep(which)?;
     let value = timespec_to_ns(read_timespec(request)?)?;
+    let clock = Clock::for_sleep(which, ctx.thread)?;
     if flags as u32 & TIMER_ABSTIME != 0 {
         return clocks::sleep_absolute(&clock, value);
     }

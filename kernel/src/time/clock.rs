@@ -53,6 +53,11 @@ pub fn long_id(id: i32) -> i32 {
 /// The time between two looks of the coarse clocks, and the resolution of the sampled CPU clocks: a tick.
 const TICK_NS: u64 = 4_000_000;
 
+/// Whether a negative `clockid_t` names the clock of an open device. There are none.
+const fn is_device(id: i32) -> bool {
+    id & 7 == 3
+}
+
 /// By how many seconds TAI is ahead of UTC: set by adjtimex(2).
 pub(super) static TAI_OFFSET: AtomicI32 = AtomicI32::new(0);
 
@@ -113,6 +118,19 @@ impl Clock {
         }
     }
 
+    /// What clock_nanosleep(2) says of a kind of clock before it looks at the time; whose clock it is comes after.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for a clock that can't be slept on, `EINVAL` for what is no clock.
+    pub fn check_sleep(raw: usize) -> Result<()> {
+        match raw as i32 {
+            id if id < 0 && is_device(id) => Err(EOPNOTSUPP),
+            id::THREAD_CPUTIME..=id::MONOTONIC_COARSE => Err(EOPNOTSUPP),
+            id::REALTIME..=id::PROCESS_CPUTIME | id::BOOTTIME..=id::BOOTTIME_ALARM | id::TAI | ..0 => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
     /// Decodes a `clockid_t` for timer_create(2).
     ///
     /// # Errors
@@ -122,6 +140,7 @@ impl Clock {
             id::MONOTONIC_RAW..=id::MONOTONIC_COARSE | id::REALTIME_ALARM | id::BOOTTIME_ALARM => {
                 Err(EOPNOTSUPP)
             }
+            id if id < 0 && is_device(id) => Err(EOPNOTSUPP),
             id if id < 0 => Clock::from_cpu_clock(id, caller, false),
             _ => Clock::from_raw(raw, caller),
         }

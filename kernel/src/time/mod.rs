@@ -29,6 +29,9 @@ static REALTIME_SHIFT: AtomicI64 = AtomicI64::new(0);
 /// Who sleeps until a time of the wall clock: woken when that is set.
 static CLOCK_SET: WaitQueue = WaitQueue::new();
 
+/// The end of time: the most that Linux counts in nanoseconds.
+const LONGEST_NS: u64 = i64::MAX as u64;
+
 /// `struct timespec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timespec {
@@ -63,7 +66,7 @@ pub fn timespec_to_ns(value: Timespec) -> Result<u64> {
     if value.sec < 0 || !(0..NSEC_PER_SEC as i64).contains(&value.nsec) {
         return Err(EINVAL);
     }
-    Ok((value.sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(value.nsec as u64))
+    Ok((value.sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(value.nsec as u64).min(LONGEST_NS))
 }
 
 /// `struct timeval` in ns; microseconds must be in 0..10^6.
@@ -75,7 +78,7 @@ pub fn read_timeval_ns(addr: usize) -> Result<u64> {
     if sec < 0 || !(0..1_000_000).contains(&usec) {
         return Err(EINVAL);
     }
-    Ok((sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(usec as u64 * 1000))
+    Ok((sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(usec as u64 * 1000).min(LONGEST_NS))
 }
 
 /// Nanoseconds since 1970 (UTC).
