@@ -683,8 +683,18 @@ CASE(into_cgroup)
 	CHECK_EQ(try3(&a, sizeof a), -EBADF, "[6.8] not open: EBADF");
 	a.cgroup = MUST(open("/", O_RDONLY | O_DIRECTORY));
 	CHECK_EQ(try3(&a, sizeof a), -EBADF, "[6.8] not a directory of cgroups: EBADF");
-	a.flags = 0;
 	a.cgroup = 999;
+	a.flags |= CLONE_PIDFD;
+	a.pidfd = (uintptr_t)BADPTR;
+	CHECK_EQ(try3(&a, sizeof a), -EFAULT, "[6.1] after the pidfd is stored: EFAULT");
+	pid_t self = getpid();
+	a.flags = 1ULL << 33;
+	a.set_tid = (uintptr_t)&self;
+	a.set_tid_size = 1;
+	if (geteuid() == 0)
+		CHECK_EQ(try3(&a, sizeof a), -EEXIST, "[6.1] and after the number is taken: EEXIST");
+	a.set_tid_size = a.set_tid = 0;
+	a.flags = 0;
 	CHECK_EQ(try3(&a, sizeof a), 1, "[6.8] without the flag the field is ignored");
 }
 

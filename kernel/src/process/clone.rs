@@ -188,10 +188,6 @@ pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     ctx.thread.nproc_exceeded.store(false, Relaxed);
     let creds = ctx.thread.creds();
     check_limits(ctx.process(), &creds)?;
-    if args.flags.contains(CloneFlags::INTO_CGROUP) {
-        // There are no cgroups yet, so no descriptor is that of one (rule 6.8).
-        return Err(EBADF);
-    }
     if args.flags.intersects(CloneFlags::NAMESPACES | CloneFlags::NEWUSER) {
         change::check_new(ctx.thread, args.flags)?;
     }
@@ -348,6 +344,10 @@ pub(super) fn make(
         true => Some(NewPidfd::install(parent, &child, &reserved, args)?),
         false => None,
     };
+    if args.flags.contains(CloneFlags::INTO_CGROUP) {
+        // There are no cgroups yet, so no descriptor is that of one (rule 6.8). It is looked at after all else (rule 6.1).
+        return Err(EBADF);
+    }
     signal::attach_thread(&child, Some(parent))?;
     if let Err(error) = charge(&parent.process, &creds) {
         signal::detach_thread(&child);
