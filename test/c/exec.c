@@ -405,6 +405,7 @@ CASE(execveat)
 	CHECK_EQ(run_at(o, "", AT_EMPTY_PATH, "5"), 5 << 8, "[10.8] an O_PATH descriptor is fine");
 	CHECK_EQ(run_at(f, "", 0, "4"), -ENOENT, "[10.8] an empty path without the flag: ENOENT");
 	CHECK_EQ(run_at(d, "", AT_EMPTY_PATH, "4"), -EACCES, "[10.8] a directory: EACCES");
+	CHECK_EQ(run_at(d, BADPTR, 0x40000000, "4"), -EFAULT, "[10.1] the path is read before the flags are looked at: EFAULT");
 	CHECK_EQ(run_at(d, "link", AT_SYMLINK_NOFOLLOW, "4"), -ELOOP, "[10.8] a symlink with NOFOLLOW: ELOOP");
 	CHECK_EQ(run_at(d, "link", 0, "6"), 6 << 8, "[10.8] followed otherwise");
 	CHECK_EQ(run_at(d, "prog", 0x4, "4"), -EINVAL, "[10.8] unknown flag: EINVAL");

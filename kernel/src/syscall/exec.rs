@@ -23,12 +23,14 @@ pub fn sys_execve(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_execveat(ctx: &mut Context, args: Args) -> Result<usize> {
     let [dirfd, path, argv, envp, flags, _] = args;
     let flags = flags as u32;
+    // The path comes first (rule 10.1).
+    let path = read_path(path)?;
     if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK) != 0 {
         return Err(EINVAL);
     }
     let target = Target {
         dirfd: dirfd as i32,
-        path: read_path(path)?,
+        path,
         empty_path: flags & AT_EMPTY_PATH != 0,
         no_follow: flags & AT_SYMLINK_NOFOLLOW != 0,
     };
