@@ -311,7 +311,9 @@ CASE(open_file_of_dead)
 	int fd = MUST(open(of(c->pid, "stat"), O_RDONLY)), d = MUST(open(of(c->pid, ""), O_RDONLY | O_DIRECTORY));
 	retire(c, NULL);
 	CHECK_ERR(read(fd, buf, 100), ESRCH, "[12.9] an open file of a reaped process: ESRCH");
-	CHECK(openat(d, "stat", O_RDONLY) < 0 && (errno == ENOENT || errno == ESRCH), "[12.9] an open directory finds nothing");
+	CHECK_ERR(openat(d, "stat", O_RDONLY), ESRCH, "[12.9] an open directory can't be gone into any more: ESRCH");
+	CHECK_ERR(openat(d, "nothing", O_RDONLY), ESRCH, "[12.9] whatever the name");
+	CHECK_ERR(syscall(SYS_getdents64, d, buf, sizeof buf), ENOENT, "[12.9] nor listed: ENOENT");
 }
 
 CASE(seek_and_parts)
@@ -520,6 +522,8 @@ CASE(zombie_files_more)
 	CHECK_EQ(read_file(of(c->pid, "wchan"), buf, sizeof buf) > 0 ? buf[0] : -1, '0', "[12.3] wchan is 0");
 	REQUIRE(read_file(of(c->pid, "limits"), buf, sizeof buf) > 0);
 	CHECK(strstr(buf, "Max open files") != NULL, "[12.3] limits can be read");
+	const char *nice_limit = strstr(buf, "Max nice priority");
+	CHECK(nice_limit && strcspn(nice_limit, "\n") == 68, "[proc] a limit without a unit ends behind its values");
 	REQUIRE(call(p, ag_reap, c->pid) == c->pid);
 	retire(p, NULL);
 }

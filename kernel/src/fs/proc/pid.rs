@@ -195,7 +195,9 @@ fn parse_fd(name: &[u8]) -> Result<i32> {
 impl TaskDir {
     /// Inode number and kind of an entry.
     pub fn lookup(self, task: &TaskRef, name: &[u8]) -> Result<(u64, Kind)> {
-        task.find().map_err(|_| ENOENT)?;
+        // Whoever holds the directory of a process that was reaped may not go into it any more (rule 12.9).
+        let gone = if matches!(self, TaskDir::Process | TaskDir::Tasks) { ESRCH } else { ENOENT };
+        task.find().map_err(|_| gone)?;
         match self {
             TaskDir::Process | TaskDir::Thread => {
                 let mut items = ITEMS.iter().enumerate();

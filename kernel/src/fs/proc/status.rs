@@ -248,7 +248,12 @@ pub fn limits(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     let mut text = format!("{:25} {:20} {:20} {:10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     for (resource, name, unit) in NAMES {
         let limit = limits.get(resource);
-        put!(text, "{name:25} {:20} {:20} {unit:10}\n", value(limit.soft), value(limit.hard));
+        put!(text, "{name:25} {:20} {:20} ", value(limit.soft), value(limit.hard));
+        if unit.is_empty() {
+            text.push('\n');
+        } else {
+            put!(text, "{unit:10}\n");
+        }
     }
     out.extend_from_slice(text.as_bytes());
     Ok(())
