@@ -280,6 +280,29 @@ CASE(edge_triggered)
 static long ag_send0(long fd) { return send_(fd, 0, NULL, 0); }
 static long ag_getfd0(long fd) { return getfd_(fd, 0, 0); }
 
+/* Real ids 1234, effective and file system uid 5678: without capabilities, and dumpable again. */
+static long be_two(long x)
+{
+	(void)x;
+	return setresgid(1234, 1234, 1234) || setresuid(1234, 5678, 5678) || prctl(PR_SET_DUMPABLE, 1) ? -1 : 0;
+}
+
+static long be_one(long uid)
+{
+	return setresgid(1234, 1234, 1234) || setresuid(uid, uid, uid) || prctl(PR_SET_DUMPABLE, 1) ? -1 : 0;
+}
+
+static long read_environ(long pid)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%ld/environ", pid);
+	int fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 CASE(send_signal)
 {
 	struct agent *c = spawn(NULL);
@@ -549,6 +572,19 @@ CASE(getfd)
 		REQUIRE(call(u, ag_drop, 1234) == 0);
 		CHECK(call(u, ag_getfd0, fd) == -1 && u->err == EPERM, "[11.10] without the right to trace: EPERM");
 		retire(u, NULL);
+		/* who asks by a system call is who it really is; who opens a file of /proc, as whom it uses files */
+		struct agent *real = spawn(NULL), *effective = spawn(NULL);
+		REQUIRE(call(real, be_one, 1234) == 0 && call(effective, be_one, 5678) == 0);
+		int real_fd = MUST(pidfd_open_(real->pid, 0)), effective_fd = MUST(pidfd_open_(effective->pid, 0));
+		u = spawn(NULL);
+		REQUIRE(call(u, be_two, 0) == 0);
+		CHECK(call(u, ag_getfd0, real_fd) >= 0, "[11.10] from a process of the same real user");
+		CHECK(call(u, ag_getfd0, effective_fd) == -1 && u->err == EPERM, "[11.10] not from one of the effective user: EPERM");
+		CHECK_EQ(call(u, read_environ, effective->pid), 0, "[11.10,proc] whose files in /proc it may read");
+		CHECK_EQ(call(u, read_environ, real->pid), -EACCES, "[11.10,proc] and not the other's: EACCES");
+		retire(u, NULL);
+		retire(real, NULL);
+		retire(effective, NULL);
 	}
 	quit(c, 0);
 	REQUIRE(await_zombie(c->pid));
