@@ -712,9 +712,54 @@ static long who_locks(long start)
 	return fl.l_type;
 }
 
+/* The same for the whole file. */
+static long first_lock(long x)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	(void)x;
+	if (fcntl(lock_fd, F_GETLK, &fl) < 0)
+		return -errno;
+	me->out[0] = fl.l_start;
+	me->out[1] = fl.l_len;
+	return fl.l_type;
+}
+
 static long read_lock(long start) { return set_lock(F_SETLK, F_RDLCK, start, 1) < 0 ? -errno : 0; }
 static long write_lock(long start) { return set_lock(F_SETLK, F_WRLCK, start, 1) < 0 ? -errno : 0; }
 static long write_lock_wait(long start) { return set_lock(F_SETLKW, F_WRLCK, start, 1) < 0 ? -errno : 0; }
+
+CASE(record_locks_that_touch)
+{
+	lock_fd = MUST(open(tmp_path("l"), O_RDWR | O_CREAT, 0600));
+	struct agent *a = spawn(NULL);
+	set_lock(F_SETLK, F_WRLCK, 10, 10);
+	set_lock(F_SETLK, F_WRLCK, 0, 10);
+	CHECK(call(a, first_lock, 0) == F_WRLCK && a->out[0] == 0 && a->out[1] == 20, "[event] locks of one owner that touch are one");
+	set_lock(F_SETLK, F_RDLCK, 5, 10);
+	CHECK(call(a, first_lock, 0) == F_WRLCK && a->out[0] == 0 && a->out[1] == 5, "[event] F_GETLK tells the first: what is left before the part that was converted");
+	CHECK(call(a, who_locks, 5) == F_RDLCK && a->out[0] == 5 && a->out[1] == 10, "[event] that part");
+	CHECK(call(a, who_locks, 19) == F_WRLCK && a->out[0] == 15 && a->out[1] == 5, "[event] what is left behind it");
+	set_lock(F_SETLK, F_UNLCK, 0, 0);
+	for (int start = 200; start >= 0; start -= 100)
+		set_lock(F_SETLK, F_RDLCK, start, 10);
+	CHECK(call(a, first_lock, 0) == F_RDLCK && a->out[0] == 0 && a->out[1] == 10, "[event] the first in the file, not the oldest");
+	set_lock(F_SETLK, F_RDLCK, 5, 205);
+	CHECK(call(a, first_lock, 0) == F_RDLCK && a->out[0] == 0 && a->out[1] == 210, "[event] a lock over the gaps joins them all");
+	set_lock(F_SETLK, F_UNLCK, 50, 10);
+	char path[64], info[1024], line[128];
+	struct stat st;
+	MUST(fstat(lock_fd, &st));
+	MUST(flock(lock_fd, LOCK_SH));
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", lock_fd);
+	int fd = MUST(open(path, O_RDONLY)), n = MUST(read(fd, info, sizeof info - 1));
+	info[n] = 0;
+	snprintf(line, sizeof line, "lock:\t1: FLOCK  ADVISORY  READ %d ", getpid());
+	CHECK(strstr(info, line) != NULL, "[event,proc] fdinfo shows the lock of the file");
+	snprintf(line, sizeof line, ":%lu 0 49\nlock:\t3: POSIX  ADVISORY  READ %d ", (unsigned long)st.st_ino, getpid());
+	CHECK(strstr(info, line) != NULL, "[event,proc] and those of its ranges");
+	CHECK_OK(syscall(SYS_flock, lock_fd, 32 | LOCK_EX), "[event] flock takes LOCK_MAND, and does nothing");
+	retire(a, NULL);
+}
 
 CASE(record_locks)
 {

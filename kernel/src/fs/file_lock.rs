@@ -7,6 +7,9 @@
 //! Processes that would wait for each other's ranges for ever are told (EDEADLK): whoever waits for a range notes whose
 //! lock is in the way, and first follows such notes from there. As in Linux, ten steps far, and not for open files' locks.
 //!
+//! An owner's ranges of one kind that touch are one, as programs see by F_GETLK, which tells the first in the way: the owners
+//! in the order in which they came, each one's ranges from the start of the file.
+//!
 //! Locks are few, so they stand in plain lists under a spin lock ([`FILE_LOCKS`](lock_order::FILE_LOCKS)); so do the
 //! notes ([`FILE_LOCK_WAITS`](lock_order::FILE_LOCK_WAITS)).
 
@@ -68,6 +71,11 @@ pub struct RangeLock {
 }
 
 impl RangeLock {
+    /// Whether `next` goes on where this one ends, and is of the same kind.
+    fn touches(&self, next: &RangeLock) -> bool {
+        self.kind == next.kind && self.range.last.checked_add(1) == Some(next.range.start)
+    }
+
     fn excludes(&self, other: &RangeLock) -> bool {
         self.owner != other.owner && self.range.overlaps(other.range) && self.kind.excludes(other.kind)
     }
@@ -84,7 +92,17 @@ pub struct WholeLock {
 #[derive(Default)]
 struct Held {
     whole: Vec<WholeLock>,
+    /// Those of one owner together and in order; they don't overlap.
     ranges: Vec<RangeLock>,
+}
+
+/// What became of the wish for a range.
+enum Taken {
+    Done,
+    /// The owner of a lock that is in the way.
+    Held(Owner),
+    /// There is no memory for another lock.
+    NoRoom,
 }
 
 /// Who waits for a range, and who has it: the notes of all that wait.
@@ -175,13 +193,14 @@ impl FileLocks {
         wait_interruptible(&self.released, || take().then_some(()))
     }
 
-    /// fcntl(2): as above for a range. EDEADLK if the holder waits for the caller.
+    /// fcntl(2): as above for a range. EDEADLK if the holder waits for the caller; ENOLCK without memory for it.
     pub fn lock_range(&self, lock: RangeLock, wait: bool) -> Result<()> {
-        if self.held.lock().take_range(lock).is_err() {
-            if !wait {
-                return Err(EAGAIN);
-            }
-            self.wait_for_range(lock)?;
+        let taken = self.held.lock().take_range(lock);
+        match taken {
+            Taken::Done => {}
+            Taken::NoRoom => return Err(ENOLCK),
+            Taken::Held(_) if !wait => return Err(EAGAIN),
+            Taken::Held(_) => self.wait_for_range(lock)?,
         }
         // A conversion from exclusive to shared lets others in.
         self.released.wake_all();
@@ -191,8 +210,11 @@ impl FileLocks {
     fn wait_for_range(&self, lock: RangeLock) -> Result<()> {
         let mut note = Note { waiter: lock.owner, holder: None };
         wait_interruptible(&self.released, || {
-            let Err(holder) = self.held.lock().take_range(lock) else {
-                return Some(Ok(()));
+            let taken = self.held.lock().take_range(lock);
+            let holder = match taken {
+                Taken::Done => return Some(Ok(())),
+                Taken::NoRoom => return Some(Err(ENOLCK)),
+                Taken::Held(holder) => holder,
             };
             let deadlock = lock.pid.is_some() && note.set(holder).is_err();
             deadlock.then_some(Err(EDEADLK))
@@ -210,9 +232,11 @@ impl FileLocks {
         self.held.lock().ranges.iter().find(|lock| lock.excludes(wanted)).copied()
     }
 
-    pub fn unlock_range(&self, owner: Owner, range: Range) {
-        self.held.lock().cut(owner, range);
+    /// ENOLCK if the middle of a lock goes and there is no memory for its second end.
+    pub fn unlock_range(&self, owner: Owner, range: Range) -> Result<()> {
+        let done = self.held.lock().cut(owner, range);
         self.released.wake_all();
+        done.ok_or(ENOLCK)
     }
 
     /// Gives up the lock of a whole file.
@@ -248,34 +272,61 @@ impl Held {
         (free, converted)
     }
 
-    /// Fails with the owner of a lock that is in the way.
-    fn take_range(&mut self, lock: RangeLock) -> Result<(), Owner> {
+    fn take_range(&mut self, lock: RangeLock) -> Taken {
         if let Some(held) = self.ranges.iter().find(|held| held.excludes(&lock)) {
-            return Err(held.owner);
+            return Taken::Held(held.owner);
         }
-        self.cut(lock.owner, lock.range);
-        self.ranges.push(lock);
-        Ok(())
+        // One for this lock, one for the second end of what it is cut out of.
+        if !self.has_room(2) || self.cut(lock.owner, lock.range).is_none() {
+            return Taken::NoRoom;
+        }
+        let own = self.of_owner(lock.owner);
+        let mut from =
+            own.start + self.ranges[own.clone()].partition_point(|held| held.range.last < lock.range.start);
+        let mut to = from;
+        let mut whole = lock;
+        if from > own.start && self.ranges[from - 1].touches(&lock) {
+            from -= 1;
+            whole.range.start = self.ranges[from].range.start;
+        }
+        if to < own.end && lock.touches(&self.ranges[to]) {
+            whole.range.last = self.ranges[to].range.last;
+            to += 1;
+        }
+        self.ranges.splice(from..to, [whole]);
+        Taken::Done
     }
 
-    /// Takes `range` out of what `owner` has locked.
-    fn cut(&mut self, owner: Owner, range: Range) {
-        let mut rest = Vec::new();
-        self.ranges.retain(|lock| {
-            if lock.owner != owner || !lock.range.overlaps(range) {
-                return true;
-            }
-            if lock.range.start < range.start {
-                let range = Range { start: lock.range.start, last: range.start - 1 };
-                rest.push(RangeLock { range, ..*lock });
-            }
-            if lock.range.last > range.last {
-                let range = Range { start: range.last + 1, last: lock.range.last };
-                rest.push(RangeLock { range, ..*lock });
-            }
-            false
-        });
-        self.ranges.append(&mut rest);
+    /// Takes `range` out of what `owner` has locked. `None` without memory for what is left.
+    fn cut(&mut self, owner: Owner, range: Range) -> Option<()> {
+        let own = self.of_owner(owner);
+        let locks = &self.ranges[own.clone()];
+        let from = own.start + locks.partition_point(|held| held.range.last < range.start);
+        let to = own.start + locks.partition_point(|held| held.range.start <= range.last);
+        if from >= to {
+            return Some(());
+        }
+        let (first, last) = (self.ranges[from], self.ranges[to - 1]);
+        let before = (first.range.start < range.start)
+            .then(|| RangeLock { range: Range { last: range.start - 1, ..first.range }, ..first });
+        let behind = (last.range.last > range.last)
+            .then(|| RangeLock { range: Range { start: range.last + 1, ..last.range }, ..last });
+        if to - from == 1 && before.is_some() && behind.is_some() && !self.has_room(1) {
+            return None;
+        }
+        self.ranges.splice(from..to, before.into_iter().chain(behind));
+        Some(())
+    }
+
+    /// Where the locks of `owner` are, or would be.
+    fn of_owner(&self, owner: Owner) -> core::ops::Range<usize> {
+        let start = self.ranges.iter().position(|held| held.owner == owner).unwrap_or(self.ranges.len());
+        let len = self.ranges[start..].iter().take_while(|held| held.owner == owner).count();
+        start..start + len
+    }
+
+    fn has_room(&mut self, count: usize) -> bool {
+        self.ranges.try_reserve(count).is_ok()
     }
 }
 
@@ -302,7 +353,7 @@ mod test {
     fn unlocking_the_middle_leaves_both_ends() {
         let locks = FileLocks::default();
         locks.lock_range(lock(1, 0, u64::MAX, LockKind::Exclusive), false).unwrap();
-        locks.unlock_range(Owner(1), Range { start: 10, last: 19 });
+        locks.unlock_range(Owner(1), Range { start: 10, last: 19 }).unwrap();
         locks.lock_range(lock(2, 10, 19, LockKind::Exclusive), false).unwrap();
         assert_eq!(locks.lock_range(lock(2, 9, 9, LockKind::Shared), false), Err(EAGAIN));
         assert_eq!(locks.lock_range(lock(2, 20, 20, LockKind::Shared), false), Err(EAGAIN));

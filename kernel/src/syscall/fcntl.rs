@@ -186,8 +186,7 @@ fn set_lock(
     let range = asked.range(file)?;
     let owner = owner(files, file, by_file);
     let Some(kind) = asked.lock_kind()? else {
-        FileLocks::of(file).unlock_range(owner, range);
-        return Ok(());
+        return FileLocks::of(file).unlock_range(owner, range);
     };
     let allowed = match kind {
         LockKind::Shared => file.flags().readable(),
@@ -233,6 +232,11 @@ pub fn sys_flock(ctx: &mut Context, [fd, operation, ..]: Args) -> Result<usize> 
     const LOCK_EX: usize = 2;
     const LOCK_NB: usize = 4;
     const LOCK_UN: usize = 8;
+    const LOCK_MAND: usize = 32;
+    if operation & LOCK_MAND != 0 {
+        // A kind of lock that Linux had: it is asked for in vain.
+        return Ok(0);
+    }
     let kind = match operation & !LOCK_NB {
         LOCK_SH => Some(LockKind::Shared),
         LOCK_EX => Some(LockKind::Exclusive),

@@ -10,7 +10,8 @@ use proctree::NsId;
 use crate::{
     fs::{
         File,
-        file_lock::{FileLocks, LockKind, Range},
+        fd_table::FileTable,
+        file_lock::{FileLocks, LockKind, Owner, Range},
         inode::Inode,
     },
     prelude::*,
@@ -49,7 +50,7 @@ pub fn locks(out: &mut Vec<u8>) -> Result<()> {
     let mut number = 0;
     for file in inodes.values() {
         let Some(locks) = file.inode().base().locks.get() else { continue };
-        for line in lines(locks, file.inode(), ns) {
+        for line in lines(locks, file.inode(), ns, |_| true) {
             number += 1;
             out.extend_from_slice(format!("{number}: {line}\n").as_bytes());
         }
@@ -57,19 +58,33 @@ pub fn locks(out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn lines(locks: &FileLocks, inode: &Arc<dyn Inode>, ns: NsId) -> Vec<String> {
+/// The locks of a descriptor, for /proc/PID/fdinfo: those that its open file has or that its table has of the same file.
+pub fn locks_of(file: &File, files: &FileTable, ns: NsId, out: &mut String) {
+    let Some(locks) = file.inode().base().locks.get() else { return };
+    let owners = [Owner::of(file), Owner::of(files)];
+    for (i, line) in lines(locks, file.inode(), ns, |owner| owners.contains(&owner)).iter().enumerate() {
+        *out += &format!("lock:\t{}: {line}\n", i + 1);
+    }
+}
+
+fn lines(
+    locks: &FileLocks,
+    inode: &Arc<dyn Inode>,
+    ns: NsId,
+    is_wanted: impl Fn(Owner) -> bool,
+) -> Vec<String> {
     let base = inode.base();
     let (whole, ranges) = locks.list();
     let place = format!("{:02x}:{:02x}:{}", base.dev.major(), base.dev.minor(), base.ino);
     let word = |kind| if kind == LockKind::Exclusive { "WRITE" } else { "READ" };
     let mut lines = Vec::new();
-    for lock in whole {
+    for lock in whole.into_iter().filter(|lock| is_wanted(lock.owner)) {
         let pid = pid::translate(lock.pid, ns);
         if pid != 0 {
             lines.push(format!("FLOCK  ADVISORY  {} {pid} {place} 0 EOF", word(lock.kind)));
         }
     }
-    for lock in ranges {
+    for lock in ranges.into_iter().filter(|lock| is_wanted(lock.owner)) {
         let Range { start, last } = lock.range;
         let end = if last >= i64::MAX as u64 { String::from("EOF") } else { last.to_string() };
         let kind = word(lock.kind);

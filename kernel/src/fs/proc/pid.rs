@@ -382,6 +382,7 @@ pub fn fd_info(task: &TaskRef, fd: i32, out: &mut Vec<u8>) -> Result<()> {
         mount,
         file.inode().base().ino
     );
+    super::files::locks_of(&file, &files, task.ns, &mut text);
     file.ops().describe(task.ns, &mut text);
     out.extend_from_slice(text.as_bytes());
     Ok(())
