@@ -50,6 +50,7 @@ pub(crate) unsafe fn init_early() {
         features::detect();
         // User copies that find SMAP on without their windows would fault.
         mem::patch_smap();
+        ex_table::sort();
         features::enable();
         mem::init();
         trap::init();
