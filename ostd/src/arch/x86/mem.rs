@@ -420,9 +420,29 @@ __copy_shared:
     cmp byte ptr [rip + __mem_method], {avx}
     jb 20b
     ja 70f
-    lea r8, [rdx - 128]
     sub rsp, 40
     vmovdqu [rsp], ymm0
+    lea r8, [rdx - 1024]
+    cmp rdx, 1024
+    jb 67f
+66:
+    .set off, 0
+    .rept 32
+    EX 65f
+    vmovdqu ymm0, [rsi + rcx + off]
+    EX 65f
+    vmovdqu [rdi + rcx + off], ymm0
+    .set off, off + 32
+    .endr
+    add rcx, 1024
+    cmp rcx, r8
+    jbe 66b
+    cmp rcx, rdx
+    je 64f
+67:
+    lea r8, [rdx - 128]
+    cmp rcx, r8
+    ja 68f
 61:
     .set off, 0
     .rept 4
@@ -435,6 +455,7 @@ __copy_shared:
     sub rcx, -128
     cmp rcx, r8
     jbe 61b
+68:
     // Less than 128 bytes are left: whole vectors, then one that overlaps what is done.
     lea r8, [rdx - 32]
 62:
@@ -451,6 +472,7 @@ __copy_shared:
     vmovdqu ymm0, [rsi + r8]
     EX 65f
     vmovdqu [rdi + r8], ymm0
+64:
     vmovdqu ymm0, [rsp]
     add rsp, 40
     xor eax, eax
