@@ -30,6 +30,19 @@ impl ByteQueue {
     /// before the first.
     #[inline]
     pub fn read(&mut self, buf: &mut ReadBuf, max: usize) -> Result<usize> {
+        let wanted = max.min(self.len);
+        match self.frames.front() {
+            // Small messages lie in one frame.
+            Some(frame) if self.head + wanted <= PAGE_SIZE => {
+                let moved = buf.put_frame(frame, self.head, wanted)?;
+                self.consume(moved);
+                Ok(moved)
+            }
+            _ => self.read_frames(buf, max),
+        }
+    }
+
+    fn read_frames(&mut self, buf: &mut ReadBuf, max: usize) -> Result<usize> {
         let end = self.len - max.min(self.len);
         let before = self.len;
         while self.len > end && buf.left() > 0 {
@@ -56,7 +69,9 @@ impl ByteQueue {
         self.len -= count;
         if self.len == 0 {
             // One frame stays for the next message.
-            self.frames.truncate(1);
+            if self.frames.len() > 1 {
+                self.frames.truncate(1);
+            }
             self.head = 0;
         } else if self.head == PAGE_SIZE {
             self.frames.pop_front();
@@ -89,6 +104,23 @@ impl ByteQueue {
     /// nothing goes in: EFAULT if that is the first one. ENOMEM likewise.
     #[inline]
     pub fn write(&mut self, buf: &mut WriteBuf, room: usize) -> Result<usize> {
+        let wanted = room.min(buf.left());
+        let end = self.head + self.len;
+        match self.frames.front() {
+            // What goes behind a small message mostly finds room in the same frame.
+            Some(frame) if end + wanted <= PAGE_SIZE => {
+                let moved = buf.take_frame(frame, end, wanted)?;
+                if moved < wanted {
+                    return Err(EFAULT);
+                }
+                self.len += moved;
+                Ok(moved)
+            }
+            _ => self.write_frames(buf, room),
+        }
+    }
+
+    fn write_frames(&mut self, buf: &mut WriteBuf, room: usize) -> Result<usize> {
         let before = self.len;
         while buf.left() > 0 && self.len - before < room {
             let wanted = room - (self.len - before);

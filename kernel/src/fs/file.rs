@@ -344,7 +344,7 @@ impl File {
     }
 
     /// read(2).
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, buf: &mut ReadBuf) -> Result<usize> {
         self.check_readable()?;
         if !self.seekable {
@@ -359,7 +359,7 @@ impl File {
     }
 
     /// write(2).
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, buf: &mut WriteBuf) -> Result<usize> {
         self.check_writable()?;
         if !self.seekable {

@@ -61,7 +61,7 @@ enum User<'a> {
 impl User<'_> {
     /// Calls `copy(offset, address, len)` for the pieces of the next `want` bytes until it copies less than asked, and
     /// returns how much was copied.
-    #[inline]
+    #[inline(always)]
     fn for_each(&mut self, want: usize, mut copy: impl FnMut(usize, Vaddr, usize) -> usize) -> usize {
         match self {
             User::One(addr) => {
@@ -141,7 +141,7 @@ impl<'a> ReadBuf<'a> {
     }
 
     /// Moves up to `len` bytes at `offset` of a frame.
-    #[inline]
+    #[inline(always)]
     pub fn put_frame(&mut self, frame: &Frame, offset: usize, len: usize) -> Result<usize> {
         self.transfer(
             len,
@@ -155,7 +155,7 @@ impl<'a> ReadBuf<'a> {
         self.transfer(len, |_, addr, len| mem::clear_user(addr, len).map_or(0, |()| len), |to| to.fill(0))
     }
 
-    #[inline]
+    #[inline(always)]
     fn transfer(
         &mut self,
         len: usize,
@@ -246,7 +246,7 @@ impl<'a> WriteBuf<'a> {
     }
 
     /// Takes up to `len` bytes into a frame at `offset`.
-    #[inline]
+    #[inline(always)]
     pub fn take_frame(&mut self, frame: &Frame, offset: usize, len: usize) -> Result<usize> {
         let want = len.min(self.left);
         let moved = match &mut self.from {

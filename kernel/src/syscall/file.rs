@@ -29,12 +29,15 @@ pub(super) fn check_range(addr: usize, len: usize) -> Result<()> {
     }
 }
 
+// The two that are called most: inlined, they load no argument that they don't look at.
+#[inline(always)]
 pub fn sys_read(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
     check_range(addr, len)?;
     file.read(&mut ReadBuf::user(addr, len))
 }
 
+#[inline(always)]
 pub fn sys_write(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
     check_range(addr, len)?;
