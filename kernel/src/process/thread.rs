@@ -10,7 +10,7 @@ use core::{
 
 use ostd::{
     sync::{ArcCell, SpinLock, WaitQueue},
-    task::{self, CurrentTask, Task},
+    task::{self, CurrentData, Task},
 };
 use proctree::ThreadId;
 use spin::Once;
@@ -221,14 +221,15 @@ impl Thread {
     ///
     /// # Panics
     /// In a kernel task: code that may run there asks [`try_current`](Self::try_current).
+    #[inline]
     pub fn current() -> CurrentThread {
         Thread::try_current().expect("a task that runs a user thread")
     }
 
     /// As [`current`](Self::current); `None` in a kernel task.
+    #[inline]
     pub fn try_current() -> Option<CurrentThread> {
-        let task = task::try_current()?;
-        task.data::<TaskThread>().is_some().then_some(CurrentThread(task))
+        task::try_current()?.into_data().map(CurrentThread)
     }
 
     pub fn tid(&self) -> u32 {
@@ -492,14 +493,14 @@ pub struct LastFault {
 pub(super) struct TaskThread(pub Arc<Thread>);
 
 /// The calling thread.
-pub struct CurrentThread(CurrentTask);
+pub struct CurrentThread(CurrentData<TaskThread>);
 
 impl Deref for CurrentThread {
     type Target = Arc<Thread>;
 
+    #[inline(always)]
     fn deref(&self) -> &Arc<Thread> {
-        // The task's data never changes, and its type was looked at when `self` was made.
-        &self.0.data::<TaskThread>().expect("a task that runs a thread").0
+        &self.0.0
     }
 }
 

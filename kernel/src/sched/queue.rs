@@ -52,11 +52,61 @@ impl Ord for Entry {
     }
 }
 
+/// The tasks that wait. The first is kept apart from the others, so that a CPU whose tasks take turns two by two never
+/// moves anything in the heap.
 struct Waiting {
+    /// Goes before all in the heap; if there is none, the heap is empty.
+    first: Option<Entry>,
     heap: BinaryHeap<Entry>,
     next_number: i64,
     /// For what goes before its equals.
     front_number: i64,
+}
+
+impl Waiting {
+    const fn new() -> Self {
+        Self { first: None, heap: BinaryHeap::new(), next_number: 0, front_number: -1 }
+    }
+
+    fn len(&self) -> usize {
+        self.heap.len() + usize::from(self.first.is_some())
+    }
+
+    #[inline]
+    fn push(&mut self, entry: Entry) {
+        let later = match &mut self.first {
+            // `Entry`'s order has the next one last.
+            Some(first) if entry > *first => core::mem::replace(first, entry),
+            Some(_) => entry,
+            none => {
+                *none = Some(entry);
+                return;
+            }
+        };
+        self.heap.push(later);
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<Entry> {
+        let first = self.first.take();
+        if !self.heap.is_empty() {
+            self.first = self.heap.pop();
+        }
+        first
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.first.iter().chain(self.heap.iter())
+    }
+
+    /// Takes one out, by the number that it has got.
+    fn remove(&mut self, number: i64) {
+        if self.first.as_ref().is_some_and(|first| first.number == number) {
+            self.pop();
+        } else {
+            self.heap.retain(|entry| entry.number != number);
+        }
+    }
 }
 
 /// No task waits: later than every virtual run time.
@@ -65,9 +115,9 @@ const NONE: u64 = u64::MAX;
 pub(super) struct CpuQueue {
     /// Interrupts are off whenever the policy is asked.
     tasks: SpinLock<Waiting, IrqsOff>,
-    /// The length of the heap. Written under the lock.
+    /// How many tasks wait. Written under the lock.
     waiting: AtomicUsize,
-    /// The virtual run time of the heap's first task, or [`NONE`]. Written under the lock.
+    /// The virtual run time of the first of them, or [`NONE`]. Written under the lock.
     first: AtomicU64,
     /// The least virtual run time of this CPU's tasks; only grows. Written by this CPU.
     floor: AtomicU64,
@@ -80,10 +130,7 @@ pub(super) struct CpuQueue {
 impl CpuQueue {
     pub(super) const fn new() -> Self {
         Self {
-            tasks: SpinLock::new(
-                lock_order::RUN_QUEUE,
-                Waiting { heap: BinaryHeap::new(), next_number: 0, front_number: -1 },
-            ),
+            tasks: SpinLock::new(lock_order::RUN_QUEUE, Waiting::new()),
             waiting: AtomicUsize::new(0),
             first: AtomicU64::new(NONE),
             floor: AtomicU64::new(FAIR_FROM + SLEEPER_CREDIT),
@@ -141,8 +188,8 @@ impl CpuQueue {
     }
 
     fn update_figures(&self, tasks: &Waiting) {
-        self.waiting.store(tasks.heap.len(), Relaxed);
-        self.first.store(tasks.heap.peek().map_or(NONE, |entry| entry.vruntime), Relaxed);
+        self.waiting.store(tasks.len(), Relaxed);
+        self.first.store(tasks.first.as_ref().map_or(NONE, |entry| entry.vruntime), Relaxed);
     }
 
     #[inline]
@@ -150,7 +197,7 @@ impl CpuQueue {
         let mut tasks = self.tasks.lock();
         let number = tasks.next_number;
         tasks.next_number = number + 1;
-        tasks.heap.push(Entry { vruntime, number, task });
+        tasks.push(Entry { vruntime, number, task });
         self.update_figures(&tasks);
     }
 
@@ -159,7 +206,7 @@ impl CpuQueue {
         let mut tasks = self.tasks.lock();
         let number = tasks.front_number;
         tasks.front_number = number - 1;
-        tasks.heap.push(Entry { vruntime, number, task });
+        tasks.push(Entry { vruntime, number, task });
         self.update_figures(&tasks);
     }
 
@@ -176,11 +223,11 @@ impl CpuQueue {
     #[inline]
     pub(super) fn pop_if(&self, wanted: impl Fn(u64, &Task) -> bool) -> Option<(u64, Arc<Task>)> {
         let mut tasks = self.tasks.lock();
-        let first = tasks.heap.peek()?;
+        let first = tasks.first.as_ref()?;
         if !wanted(first.vruntime, &first.task) {
             return None;
         }
-        let entry = tasks.heap.pop()?;
+        let entry = tasks.pop()?;
         self.update_figures(&tasks);
         Some((entry.vruntime, entry.task))
     }
@@ -188,15 +235,15 @@ impl CpuQueue {
     /// Takes the first of the tasks that `wanted` accepts, wherever it is. Looks at them all.
     pub(super) fn take_first(&self, wanted: impl Fn(u64, &Task) -> bool) -> Option<(u64, Arc<Task>)> {
         let mut tasks = self.tasks.lock();
-        let found = tasks.heap.iter().filter(|entry| wanted(entry.vruntime, &entry.task)).max()?;
+        let found = tasks.iter().filter(|entry| wanted(entry.vruntime, &entry.task)).max()?;
         let (vruntime, number, task) = (found.vruntime, found.number, found.task.clone());
-        tasks.heap.retain(|entry| entry.number != number);
+        tasks.remove(number);
         self.update_figures(&tasks);
         Some((vruntime, task))
     }
 
     /// Whether any task waits that `wanted` accepts.
     pub(super) fn has(&self, wanted: impl Fn(u64) -> bool) -> bool {
-        self.tasks.lock().heap.iter().any(|entry| wanted(entry.vruntime))
+        self.tasks.lock().iter().any(|entry| wanted(entry.vruntime))
     }
 }

@@ -189,7 +189,7 @@ impl WaitQueue {
                         Arc::from_raw(task.as_ptr())
                     };
                     self.unlink_locked(&mut list, node);
-                    task.unpark();
+                    task.unpark_with_irqs_off();
                     woken += 1;
                 }
                 Waiter::Callback(waker) => waker.wake(),

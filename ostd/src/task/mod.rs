@@ -283,20 +283,28 @@ impl Task {
         // Release: the task, which takes the token with Acquire, sees what the caller did before. Acquire: the caller
         // sees the parked task's state.
         if self.state.swap(TOKEN, Ordering::AcqRel) == PARKED {
+            irq::without(|| self.wake());
+        }
+    }
+
+    /// As [`unpark`](Self::unpark), for a caller that has turned interrupts off.
+    #[inline]
+    pub(crate) fn unpark_with_irqs_off(&self) {
+        // As in `unpark`.
+        if self.state.swap(TOKEN, Ordering::AcqRel) == PARKED {
             self.wake();
         }
     }
 
+    /// Gives the task, which was found parked, to the policy. Interrupts are off.
     fn wake(&self) {
-        irq::without(|| {
-            // It may still be on its way out on another CPU, with interrupts off: a few dozen instructions. Acquire
-            // pairs with the Release in `switch::finish`.
-            while self.on_cpu.load(Ordering::Acquire) {
-                core::hint::spin_loop();
-            }
-            // SAFETY: a parked task owns one reference to itself, and exactly one `unpark` found it parked.
-            switch::enqueue(unsafe { Arc::from_raw(self) }, EnqueueReason::Wake);
-        });
+        // It may still be on its way out on another CPU, with interrupts off: a few dozen instructions. Acquire
+        // pairs with the Release in `switch::finish`.
+        while self.on_cpu.load(Ordering::Acquire) {
+            core::hint::spin_loop();
+        }
+        // SAFETY: a parked task owns one reference to itself, and exactly one `unpark` found it parked.
+        switch::enqueue(unsafe { Arc::from_raw(self) }, EnqueueReason::Wake);
     }
 
     /// Makes the task leave user mode if it is there at this moment on another CPU, so that it looks at its work flags.
@@ -316,6 +324,12 @@ impl Task {
         if cpu != cpu::current() {
             crate::arch::x86::smp::interrupt(cpu);
         }
+    }
+
+    /// Whether the task runs the caller, or was interrupted by it.
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        ptr::eq(cpu_local::current_task(), self)
     }
 
     /// Whether the task is the current one of some CPU at this moment.
@@ -421,6 +435,28 @@ impl CurrentTask {
         }
         // SAFETY: the pointer is that of an `Arc<T>` that the task owns, or null once that was dropped.
         unsafe { self.data.get().cast::<T>().as_ref() }
+    }
+
+    /// As [`data`](Self::data), to be kept: what it is was looked at once and for all.
+    #[inline]
+    pub fn into_data<T: Any + Send + Sync>(self) -> Option<CurrentData<T>> {
+        let data = NonNull::from(self.data::<T>()?);
+        Some(CurrentData { data, _not_send: PhantomData })
+    }
+}
+
+/// The data of the current task. Can't leave it, and like what [`CurrentTask::data`] gives it is good until the task ends.
+pub struct CurrentData<T> {
+    data: NonNull<T>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl<T> Deref for CurrentData<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the task owns the data until `exit`, after which nothing of the task that could hold this runs.
+        unsafe { self.data.as_ref() }
     }
 }
 

@@ -1,10 +1,15 @@
 //! The scheduler hook: ostd switches tasks, the policy decides which.
 
 use super::{Task, fifo::FIFO, switch};
-use crate::cpu::{self, CpuId};
+use crate::{
+    arch::x86::smp,
+    cpu::{self, CpuId},
+};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use spin::Once;
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
 /// Why a task is given to [`Scheduler::enqueue`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,13 +126,23 @@ impl Default for SchedEntity {
     }
 }
 
-static SCHEDULER: Once<&'static dyn Scheduler> = Once::new();
+struct Policy(UnsafeCell<&'static dyn Scheduler>);
 
-/// Installs the policy. Once, before [`start_aps`](crate::cpu::start_aps); until then tasks run first come, first served.
+// SAFETY: written only while there is one CPU, with interrupts off: see `register_scheduler`.
+unsafe impl Sync for Policy {}
+
+static POLICY: Policy = Policy(UnsafeCell::new(&FIFO));
+
+/// Installs the policy. Before [`start_aps`](crate::cpu::start_aps); until then tasks run first come, first served.
 /// What was queued before is handed over.
+///
+/// # Panics
+/// When other CPUs run.
 pub fn register_scheduler(scheduler: &'static dyn Scheduler) {
-    SCHEDULER.call_once(|| scheduler);
     crate::irq::without(|| {
+        assert!(!smp::has_started(), "the policy is chosen before the other CPUs start");
+        // SAFETY: no other CPU reads it, and nothing on this one between here and the end of the store.
+        unsafe { *POLICY.0.get() = scheduler };
         while let Some(task) = FIFO.pick_next(CpuId::BOOT, None) {
             switch::enqueue(task, EnqueueReason::New);
         }
@@ -137,8 +152,6 @@ pub fn register_scheduler(scheduler: &'static dyn Scheduler) {
 /// The policy.
 #[inline]
 pub(super) fn policy() -> &'static dyn Scheduler {
-    match SCHEDULER.get() {
-        Some(scheduler) => *scheduler,
-        None => &FIFO,
-    }
+    // SAFETY: not written while anybody else reads: see `register_scheduler`.
+    unsafe { *POLICY.0.get() }
 }

@@ -11,7 +11,7 @@
 //!
 //! Everything here runs with interrupts off.
 
-use super::{EnqueueReason, Task, scheduler};
+use super::{EnqueueReason, Scheduler, Task, scheduler};
 use crate::{
     arch::x86::{apic, cpu_local, features, fpu::FpuArea},
     cpu::{self, CpuId, PerCpu},
@@ -116,9 +116,9 @@ pub(super) fn schedule(outgoing: Outgoing) -> bool {
     let now = time::now_ns();
     // SAFETY: a CPU that schedules runs a task.
     let prev = unsafe { &*cpu_local::current_task() };
-    if outgoing != Outgoing::Idle {
+    if !matches!(outgoing, Outgoing::Idle) {
         // The sum of a task that met no tick is taken for user time, as in `Task::cpu_times_ns`.
-        account(prev, cpu, now, prev.user.active.get());
+        account(prev, cpu, now, prev.user.active.get(), policy);
     }
     let current = match outgoing {
         Outgoing::Requeue(reason) => Some((prev, reason)),
@@ -170,7 +170,7 @@ fn count(counter: &AtomicU64) {
 
 fn switch_to(prev: &Task, next: &Task, outgoing: Outgoing) {
     let local = cpu_local::local();
-    if prev.user.active.get() && outgoing != Outgoing::Exited {
+    if prev.user.active.get() && !matches!(outgoing, Outgoing::Exited) {
         save_user_state(prev);
     }
     if next.user.active.get() {
@@ -251,7 +251,8 @@ pub fn cpu_times_ns(cpu: CpuId) -> (u64, u64) {
 }
 
 /// Charges the running task, and the CPU, for the time since the last call.
-fn account(task: &Task, cpu: CpuId, now: u64, user: bool) {
+#[inline]
+fn account(task: &Task, cpu: CpuId, now: u64, user: bool, policy: &dyn Scheduler) {
     let entity = &task.sched;
     let ran = now.saturating_sub(entity.exec_start.load(Ordering::Relaxed));
     // Release, here and below: who sees the new sum does not see the old start, and the other way round; see
@@ -262,7 +263,7 @@ fn account(task: &Task, cpu: CpuId, now: u64, user: bool) {
     let spent = &TIMES.on(cpu)[usize::from(!user)];
     // No other CPU writes it.
     spent.store(spent.load(Ordering::Relaxed) + ran, Ordering::Relaxed);
-    scheduler::policy().account(cpu, task, ran);
+    policy.account(cpu, task, ran);
 }
 
 /// The tick on this CPU. Returns the time until the next one.
@@ -275,8 +276,8 @@ pub(crate) fn tick(user: bool, now: u64) -> u64 {
     let task = unsafe { &*task };
     let cpu = cpu::current();
     count(if user { &task.sched.user_ticks } else { &task.sched.system_ticks });
-    account(task, cpu, now, user);
     let policy = scheduler::policy();
+    account(task, cpu, now, user, policy);
     if policy.tick(cpu, task) {
         cpu_local::set_need_resched(true);
     }

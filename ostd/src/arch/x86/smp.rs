@@ -135,11 +135,18 @@ pub(crate) fn init(madt: &Madt) {
 static STARTING: AtomicU32 = AtomicU32::new(0);
 static STARTING_IST: AtomicUsize = AtomicUsize::new(0);
 
+/// The other CPUs run, or are about to.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether there may be other CPUs that run.
+pub(crate) fn has_started() -> bool {
+    STARTED.load(Ordering::Relaxed)
+}
+
 /// Starts the other CPUs. One that does not answer is left out, and so are those after it: it may be slow instead of dead,
 /// and will find its stack and its number where the next would have to get theirs.
 pub(crate) fn start_aps() {
-    static DONE: AtomicBool = AtomicBool::new(false);
-    if DONE.swap(true, Ordering::Relaxed) {
+    if STARTED.swap(true, Ordering::Relaxed) {
         return;
     }
     let count = NUM_APS.load(Ordering::Relaxed);
