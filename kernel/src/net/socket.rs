@@ -68,8 +68,8 @@ pub trait Protocol: Send + Sync {
     /// getpeername(2).
     fn peer_name(&self) -> Result<SockAddr>;
 
-    /// Sends a message, or bytes of a stream; returns how many bytes.
-    fn send(&self, data: &mut WriteBuf, message: Outgoing) -> Result<usize>;
+    /// Sends a message, or bytes of a stream; returns how many bytes. What the message takes along is taken out of it.
+    fn send(&self, data: &mut WriteBuf, message: &mut Outgoing) -> Result<usize>;
 
     /// Receives; returns how many bytes, or with MSG_TRUNC how long the message was.
     fn recv(&self, data: &mut ReadBuf, message: &mut Incoming) -> Result<usize>;
@@ -166,7 +166,7 @@ impl FileOps for Socket {
 
     #[inline]
     fn write_at(&self, file: &File, buf: &mut WriteBuf, _: u64) -> Result<(usize, u64)> {
-        Ok((self.protocol.send(buf, Outgoing::plain(wait_flag(file)))?, 0))
+        Ok((self.protocol.send(buf, &mut Outgoing::plain(wait_flag(file)))?, 0))
     }
 
     fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {

@@ -159,8 +159,8 @@ pub fn sys_sendto(ctx: &mut Context, [fd, buf, len, flags, addr, addr_len]: Args
     let to = if addr == 0 { None } else { Some(SockAddr::read(addr, addr_len)?) };
     // An empty address is none.
     let to = to.as_ref().filter(|_| addr_len as i32 != 0);
-    let message = Outgoing { flags: msg_flags(flags, &file), to, ancillary: None };
-    socket.protocol().send(&mut WriteBuf::user(buf, len), message)
+    let mut message = Outgoing { flags: msg_flags(flags, &file), to, ancillary: None };
+    socket.protocol().send(&mut WriteBuf::user(buf, len), &mut message)
 }
 
 pub fn sys_recvfrom(ctx: &mut Context, [fd, buf, len, flags, addr, addr_len]: Args) -> Result<usize> {
@@ -246,10 +246,10 @@ fn send_message(file: &File, addr: Vaddr, flags: usize) -> Result<usize> {
     let buffers = Buffers::read(&header)?;
     let ancillary =
         if header.control == 0 { None } else { control::read(header.control, header.control_len)? };
-    let message = Outgoing { flags: msg_flags(flags, file), to: to.as_ref(), ancillary };
+    let mut message = Outgoing { flags: msg_flags(flags, file), to: to.as_ref(), ancillary };
     match &buffers {
-        Buffers::One(one) => socket.protocol().send(&mut WriteBuf::user(one.base, one.len), message),
-        Buffers::Many(list) => socket.protocol().send(&mut WriteBuf::user_list(list), message),
+        Buffers::One(one) => socket.protocol().send(&mut WriteBuf::user(one.base, one.len), &mut message),
+        Buffers::Many(list) => socket.protocol().send(&mut WriteBuf::user_list(list), &mut message),
     }
 }
 

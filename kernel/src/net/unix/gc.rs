@@ -283,9 +283,9 @@ mod test {
     /// Sends a byte and `file`.
     fn send(from: &File, file: &Arc<File>) {
         let ancillary = Ancillary { files: vec![file.clone()], sender: None };
-        let message = Outgoing { flags: MsgFlags::DONTWAIT, to: None, ancillary: Some(ancillary) };
+        let mut message = Outgoing { flags: MsgFlags::DONTWAIT, to: None, ancillary: Some(ancillary) };
         let protocol = Socket::of(from).unwrap().protocol();
-        assert_eq!(protocol.send(&mut WriteBuf::kernel(b"x"), message), Ok(1));
+        assert_eq!(protocol.send(&mut WriteBuf::kernel(b"x"), &mut message), Ok(1));
     }
 
     fn receive(at: &File) -> Vec<Arc<File>> {

@@ -354,7 +354,7 @@ impl Protocol for UnixSocket {
     }
 
     #[inline]
-    fn send(&self, data: &mut WriteBuf, message: Outgoing) -> Result<usize> {
+    fn send(&self, data: &mut WriteBuf, message: &mut Outgoing) -> Result<usize> {
         if message.flags.contains(MsgFlags::OOB) {
             return Err(EOPNOTSUPP);
         }

@@ -240,7 +240,7 @@ fn wait_for_buffer(core: &Core, patience: Patience) -> Result<()> {
 }
 
 /// Sends one message, whole. Other than with streams a broken connection raises no signal.
-pub fn send(socket: &UnixSocket, data: &mut WriteBuf, mut message: Outgoing) -> Result<usize> {
+pub fn send(socket: &UnixSocket, data: &mut WriteBuf, message: &mut Outgoing) -> Result<usize> {
     let core = &socket.core;
     let is_datagram = core.base.sock_type == SockType::Datagram;
     // A connection ignores where the caller wants a message to go.

@@ -212,13 +212,13 @@ fn wait_for_room<'a>(
     patience.wait(&core.base.writable, look)?
 }
 
-pub fn send(socket: &UnixSocket, data: &mut WriteBuf, mut message: Outgoing) -> Result<usize> {
+pub fn send(socket: &UnixSocket, data: &mut WriteBuf, message: &mut Outgoing) -> Result<usize> {
     let core = &*socket.core;
     if message.to.is_some() {
         return Err(if core.state() == State::Connected { EISCONN } else { EOPNOTSUPP });
     }
     let peer = socket.peer.get().ok_or(ENOTCONN)?;
-    let result = send_to(socket, peer, data, &mut message);
+    let result = send_to(socket, peer, data, message);
     if result == Err(EPIPE) && !message.flags.contains(MsgFlags::NOSIGNAL) {
         caller::raise_sigpipe();
     }
@@ -235,14 +235,30 @@ fn send_to(
     if core.base.shutdown() & SHUT_SEND != 0 {
         return Err(EPIPE);
     }
+    let switches = core.base.switches() | peer.base.switches();
+    if message.ancillary.is_none() && !switches.intersects(Switches::WANTS_SENDER) {
+        return send_bytes(socket, peer, data, message.flags, &None, &mut None);
+    }
     let sender = core.sender_for(peer, &mut message.ancillary);
     let mut files = take_off(message.ancillary.take(), peer)?;
+    send_bytes(socket, peer, data, message.flags, &sender, &mut files)
+}
+
+/// Sends bytes and what they bring along.
+fn send_bytes(
+    socket: &UnixSocket,
+    peer: &Core,
+    data: &mut WriteBuf,
+    flags: MsgFlags,
+    sender: &Option<Sender>,
+    files: &mut Option<InFlight>,
+) -> Result<usize> {
     let total = data.left();
-    let patience = core.base.patience(Direction::Send, message.flags.contains(MsgFlags::DONTWAIT));
+    let patience = socket.core.base.patience(Direction::Send, flags.contains(MsgFlags::DONTWAIT));
     let mut done = 0;
     while done < total {
         let step = wait_for_room(socket, peer, patience)
-            .and_then(|(mut queue, room)| queue.write(data, room, &sender, &mut files));
+            .and_then(|(mut queue, room)| queue.write(data, room, sender, files));
         match step {
             Ok(moved) => {
                 done += moved;
