@@ -195,6 +195,8 @@ fn leave_section(thread: &Thread, user: &mut UserContext) -> Result<()> {
             return Err(EINVAL);
         }
         user.set_rip(section.abort);
+        // All others stay as they are.
+        user.restore_all();
     }
     Ok(mem::write(area + SECTION, &0u64)?)
 }

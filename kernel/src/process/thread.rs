@@ -9,6 +9,7 @@ use core::{
 };
 
 use ostd::{
+    irq,
     sync::{ArcCell, SpinLock, WaitQueue},
     task::{self, CurrentData, Task},
 };
@@ -270,10 +271,14 @@ impl Thread {
 
     /// Makes it look at [`work`](Self::work) soon: ends its sleep, or its stay in user mode on another CPU.
     pub fn wake_for_signal(&self) {
-        if let Some(task) = self.task.get() {
-            task.unpark();
-            task.kick();
+        let Some(task) = self.task.get() else { return };
+        // Who signals itself looks before it sleeps or leaves the kernel; unless this is an interrupt, which may have come
+        // after that look.
+        if task.is_current() && !irq::in_handler() {
+            return;
         }
+        task.unpark();
+        task.kick();
     }
 
     pub fn cpu_time_ns(&self) -> u64 {

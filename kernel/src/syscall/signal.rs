@@ -35,7 +35,7 @@ pub(super) fn sendable(raw: usize) -> Result<Option<Signo>> {
 fn sender(ctx: &Context, target: &Process) -> (u32, u32) {
     let process = ctx.process();
     let pid = if knows(target, process) { process.pid() } else { 0 };
-    (pid, ctx.thread.creds().uid)
+    (pid, ctx.thread.with_creds(|creds| creds.uid))
 }
 
 /// Whether `sender` has a number in the namespace of `target`.
@@ -114,6 +114,10 @@ pub fn sys_kill(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 fn kill_one(ctx: &Context, pid: u32, raw: usize) -> Result<()> {
+    // Whom a number names is known without a search if it is the caller.
+    if pid == ctx.thread.tid() {
+        return signal_process(ctx, ctx.process(), Some(ctx.thread), raw);
+    }
     match pid::find(pid) {
         Some(pid::Target::Thread(thread)) => signal_process(ctx, &thread.process, Some(&thread), raw),
         // A zombie takes any signal, and nothing happens (rule 3.12).
@@ -215,6 +219,11 @@ pub fn sys_tgkill(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 fn thread_kill(ctx: &Context, tgid: Option<u32>, tid: u32, raw: usize) -> Result<usize> {
+    // raise(3) needs no search for its target.
+    if tid == ctx.thread.tid() && tgid.is_none_or(|tgid| tgid == ctx.process().pid()) {
+        signal_thread(ctx, ctx.thread, raw)?;
+        return Ok(0);
+    }
     let ns = ctx.process().ns();
     let thread = match pid::find(tid) {
         Some(pid::Target::Thread(thread)) if tgid.is_none_or(|tgid| thread.process.pid_in(ns) == tgid) => {

@@ -114,6 +114,8 @@ const _: () = assert!(KERNEL_RSP_OFFSET == FRAME_SIZE && FRAME_SIZE.is_multiple_
 
 const FLAG_INTERRUPTS: u64 = 1 << 9;
 const FLAG_RESERVED_ONE: u64 = 1 << 1;
+const FLAG_TRAP: u64 = 1 << 8;
+const FLAG_RESUME: u64 = 1 << 16;
 /// CF, PF, AF, ZF, SF, TF, DF, OF, RF, AC: the flags that a signal frame may set, as in Linux (FIX_EFLAGS).
 const FLAGS_USER: u64 =
     1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11 | 1 << 16 | 1 << 18;
@@ -457,10 +459,13 @@ impl UserContext {
         self.orig_rax = value as u64;
     }
 
-    /// Makes the next entry restore every register, rcx and r11 too (a `sysret` can't): after rt_sigreturn, and when
-    /// another process wrote the registers.
+    /// Makes the next entry restore every register, rcx and r11 too: after rt_sigreturn, and when another process wrote the
+    /// registers. A `sysret` will do if they hold what it leaves in them, as where a syscall was interrupted.
     pub fn restore_all(&mut self) {
-        self.slow |= RESTORE_ALL;
+        let as_after_syscall = self.regs.rcx == self.rip && self.regs.r11 == self.rflags;
+        if !as_after_syscall || self.rflags & (FLAG_TRAP | FLAG_RESUME) != 0 {
+            self.slow |= RESTORE_ALL;
+        }
     }
 
     /// The base of the FS segment: thread-local storage. Only for the current task's own context.

@@ -6,11 +6,11 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::mem::{self, UserFault};
+use super::mem::UserFault;
 use crate::{
     arch::x86::{
         features,
-        fpu::{self, HEADER, HEADER_SIZE, LEGACY_SIZE},
+        fpu::{self, LEGACY_SIZE},
     },
     mm::USER_END,
     task,
@@ -35,15 +35,12 @@ fn check(addr: usize, len: usize) -> Result<(), UserFault> {
     if aligned && addr <= USER_END - len { Ok(()) } else { Err(UserFault) }
 }
 
-/// Saves the current program's registers to its memory: [`size`] bytes at `addr`, a multiple of 64.
-pub fn save_to_user(addr: usize) -> Result<(), UserFault> {
-    check(addr, size())?;
-    if size() > LEGACY_SIZE {
-        // XSAVE leaves the words of the header that it does not know as they are.
-        mem::clear_user(addr + HEADER, HEADER_SIZE)?;
-    }
+/// Saves the current program's registers to its memory: [`size`] bytes at `addr`, a multiple of 64, and then `mark`. Of the
+/// area, `software` fills the 48 bytes that the processor leaves to software.
+pub fn save_to_user(addr: usize, software: &[u64; 6], mark: u32) -> Result<(), UserFault> {
+    check(addr, size() + size_of_val(&mark))?;
     // SAFETY: checked above.
-    unsafe { fpu::save_to_user(addr) }
+    unsafe { fpu::save_to_user(addr, software, mark) }
 }
 
 /// Loads the current program's registers from its memory at `addr`, a multiple of 64: [`size`] bytes, or 512 if not

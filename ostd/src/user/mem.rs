@@ -160,6 +160,19 @@ pub fn read<T: Pod>(addr: Vaddr) -> Result<T, UserFault> {
     }
 }
 
+/// As [`read`], straight to where the value is to be: for a large one, which would be moved otherwise.
+#[inline]
+pub fn read_to<T: Pod>(addr: Vaddr, place: &mut MaybeUninit<T>) -> Result<&mut T, UserFault> {
+    check(addr, size_of::<T>())?;
+    // SAFETY: as in `read`.
+    unsafe {
+        if arch::copy_user(place.as_mut_ptr().cast(), addr as *const u8, size_of::<T>()) != 0 {
+            return Err(UserFault);
+        }
+        Ok(place.assume_init_mut())
+    }
+}
+
 /// Writes a value; any alignment.
 #[inline]
 pub fn write<T: Pod>(addr: Vaddr, value: &T) -> Result<(), UserFault> {

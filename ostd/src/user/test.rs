@@ -411,7 +411,9 @@ fn fpu_state_goes_through_a_signal_frame() {
         assert_eq!(run(&mut context), UserExit::Syscall);
         let area = DATA + 1024;
         assert!(fpu::size() <= PAGE_SIZE - 1024);
-        fpu::save_to_user(area).unwrap();
+        fpu::save_to_user(area, &[7; 6], 0x1234_5678).unwrap();
+        assert_eq!(mem::read::<[u64; 6]>(area + 464), Ok([7; 6]));
+        assert_eq!(mem::read::<u32>(area + fpu::size()), Ok(0x1234_5678));
         let read_xmm0 = |context: &mut UserContext| {
             context.set_rip(at!(user_test_xmm0));
             context.set_rsp(DATA + 512);
@@ -427,7 +429,7 @@ fn fpu_state_goes_through_a_signal_frame() {
         }
         // Memory that is not there is refused, and so is what the processor does not take; then the registers are fresh.
         for bad in [area + 8, CODE - 64, 0xffff_8000_0000_0000, usize::MAX & !63] {
-            assert_eq!(fpu::save_to_user(bad), Err(mem::UserFault));
+            assert_eq!(fpu::save_to_user(bad, &[0; 6], 0), Err(mem::UserFault));
         }
         assert_eq!(read_xmm0(&mut context), 0x1234_5678);
         if fpu::size() > 512 {

@@ -9,7 +9,7 @@ use super::{
     info::SigInfo,
     restore_temporary_mask,
     set::*,
-    set_blocked, stop, work,
+    set_blocked, signal_pending, stop, work,
 };
 use crate::{
     prelude::*,
@@ -39,22 +39,28 @@ enum Step {
 /// If the thread dies it has exited when this returns.
 pub fn handle_work(ctx: &mut Context) {
     loop {
-        match next_step(ctx.thread) {
+        // Looked at where it is: a signal is large.
+        match &next_step(ctx.thread) {
             Step::Done => break,
             Step::Again => {}
-            Step::Notice(notice) => tree::report_continued(&ctx.thread.process, notice),
+            Step::Notice(notice) => tree::report_continued(&ctx.thread.process, *notice),
             Step::Stop => stop::stop_here(ctx.thread),
             Step::StopUnlessOrphaned(signo) => {
                 if !tree::in_orphaned_pgrp(&ctx.thread.process) {
-                    ctx.thread.process.signals.lock().begin_stop(signo, ctx.thread);
+                    ctx.thread.process.signals.lock().begin_stop(*signo, ctx.thread);
                     stop::stop_here(ctx.thread);
                 }
             }
-            Step::Die(status) => return coredump::leave(ctx, status),
-            Step::DieWithCore(info) => return coredump::die(ctx, &info),
+            Step::Die(status) => return coredump::leave(ctx, *status),
+            Step::DieWithCore(info) => return coredump::die(ctx, info),
             Step::Handle(info, action) => {
-                finish_syscall(ctx, Some(&action));
+                finish_syscall(ctx, Some(action));
                 enter_handler(ctx, info, action);
+                // The change of the mask has looked whether there is more to do; what comes now sets the flag again, which is
+                // asked for once more before user mode.
+                if !signal_pending(ctx.thread) {
+                    break;
+                }
             }
         }
     }
@@ -62,6 +68,8 @@ pub fn handle_work(ctx: &mut Context) {
     restore_temporary_mask(ctx.thread);
 }
 
+// Not inlined, so that the signal is moved to its last place at once.
+#[inline(never)]
 fn next_step(thread: &Arc<Thread>) -> Step {
     let mut group = thread.process.signals.lock();
     if let Some(status) = group.exit_status {
@@ -103,6 +111,7 @@ impl Group {
     }
 
     /// As `dequeue`, for the signals outside `mask`.
+    #[inline]
     pub(super) fn dequeue_from(&mut self, thread: &Thread, mask: SigSet) -> Option<SigInfo> {
         loop {
             let info = self.dequeue_any(thread, mask)?;
@@ -113,6 +122,7 @@ impl Group {
         }
     }
 
+    #[inline(always)]
     fn dequeue_any(&mut self, thread: &Thread, mask: SigSet) -> Option<SigInfo> {
         let mut private = thread.signals.pending.lock();
         if let Some(signo) = private.next(mask) {
@@ -123,6 +133,7 @@ impl Group {
     }
 
     /// Decides what a signal just taken does.
+    #[inline(always)]
     fn act(&mut self, thread: &Thread, info: SigInfo) -> Step {
         let signo = info.signo;
         let action = self.sighand.get(signo);
@@ -187,7 +198,7 @@ fn restart_code(rax: u64) -> Option<Errno> {
 
 /// Builds the handler's frame and sets its mask. A frame that can't be written is a SIGSEGV, fatal if it was
 /// SIGSEGV's own frame (rule 7.40).
-fn enter_handler(ctx: &mut Context, info: SigInfo, action: SigAction) {
+fn enter_handler(ctx: &mut Context, info: &SigInfo, action: &SigAction) {
     let signo = info.signo;
     if ctx.thread.rseq.is_registered() && rseq::before_handler(ctx).is_err() {
         frame::bad_frame(ctx.thread, signo);
@@ -200,7 +211,7 @@ fn enter_handler(ctx: &mut Context, info: SigInfo, action: SigAction) {
         true => SigSet(ctx.thread.signals.saved_mask.load(Relaxed)),
         false => blocked,
     };
-    if frame::push(ctx, &info, &action, saved).is_err() {
+    if frame::push(ctx, info, action, saved).is_err() {
         frame::bad_frame(ctx.thread, signo);
         return;
     }

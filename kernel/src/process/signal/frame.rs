@@ -8,9 +8,11 @@
 //!   rsp      | return address: the restorer, which calls rt_sigreturn
 //! ```
 
+use core::mem::{MaybeUninit, offset_of};
+
 use ostd::{
     mm::USER_END,
-    user::{UserContext, fpu, mem},
+    user::{GeneralRegs, UserContext, fpu, mem},
 };
 
 use super::{
@@ -28,25 +30,59 @@ const RED_ZONE: u64 = 128;
 /// `uc_flags`: xsave image present, ss saved, ss restored strictly.
 const UC_FLAGS: u64 = 0x1 | 0x2 | 0x4;
 
-const UCONTEXT: usize = 8;
-const STACK: usize = UCONTEXT + 16;
-const SIGCONTEXT: usize = UCONTEXT + 40;
-const SIGMASK: usize = SIGCONTEXT + 256;
-const SIGINFO: usize = SIGMASK + 8;
-const FRAME_SIZE: usize = SIGINFO + SIGINFO_SIZE;
+ostd::pod_struct! {
+    /// `struct sigcontext`.
+    struct SigContext {
+        r8: u64,
+        r9: u64,
+        r10: u64,
+        r11: u64,
+        r12: u64,
+        r13: u64,
+        r14: u64,
+        r15: u64,
+        rdi: u64,
+        rsi: u64,
+        rbp: u64,
+        rbx: u64,
+        rdx: u64,
+        rax: u64,
+        rcx: u64,
+        rsp: u64,
+        rip: u64,
+        eflags: u64,
+        /// cs, gs, fs and ss, 16 bits each.
+        segments: u64,
+        err: u64,
+        trapno: u64,
+        oldmask: u64,
+        cr2: u64,
+        /// Where the xsave image is; 0 for none.
+        fpstate: u64,
+        reserved: [u64; 8],
+    }
 
-/// Words of `struct sigcontext`, by index.
-mod word {
-    pub const RSP: usize = 15;
-    pub const RIP: usize = 16;
-    pub const EFLAGS: usize = 17;
-    pub const SEGMENTS: usize = 18;
-    pub const ERR: usize = 19;
-    pub const TRAPNO: usize = 20;
-    pub const OLDMASK: usize = 21;
-    pub const CR2: usize = 22;
-    pub const FPSTATE: usize = 23;
+    /// `struct ucontext`.
+    struct UContext {
+        flags: u64,
+        link: u64,
+        /// `ss_sp`, `ss_flags`, `ss_size`.
+        stack: [u64; 3],
+        context: SigContext,
+        mask: u64,
+    }
+
+    struct Frame {
+        /// What the handler returns to.
+        restorer: u64,
+        ucontext: UContext,
+        info: [u64; SIGINFO_SIZE / 8],
+    }
 }
+
+const FRAME_SIZE: usize = size_of::<Frame>();
+const UCONTEXT: usize = offset_of!(Frame, ucontext);
+const SIGINFO: usize = offset_of!(Frame, info);
 
 const RF: u64 = 1 << 16;
 const TF: u64 = 1 << 8;
@@ -71,18 +107,48 @@ pub(super) fn push(ctx: &mut Context, info: &SigInfo, action: &SigAction, saved_
         return Err(EFAULT);
     }
 
-    let mut frame = [0u8; FRAME_SIZE];
-    put(&mut frame, 0, action.restorer);
-    put(&mut frame, UCONTEXT, UC_FLAGS);
-    put(&mut frame, STACK, altstack.base);
-    put(&mut frame, STACK + 8, altstack.flags_at(sp) as u64);
-    put(&mut frame, STACK + 16, altstack.size);
-    encode_registers(ctx, &mut frame, fp, saved_mask);
-    put(&mut frame, SIGMASK, saved_mask.0);
-    frame[SIGINFO..].copy_from_slice(&info.encode());
-
+    let r = &ctx.user.regs;
+    let fault = ctx.thread.last_fault();
+    let mut frame = Frame {
+        restorer: action.restorer,
+        ucontext: UContext {
+            flags: UC_FLAGS,
+            link: 0,
+            stack: [altstack.base, altstack.flags_at(sp).into(), altstack.size],
+            context: SigContext {
+                r8: r.r8,
+                r9: r.r9,
+                r10: r.r10,
+                r11: r.r11,
+                r12: r.r12,
+                r13: r.r13,
+                r14: r.r14,
+                r15: r.r15,
+                rdi: r.rdi,
+                rsi: r.rsi,
+                rbp: r.rbp,
+                rbx: r.rbx,
+                rdx: r.rdx,
+                rax: r.rax,
+                rcx: r.rcx,
+                rsp: sp,
+                rip: ctx.user.rip() as u64,
+                eflags: ctx.user.rflags(),
+                segments: ctx.user.cs() | ctx.user.ss() << 48,
+                err: fault.error_code,
+                trapno: fault.vector,
+                oldmask: saved_mask.0,
+                cr2: fault.address,
+                fpstate: fp,
+                reserved: [0; 8],
+            },
+            mask: saved_mask.0,
+        },
+        info: [0; SIGINFO_SIZE / 8],
+    };
+    info.encode_to(&mut frame.info);
     xsave::save(fp as usize)?;
-    mem::copy_to_user(base as usize, &frame)?;
+    mem::write(base as usize, &frame)?;
 
     if altstack.flags & SS_AUTODISARM != 0 {
         ctx.thread.signals.set_altstack(AltStack::DISABLED);
@@ -108,45 +174,6 @@ fn choose_stack(altstack: &AltStack, sp: u64, action: &SigAction) -> u64 {
     }
 }
 
-fn put(frame: &mut [u8], offset: usize, value: u64) {
-    frame[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
-}
-
-fn encode_registers(ctx: &Context, frame: &mut [u8], fp: u64, saved_mask: SigSet) {
-    let r = &ctx.user.regs;
-    let general = [
-        r.r8,
-        r.r9,
-        r.r10,
-        r.r11,
-        r.r12,
-        r.r13,
-        r.r14,
-        r.r15,
-        r.rdi,
-        r.rsi,
-        r.rbp,
-        r.rbx,
-        r.rdx,
-        r.rax,
-        r.rcx,
-        ctx.user.rsp() as u64,
-        ctx.user.rip() as u64,
-        ctx.user.rflags(),
-    ];
-    for (i, value) in general.iter().enumerate() {
-        put(frame, SIGCONTEXT + i * 8, *value);
-    }
-    let segments = ctx.user.cs() | ctx.user.ss() << 48;
-    put(frame, SIGCONTEXT + word::SEGMENTS * 8, segments);
-    let fault = ctx.thread.last_fault();
-    put(frame, SIGCONTEXT + word::ERR * 8, fault.error_code);
-    put(frame, SIGCONTEXT + word::TRAPNO * 8, fault.vector);
-    put(frame, SIGCONTEXT + word::OLDMASK * 8, saved_mask.0);
-    put(frame, SIGCONTEXT + word::CR2 * 8, fault.address);
-    put(frame, SIGCONTEXT + word::FPSTATE * 8, fp);
-}
-
 /// rt_sigreturn(2): everything back as the frame says. Returns the value that `rax` shall have.
 /// A frame that makes no sense kills by SIGSEGV.
 pub fn sigreturn(ctx: &mut Context) -> usize {
@@ -161,45 +188,34 @@ pub fn sigreturn(ctx: &mut Context) -> usize {
 
 fn restore(ctx: &mut Context) -> Result<u64> {
     // The restorer has popped the return address.
-    let base = (ctx.user.rsp() as u64).wrapping_sub(8);
-    let mut frame = [0u8; SIGINFO];
-    mem::copy_from_user(&mut frame, base as usize)?;
-    let get = |offset: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&frame[offset..offset + 8]);
-        u64::from_ne_bytes(bytes)
-    };
-    let register = |index: usize| get(SIGCONTEXT + index * 8);
+    let mut place = MaybeUninit::<UContext>::uninit();
+    let frame = mem::read_to(ctx.user.rsp(), &mut place)?;
+    let context = &frame.context;
     // Any privilege in the selector is overruled, but the segment must be the one for 64-bit programs.
-    if (register(word::SEGMENTS) & 0xffff) | 3 != ctx.user.cs() {
+    if (context.segments & 0xffff) | 3 != ctx.user.cs() {
         return Err(EFAULT);
     }
 
-    set_blocked(ctx.thread, SigSet(get(SIGMASK)));
-    match register(word::FPSTATE) {
+    set_blocked(ctx.thread, SigSet(frame.mask));
+    match context.fpstate {
         0 => fpu::reset(),
         fp if fp < USER_END as u64 => xsave::restore(fp as usize)?,
         _ => return Err(EFAULT),
     }
-    restore_altstack(ctx, get(STACK), get(STACK + 8) as u32, get(STACK + 16));
-    restore_registers(ctx.user, register);
+    let [base, flags, size] = frame.stack;
+    restore_altstack(ctx, base, flags as u32, size);
+    restore_registers(ctx.user, context);
     ctx.user.set_orig_rax(-1);
     ctx.user.restore_all();
     Ok(ctx.user.regs.rax)
 }
 
-fn restore_registers(user: &mut UserContext, register: impl Fn(usize) -> u64) {
-    let r = &mut user.regs;
-    let general = [
-        &mut r.r8, &mut r.r9, &mut r.r10, &mut r.r11, &mut r.r12, &mut r.r13, &mut r.r14, &mut r.r15,
-        &mut r.rdi, &mut r.rsi, &mut r.rbp, &mut r.rbx, &mut r.rdx, &mut r.rax, &mut r.rcx,
-    ];
-    for (i, place) in general.into_iter().enumerate() {
-        *place = register(i);
-    }
-    user.set_rsp(register(word::RSP) as usize);
-    user.set_rip(register(word::RIP) as usize);
-    user.set_rflags(register(word::EFLAGS));
+fn restore_registers(user: &mut UserContext, context: &SigContext) {
+    let SigContext { r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, .. } = *context;
+    user.regs = GeneralRegs { r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi };
+    user.set_rsp(context.rsp as usize);
+    user.set_rip(context.rip as usize);
+    user.set_rflags(context.eflags);
 }
 
 /// The handler may have changed `uc_stack`; nonsense there is passed over, as Linux passes it over. So is all of it while the

@@ -188,42 +188,53 @@ impl SigInfo {
         self
     }
 
-    /// The `siginfo_t` that user mode sees.
+    /// The `siginfo_t` that user mode sees, as bytes.
     pub fn encode(&self) -> [u8; SIGINFO_SIZE] {
+        let mut words = [0; SIGINFO_SIZE / 8];
+        self.encode_to(&mut words);
         let mut out = [0; SIGINFO_SIZE];
-        let mut put = |offset: usize, bytes: &[u8]| out[offset..offset + bytes.len()].copy_from_slice(bytes);
-        put(0, &(self.signo as i32).to_ne_bytes());
-        put(8, &self.code.to_ne_bytes());
+        for (bytes, word) in out.as_chunks_mut().0.iter_mut().zip(words) {
+            *bytes = word.to_ne_bytes();
+        }
+        out
+    }
+
+    /// Writes the `siginfo_t` that user mode sees over zeros.
+    #[inline]
+    pub fn encode_to(&self, out: &mut [u64; SIGINFO_SIZE / 8]) {
+        /// Two ints side by side.
+        fn pair(low: u32, high: u32) -> u64 {
+            u64::from(low) | u64::from(high) << 32
+        }
+        out[0] = self.signo.into();
+        out[1] = pair(self.code as u32, 0);
         match &self.fields {
             Fields::None => {}
-            Fields::Sender { pid, uid } => {
-                put(16, &pid.to_ne_bytes());
-                put(20, &uid.to_ne_bytes());
-            }
-            Fields::Fault { addr } => put(16, &addr.to_ne_bytes()),
+            Fields::Sender { pid, uid } => out[2] = pair(*pid, *uid),
+            Fields::Fault { addr } => out[2] = *addr,
             Fields::Syscall { errno, addr, number, arch } => {
-                put(4, &errno.to_ne_bytes());
-                put(16, &addr.to_ne_bytes());
-                put(24, &number.to_ne_bytes());
-                put(28, &arch.to_ne_bytes());
+                out[0] = pair(self.signo.into(), *errno as u32);
+                out[2] = *addr;
+                out[3] = pair(*number as u32, *arch);
             }
             Fields::Child { pid, uid, status, utime, stime } => {
-                put(16, &pid.to_ne_bytes());
-                put(20, &uid.to_ne_bytes());
-                put(24, &status.to_ne_bytes());
-                put(32, &utime.to_ne_bytes());
-                put(40, &stime.to_ne_bytes());
+                out[2] = pair(*pid, *uid);
+                out[3] = pair(*status as u32, 0);
+                out[4] = *utime as u64;
+                out[5] = *stime as u64;
             }
             // Taken by nobody who could tell: a signal that kills.
             Fields::Timer(_) => {}
             Fields::TimerFired { id, overrun, value } => {
-                put(16, &id.to_ne_bytes());
-                put(20, &overrun.to_ne_bytes());
-                put(24, &value.to_ne_bytes());
+                out[2] = pair(*id as u32, *overrun as u32);
+                out[3] = *value;
             }
-            Fields::Raw(rest) => put(16, &rest[..]),
+            Fields::Raw(rest) => {
+                for (word, bytes) in out[2..].iter_mut().zip(rest.as_chunks().0) {
+                    *word = u64::from_ne_bytes(*bytes);
+                }
+            }
         }
-        out
     }
 
     /// Splits a raw wait status of a dead child into `si_code` and `si_status` (rules 3.1, 4.22).

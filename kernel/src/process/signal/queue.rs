@@ -90,12 +90,15 @@ impl Pending {
     }
 
     /// Takes the oldest instance of a pending signal.
+    #[inline(always)]
     pub fn take(&mut self, signo: Signo) -> SigInfo {
         let Some(first) = self.queue.iter().position(|entry| entry.info.signo == signo) else {
             self.set.remove(signo);
             return SigInfo::lost(signo);
         };
-        let info = self.queue.remove(first).info;
+        // The last one, which is mostly the only one, leaves nothing to move.
+        let last = if first + 1 == self.queue.len() { self.queue.pop() } else { None };
+        let info = last.unwrap_or_else(|| self.queue.remove(first)).info;
         if let Some(timer) = info.sender_timer() {
             timer.set_queued(false);
         }

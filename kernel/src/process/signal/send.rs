@@ -4,7 +4,13 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use proctree::Effect;
 
-use super::{Group, action::SIG_DFL, info::SigInfo, set::*, stop, work};
+use super::{
+    Group,
+    action::{SIG_DFL, SigAction},
+    info::SigInfo,
+    set::*,
+    stop, work,
+};
 use crate::{
     prelude::*,
     process::{Process, Thread, rlimit::Resource, tree},
@@ -70,7 +76,7 @@ pub fn force(thread: &Arc<Thread>, info: SigInfo) {
     let action = group.sighand.get(signo);
     let blocked = thread.signals.blocked();
     if blocked.contains(signo) || action.handler == super::action::SIG_IGN {
-        let action = super::SigAction { handler: SIG_DFL, ..action };
+        let action = SigAction { handler: SIG_DFL, ..action };
         group.sighand.set(signo, action);
         thread.signals.blocked.store((blocked & !SigSet::of(&[signo])).0, Relaxed);
     }
@@ -101,6 +107,7 @@ fn send(process: &Arc<Process>, target: Target, info: SigInfo) {
     let _ = try_send(process, target, info);
 }
 
+#[inline]
 fn try_send(process: &Arc<Process>, target: Target, info: SigInfo) -> Result<()> {
     if matches!(info.signo, SIGCONT | SIGKILL) {
         let mut table = tree::lock();
@@ -126,7 +133,7 @@ fn tell(effect: Effect, table: &mut tree::Table, process: &Process) {
 pub fn is_unwanted(process: &Process, prefer: Option<&Arc<Thread>>, signo: Signo) -> bool {
     let group = process.signals.lock();
     match prefer.filter(|thread| !thread.signals.is_exiting()).or_else(|| group.threads.first()) {
-        Some(thread) => group.drops(thread, signo, false),
+        Some(thread) => group.drops(thread, &group.sighand.get(signo), signo, false),
         None => true,
     }
 }
@@ -141,6 +148,15 @@ impl Group {
         let signo = info.signo;
         // A process on its way out takes nothing more.
         if self.exit_status.is_some() || self.threads.is_empty() {
+            return Ok(effect);
+        }
+        // One is enough, and the first one's information is kept (rules 5.5, 7.8).
+        let queue = match target {
+            Target::Process(_) => self.shared.set(),
+            Target::Thread(thread) => thread.signals.pending(),
+        };
+        let absorbed = signo < SIGRTMIN && queue.contains(signo) && info.sender_timer().is_none();
+        if absorbed && !STOPS_AND_CONT.contains(signo) {
             return Ok(effect);
         }
         if STOP_SIGNALS.contains(signo) {
@@ -158,22 +174,19 @@ impl Group {
             // Nobody was addressed, or a leader that has exited while its process lives (rule 3.6).
             Target::Process(_) => self.threads[0].clone(),
         };
-        if self.drops(&first, signo, info.forced) {
+        let action = self.sighand.get(signo);
+        if self.drops(&first, &action, signo, info.forced) {
             if let Some(timer) = info.sender_timer() {
                 timer.was_ignored();
             }
             return Ok(effect);
         }
-        // One is enough, and the first one's information is kept (rules 5.5, 7.8).
-        let queue = match target {
-            Target::Process(_) => self.shared.set(),
-            Target::Thread(thread) => thread.signals.pending(),
-        };
+        if absorbed {
+            return Ok(effect);
+        }
         let timer = info.sender_timer();
-        match timer {
-            Some(timer) if timer.is_queued() => return Ok(effect),
-            None if signo < SIGRTMIN && queue.contains(signo) => return Ok(effect),
-            _ => {}
+        if timer.is_some_and(|timer| timer.is_queued()) {
+            return Ok(effect);
         }
         let queued = match (target, timer) {
             (Target::Process(_), Some(_)) => {
@@ -185,7 +198,7 @@ impl Group {
                 true
             }
             (target, None) => {
-                let user = first.creds().user.clone();
+                let user = first.with_creds(|creds| creds.user.clone());
                 let limit = first.process.rlimit(Resource::Sigpending);
                 match target {
                     Target::Process(_) => self.shared.push(info, user, limit)?,
@@ -207,7 +220,7 @@ impl Group {
         let Some(thread) = willing else {
             return Ok(effect);
         };
-        if self.kills_at_once(&thread, signo) {
+        if self.kills_at_once(&thread, &action, signo) {
             self.start_exit(signo as i32);
             return Ok(Effect::Killed);
         }
@@ -218,11 +231,10 @@ impl Group {
 
     /// Whether a signal vanishes at once: ignored and not blocked (rule 7.9), or a default action on an init
     /// (rule 7.24).
-    fn drops(&self, thread: &Thread, signo: Signo, forced: bool) -> bool {
+    fn drops(&self, thread: &Thread, action: &SigAction, signo: Signo, forced: bool) -> bool {
         if (thread.signals.blocked() | thread.signals.real_blocked()).contains(signo) {
             return false;
         }
-        let action = self.sighand.get(signo);
         if self.unkillable && action.is_default() && !(forced && UNBLOCKABLE.contains(signo)) {
             return true;
         }
@@ -257,9 +269,9 @@ impl Group {
 
     /// Whether the signal is certain to kill once `thread` takes it: default action, no core dump to write first,
     /// not waited for by sigtimedwait(2). Then the whole group starts to die at the moment of sending (rule 7.14).
-    fn kills_at_once(&self, thread: &Thread, signo: Signo) -> bool {
-        default_action(signo) == DefaultAction::Terminate
-            && self.sighand.get(signo).is_default()
+    fn kills_at_once(&self, thread: &Thread, action: &SigAction, signo: Signo) -> bool {
+        action.is_default()
+            && default_action(signo) == DefaultAction::Terminate
             && !thread.signals.real_blocked().contains(signo)
             && !self.unkillable_by(signo)
     }
@@ -283,8 +295,15 @@ impl Group {
     }
 
     /// Hands shared signals that `thread` would have taken to siblings, since it now blocks them or exits.
+    #[inline]
     pub(super) fn retarget_shared(&mut self, thread: &Thread, which: SigSet) {
-        let mut left = self.shared.set() & which;
+        let which = self.shared.set() & which;
+        if !which.is_empty() {
+            self.retarget_each(thread, which);
+        }
+    }
+
+    fn retarget_each(&mut self, thread: &Thread, mut left: SigSet) {
         while let Some(signo) = left.lowest() {
             left.remove(signo);
             let sibling = self.threads.iter().find(|t| t.tid() != thread.tid() && self.wants(t, signo));

@@ -117,6 +117,8 @@ impl Not for SigSet {
 pub const UNBLOCKABLE: SigSet = SigSet::of(&[SIGKILL, SIGSTOP]);
 /// Stop the process by default.
 pub const STOP_SIGNALS: SigSet = SigSet::of(&[SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU]);
+/// Those that cancel what is pending of one another.
+pub const STOPS_AND_CONT: SigSet = SigSet(STOP_SIGNALS.0 | SigSet::of(&[SIGCONT]).0);
 /// Ignored by default (SIGCONT after it has continued the process).
 pub const DEFAULT_IGNORED: SigSet = SigSet::of(&[SIGCHLD, SIGCONT, SIGURG, SIGWINCH]);
 /// Dump core by default.

@@ -17,17 +17,18 @@ pub(super) fn frame_size() -> usize {
     fpu::size() + MAGIC2_SIZE
 }
 
+/// The first of software's words: the magic number, and the length in the upper half.
+fn first_word() -> u64 {
+    u64::from(MAGIC1) | (frame_size() as u64) << 32
+}
+
 /// Writes the calling thread's FPU state to `addr`, which is 64-byte aligned.
 ///
 /// # Errors
 /// `EFAULT`.
 pub(super) fn save(addr: usize) -> Result<()> {
-    let size = fpu::size();
-    fpu::save_to_user(addr)?;
-    let features = fpu::features();
-    let words = [MAGIC1, frame_size() as u32, features as u32, (features >> 32) as u32, size as u32];
-    mem::write(addr + SW_RESERVED, &words)?;
-    Ok(mem::write(addr + size, &MAGIC2)?)
+    let software = [first_word(), fpu::features(), fpu::size() as u64, 0, 0, 0];
+    Ok(fpu::save_to_user(addr, &software, MAGIC2)?)
 }
 
 /// Loads the FPU state from `addr`: the whole image if its software words are those that [`save`] writes, else
@@ -36,10 +37,10 @@ pub(super) fn save(addr: usize) -> Result<()> {
 /// # Errors
 /// `EFAULT`, also for a state that the processor refuses.
 pub(super) fn restore(addr: usize) -> Result<()> {
-    let words = mem::read::<[u32; 5]>(addr.checked_add(SW_RESERVED).ok_or(EFAULT)?)?;
+    let at = |offset: usize| addr.checked_add(offset).ok_or(EFAULT);
     let size = fpu::size();
-    let extended = words[0] == MAGIC1
-        && words[4] as usize == size
-        && mem::read::<u32>(addr.checked_add(size).ok_or(EFAULT)?)? == MAGIC2;
+    let extended = mem::read::<u64>(at(SW_RESERVED)?)? as u32 == MAGIC1
+        && mem::read::<u32>(at(SW_RESERVED + 16)?)? as usize == size
+        && mem::read::<u32>(at(size)?)? == MAGIC2;
     Ok(fpu::restore_from_user(addr, extended)?)
 }

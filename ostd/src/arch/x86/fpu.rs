@@ -1,7 +1,10 @@
 //! Saving and loading the FPU registers: `xsave` and its kin, or `fxsave` where that is all there is.
 
-use super::{features, mem::user_access};
-use crate::user::mem::UserFault;
+use super::{
+    features,
+    mem::{self, user_access},
+};
+use crate::user::{self, mem::UserFault};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::{arch::asm, ptr::NonNull};
 
@@ -11,6 +14,8 @@ const ALIGN: usize = 64;
 pub(crate) const LEGACY_SIZE: usize = 512;
 /// Where MXCSR is in an area.
 const MXCSR: usize = 24;
+/// Where the bytes are that the processor leaves to software.
+const SOFTWARE: usize = 464;
 /// Where the XSAVE header is: XSTATE_BV, XCOMP_BV, reserved words.
 pub(crate) const HEADER: usize = 512;
 pub(crate) const HEADER_SIZE: usize = 64;
@@ -129,21 +134,21 @@ unsafe fn save_to(area: *mut u8) {
     }
 }
 
-/// Saves the registers of this CPU to user memory at `addr`, where the XSAVE header holds zeros.
+/// Saves the registers of this CPU to user memory at `addr`, with the words in it that belong to software, and `mark` right
+/// behind it.
 ///
 /// # Safety
-/// `addr` is a multiple of 64, and the area ends below `USER_END`.
-pub(crate) unsafe fn save_to_user(addr: usize) -> Result<(), UserFault> {
+/// `addr` is a multiple of 64, and the mark ends below `USER_END`.
+pub(crate) unsafe fn save_to_user(addr: usize, software: &[u64; 6], mark: u32) -> Result<(), UserFault> {
     let features = features::get();
-    let (low, high) = (features.xcr0 as u32, (features.xcr0 >> 32) as u32);
-    // SAFETY: as the caller says; a fault is recovered from.
-    unsafe {
-        if features.xsave {
-            user_access!("xsave64 [{addr}]", addr = in(reg) addr, in("eax") low, in("edx") high)
-        } else {
-            user_access!("fxsave64 [{addr}]", addr = in(reg) addr)
-        }
+    if features.xsave {
+        // SAFETY: as the caller says.
+        return unsafe { mem::xsave_user(addr, software, features.xcr0, features.fpu_size, mark) };
     }
+    // SAFETY: as the caller says; a fault is recovered from.
+    unsafe { user_access!("fxsave64 [{addr}]", addr = in(reg) addr)? };
+    user::mem::write(addr + SOFTWARE, software)?;
+    user::mem::write(addr + features.fpu_size, &mark)
 }
 
 /// Loads the registers of this CPU from user memory: the XSAVE area at `addr`, or only the part of FXSAVE. On error,

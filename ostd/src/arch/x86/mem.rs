@@ -52,6 +52,8 @@ unsafe extern "C" {
     fn __copy_user(dst: *mut u8, src: *const u8, len: usize) -> usize;
     /// Clears `len` bytes; returns how many were not cleared because of a fault.
     fn __clear_user(dst: *mut u8, len: usize) -> usize;
+    /// Saves the FPU registers; see there. Returns 0, or 1 after a fault.
+    fn __xsave_user(area: *mut u8, software: *const [u64; 6], features: u64, end: usize, mark: u32) -> u32;
     /// Copies up to and including a NUL, at most `len` bytes. Returns the number of bytes before the NUL; `len`
     /// when there is none; `usize::MAX` after a fault.
     fn __strncpy_user(dst: *mut u8, src: *const u8, len: usize) -> usize;
@@ -99,6 +101,25 @@ pub(crate) unsafe fn copy_user(dst: *mut u8, src: *const u8, len: usize) -> usiz
 pub(crate) unsafe fn clear_user(dst: *mut u8, len: usize) -> usize {
     // SAFETY: as the caller says.
     unsafe { __clear_user(dst, len) }
+}
+
+/// Saves the FPU registers in user memory, by XSAVE: `software` goes into the part of the area that belongs to software, and
+/// `mark` to offset `end`.
+///
+/// # Safety
+/// The processor has XSAVE; `area` is a multiple of 64, and the area and the mark end below `USER_END`.
+pub(crate) unsafe fn xsave_user(
+    area: usize,
+    software: &[u64; 6],
+    features: u64,
+    end: usize,
+    mark: u32,
+) -> Result<(), UserFault> {
+    // SAFETY: as the caller says.
+    match unsafe { __xsave_user(area as *mut u8, software, features, end, mark) } {
+        0 => Ok(()),
+        _ => Err(UserFault),
+    }
 }
 
 /// Copies a user string; see `__strncpy_user` above for the result.
@@ -564,6 +585,41 @@ __clear_shared:
     rep stosb
 48:
     mov rax, rcx
+    CLAC
+    ret
+
+    // The FPU registers to user memory at rdi, with the six words at rsi in the part that belongs to software and the mark
+    // in r8d at offset rcx. rdx: the features to save. XSAVE leaves the words of the header that it does not know as they
+    // are.
+    .global __xsave_user
+    .balign 16
+__xsave_user:
+    STAC
+    xor r9d, r9d
+    .set off, 512
+    .rept 8
+    EX 5f
+    mov [rdi + off], r9
+    .set off, off + 8
+    .endr
+    mov rax, rdx
+    shr rdx, 32
+    EX 5f
+    xsave64 [rdi]
+    .set off, 0
+    .rept 6
+    mov rax, [rsi + off]
+    EX 5f
+    mov [rdi + 464 + off], rax
+    .set off, off + 8
+    .endr
+    EX 5f
+    mov [rdi + rcx], r8d
+    xor eax, eax
+    CLAC
+    ret
+5:
+    mov eax, 1
     CLAC
     ret
 
