@@ -2,6 +2,8 @@
 //!
 //! A [`SigHand`] is shared by the threads of a process, and by processes cloned with `CLONE_SIGHAND`.
 
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use bitflags::bitflags;
 use ostd::sync::SpinLock;
 use spin::Once;
@@ -62,6 +64,8 @@ impl SigAction {
 /// do: it takes 2 KiB.
 pub struct SigHand {
     table: SpinLock<Arc<Table>>,
+    /// What the table says of SIGCHLD, as [`SigchldDisposition`]: each death of a child asks. Written with the table locked.
+    sigchld: AtomicU8,
 }
 
 #[derive(Clone)]
@@ -91,6 +95,17 @@ impl Table {
         })
     }
 
+    fn sigchld(&self) -> SigchldDisposition {
+        let action = &self.actions[index(SIGCHLD)];
+        if action.handler == SIG_IGN {
+            SigchldDisposition::Ignored
+        } else if action.flags.contains(SaFlags::NOCLDWAIT) {
+            SigchldDisposition::NoCldWait
+        } else {
+            SigchldDisposition::Normal
+        }
+    }
+
     /// For changing an entry.
     fn entry(&mut self, signo: Signo) -> &mut SigAction {
         self.touched |= 1 << index(signo);
@@ -112,18 +127,28 @@ fn without_handlers(table: &Arc<Table>) -> Arc<Table> {
 
 /// How a parent has said that it takes its children's deaths (rules 4.23, 5.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum SigchldDisposition {
     /// Zombies wait for the parent, SIGCHLD is sent.
-    Normal,
+    Normal = 0,
     /// `SA_NOCLDWAIT` with a handler or the default: no zombie, SIGCHLD is sent.
-    NoCldWait,
+    NoCldWait = 1,
     /// `SIG_IGN`: no zombie, no signal.
-    Ignored,
+    Ignored = 2,
 }
 
 impl SigHand {
     fn with(table: Arc<Table>) -> Arc<SigHand> {
-        Arc::new(SigHand { table: SpinLock::new(lock_order::SIGHAND, table) })
+        let sigchld = AtomicU8::new(table.sigchld() as u8);
+        Arc::new(SigHand { table: SpinLock::new(lock_order::SIGHAND, table), sigchld })
+    }
+
+    /// Changes the table.
+    fn change<R>(&self, f: impl FnOnce(&mut Arc<Table>) -> R) -> R {
+        let mut table = self.table.lock();
+        let result = f(&mut table);
+        self.sigchld.store(table.sigchld() as u8, Relaxed);
+        result
     }
 
     /// Every signal at its default.
@@ -140,31 +165,28 @@ impl SigHand {
 
     /// execve: handlers are gone with the old program, ignored signals stay ignored (rules 10.9, 10.10).
     pub fn reset_handlers(&self) {
-        let mut table = self.table.lock();
-        *table = without_handlers(&table);
+        self.change(|table| *table = without_handlers(table));
     }
 
+    #[inline]
     pub fn get(&self, signo: Signo) -> SigAction {
         self.table.lock().actions[index(signo)]
     }
 
     pub fn set(&self, signo: Signo, action: SigAction) -> SigAction {
-        core::mem::replace(Arc::make_mut(&mut *self.table.lock()).entry(signo), action)
+        self.change(|table| core::mem::replace(Arc::make_mut(table).entry(signo), action))
     }
 
     /// `SA_RESETHAND`: back to the default, flags and mask kept.
     pub fn reset(&self, signo: Signo) {
-        Arc::make_mut(&mut *self.table.lock()).entry(signo).handler = SIG_DFL;
+        self.change(|table| Arc::make_mut(table).entry(signo).handler = SIG_DFL);
     }
 
     pub fn sigchld(&self) -> SigchldDisposition {
-        let action = self.get(SIGCHLD);
-        if action.handler == SIG_IGN {
-            SigchldDisposition::Ignored
-        } else if action.flags.contains(SaFlags::NOCLDWAIT) {
-            SigchldDisposition::NoCldWait
-        } else {
-            SigchldDisposition::Normal
+        match self.sigchld.load(Relaxed) {
+            2 => SigchldDisposition::Ignored,
+            1 => SigchldDisposition::NoCldWait,
+            _ => SigchldDisposition::Normal,
         }
     }
 
