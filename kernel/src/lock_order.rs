@@ -56,6 +56,8 @@ pub const UNIX_BACKLOG: LockRank = LockRank::new(277, "unix backlog");
 pub const UNIX_STATE: LockRank = LockRank::new(278, "unix state");
 pub const UNIX_CLOSING: LockRank = LockRank::new(279, "unix closing");
 pub const LOADAVG: LockRank = LockRank::new(280, "load averages");
+/// By how much clocks are ahead of one another, while that changes.
+pub const CLOCK_OFFSETS: LockRank = LockRank::new(282, "clock offsets");
 pub const FUTEX: LockRank = LockRank::new(300, "futex bucket");
 /// All sets of System V semaphores.
 pub const SYSV_SEM: LockRank = LockRank::new(305, "semaphores");

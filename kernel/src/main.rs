@@ -48,6 +48,7 @@ fn services() -> Result<()> {
     sched::init();
     user::mem::set_page_fault_handler(mm::handle_kernel_access);
     process::tree::init()?;
+    mm::init_vdso()?;
     process::oom::init();
     time::deferred::start()?;
     fs::init();

@@ -847,6 +847,8 @@ int main(void)
 	MEASURE("null system call (getpid)", 15, 1000, syscall3(SYS_getpid, 0, 0, 0));
 	int flag;
 	MEASURE("PR_GET_CHILD_SUBREAPER", 15, 1000, syscall3(SYS_prctl, PR_GET_CHILD_SUBREAPER, (long)&flag, 0));
+	struct timespec time;
+	MEASURE("clock_gettime (CLOCK_MONOTONIC)", 15, 1000, clock_gettime(CLOCK_MONOTONIC, &time));
 	MEASURE("fork + exit + wait", 15, 10, fork_exit_wait());
 	check_exec("/bench/tiny");
 	check_exec("/bench/true");

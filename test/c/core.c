@@ -209,6 +209,8 @@ CASE(contents)
 		if (aux[i].a_type == AT_ENTRY)
 			entry = aux[i].a_un.a_val;
 	CHECK(entry == getauxval(AT_ENTRY) && aux[n - 1].a_type == AT_NULL, "[3.2] NT_AUXV");
+	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR);
+	CHECK(vdso && memory(vdso) && !memcmp(memory(vdso), vdso, 4096), "[3.2] the vDSO is in it");
 	unsigned long *files = note(0x46494c45, 0, &len);
 	bool self = false;
 	if (files) {

@@ -731,7 +731,7 @@ HELPER(auxv)
 		if (a->a_type < 64)
 			seen[a->a_type]++;
 	static const int want[] = { AT_PHDR, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY, AT_UID, AT_EUID, AT_GID, AT_EGID,
-				    AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE, AT_RANDOM, AT_EXECFN };
+				    AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE, AT_RANDOM, AT_EXECFN, AT_SYSINFO_EHDR };
 	for (unsigned i = 0; i < sizeof want / sizeof *want; i++)
 		bad |= seen[want[i]] != 1;
 	bad |= (getauxval(AT_PAGESZ) != 4096) << 1;

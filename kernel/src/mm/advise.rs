@@ -93,6 +93,10 @@ impl Vm {
         {
             return Err(EINVAL);
         }
+        let special = |vma: &Vma| vma.attr.flags.contains(VmFlags::SPECIAL);
+        if !set && layout.vmas.overlapping(addr, end).any(special) {
+            return Err(EINVAL);
+        }
         layout.vmas.update(addr, end, |attr| attr.flags.set(flags, set));
         if layout.vmas.covers(addr, end) { Ok(()) } else { Err(ENOMEM) }
     }

@@ -47,8 +47,10 @@ impl Vm {
             rights: right(VmFlags::EXEC, 1) | right(VmFlags::WRITE, 2) | right(VmFlags::READ, 4),
             file_len: self.dump_len(vma),
             file: match &vma.attr.backing {
-                Backing::Object(object, offset) => Some((object.name().path, offset / PAGE_SIZE as u64)),
-                Backing::Anonymous => None,
+                Backing::Object(object, offset) if !flags.contains(VmFlags::SPECIAL) => {
+                    Some((object.name().path, offset / PAGE_SIZE as u64))
+                }
+                _ => None,
             },
         }
     }
@@ -58,6 +60,9 @@ impl Vm {
         let flags = vma.attr.flags;
         if flags.contains(VmFlags::DONT_DUMP) {
             return 0;
+        }
+        if flags.contains(VmFlags::SPECIAL) {
+            return vma.len();
         }
         let object = match &vma.attr.backing {
             Backing::Object(object, offset) => Some((object, *offset)),

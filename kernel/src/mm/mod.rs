@@ -35,6 +35,7 @@ mod report;
 mod segment;
 mod settings;
 mod unmap;
+mod vdso;
 mod vma;
 
 #[cfg(feature = "ktest")]
@@ -65,6 +66,7 @@ pub use self::{
     relabel::ProgramMap,
     remap::Move,
     settings::{mdwe, set_suid_dumpable, suid_dumpable},
+    vdso::{VDSO_PAGES, init as init_vdso, vdso_image},
     vma::{Backing, VmFlags, Vma, VmaAttr},
 };
 use crate::{

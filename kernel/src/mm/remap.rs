@@ -88,7 +88,7 @@ impl Vm {
             }
             return Ok((old, false));
         }
-        if old + old_len > vma_end {
+        if old + old_len > vma_end || (new_len > old_len && attr.flags.contains(VmFlags::SPECIAL)) {
             return Err(EFAULT);
         }
         let added = if keep_old { new_len } else { new_len.saturating_sub(old_len) };

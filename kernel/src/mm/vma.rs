@@ -42,6 +42,9 @@ bitflags::bitflags! {
         /// An attachment of a shared memory segment.
         const SEGMENT = 1 << 16;
 
+        /// Pages of the kernel's that all programs have: they can't grow, and always are in a core dump or never.
+        const SPECIAL = 1 << 17;
+
         const ACCESS = Self::READ.bits() | Self::WRITE.bits() | Self::EXEC.bits();
         const MAY_ACCESS = Self::MAY_READ.bits() | Self::MAY_WRITE.bits() | Self::MAY_EXEC.bits();
     }

@@ -24,6 +24,8 @@ const NAME_MAX: usize = 64;
 
 /// What uname(2) calls the release: programs read the Linux interface that they can expect from it.
 pub const RELEASE: &str = "6.18.0-foster";
+/// The numbers in it.
+pub const RELEASE_NUMBERS: [u32; 3] = [6, 18, 0];
 pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC";
 
 /// Host and domain name.

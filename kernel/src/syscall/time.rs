@@ -41,7 +41,13 @@ pub fn sys_clock_settime(ctx: &mut Context, args: Args) -> Result<usize> {
     set_time(ctx, timespec_to_ns(value)?)
 }
 
+/// The last time that the clock can be set to: 30 years before its end at 2^63 ns.
+const LAST_SETTABLE_NS: u64 = i64::MAX as u64 - 30 * 365 * 24 * 3600 * NSEC_PER_SEC;
+
 fn set_time(ctx: &Context, realtime_ns: u64) -> Result<usize> {
+    if realtime_ns > LAST_SETTABLE_NS {
+        return Err(EINVAL);
+    }
     if !ctx.thread.creds().capable(Cap::SysTime) {
         return Err(EPERM);
     }

@@ -6,11 +6,9 @@
 //!
 //! Lock: [`CLOCK_ADJUST`](lock_order::CLOCK_ADJUST).
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use ostd::{sync::SpinLock, time};
 
-use super::{NSEC_PER_SEC, clock::TAI_OFFSET, realtime_ns, set_realtime_ns};
+use super::{NSEC_PER_SEC, realtime_ns, set_realtime_ns, shared};
 use crate::{
     lock_order,
     prelude::*,
@@ -118,7 +116,7 @@ pub fn adjust(timex: &mut Timex, creds: &Credentials) -> Result<usize> {
     timex.precision = 1;
     timex.tolerance = TOLERANCE;
     timex.tick = TICK_US;
-    timex.tai = TAI_OFFSET.load(Relaxed);
+    timex.tai = shared::tai_seconds();
     (timex.ppsfreq, timex.jitter, timex.shift, timex.stabil, timex.counters) = (0, 0, 0, 0, [0; 4]);
     let now = realtime_ns();
     let fraction = now % NSEC_PER_SEC / if nano { 1 } else { 1000 };
@@ -198,7 +196,7 @@ impl State {
             self.constant = (timex.constant.clamp(0, CONSTANT_LIMIT) + shift).min(CONSTANT_LIMIT);
         }
         if has(mode::TAI) && (0..=1_000_000).contains(&timex.constant) {
-            TAI_OFFSET.store(timex.constant as i32, Relaxed);
+            shared::set_tai_seconds(timex.constant as i32);
         }
     }
 }

@@ -15,12 +15,13 @@
 //! | MONOTONIC_RAW, *_COARSE | - | - | - |
 //! | *_ALARM | needs a clock that wakes the machine, and there is none: can't be read either | | |
 
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
-
 use ostd::time;
 use proctree::Body;
 
-use super::{NSEC_PER_SEC, realtime_ns};
+use super::{
+    realtime_ns,
+    shared::{self, Offset},
+};
 use crate::{
     prelude::*,
     process::{Process, Thread, pid, tree, usage},
@@ -57,9 +58,6 @@ const TICK_NS: u64 = 4_000_000;
 const fn is_device(id: i32) -> bool {
     id & 7 == 3
 }
-
-/// By how many seconds TAI is ahead of UTC: set by adjtimex(2).
-pub(super) static TAI_OFFSET: AtomicI32 = AtomicI32::new(0);
 
 /// Which of the times of a thread or process a CPU clock shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,8 +218,7 @@ impl Clock {
 
 /// International atomic time, in ns since 1970.
 pub fn tai_ns() -> u64 {
-    let offset = i64::from(TAI_OFFSET.load(Relaxed)) * NSEC_PER_SEC as i64;
-    realtime_ns().saturating_add_signed(offset)
+    time::now_ns().wrapping_add(shared::offset(Offset::Tai))
 }
 
 pub(super) fn process_time(process: &Process, which: CpuTime) -> u64 {

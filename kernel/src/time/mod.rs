@@ -2,9 +2,9 @@
 //!
 //! ostd counts nanoseconds since boot; everything here is that count, an offset to it, or the CPU time of a
 //! thread or process ([`clock`]). Sleeping is `wait_event` with a deadline. Interval timers live in [`itimer`], POSIX timers
-//! in [`posix_timer`].
+//! in [`posix_timer`]. Programs read most clocks without a system call ([`shared`]).
 
-use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ostd::{cpu, sync::WaitQueue, time, user::mem};
 
@@ -16,15 +16,14 @@ pub mod cpu_time;
 pub mod deferred;
 pub mod itimer;
 pub mod posix_timer;
+pub mod shared;
 
 pub use clock::Clock;
+use shared::Offset;
 
 pub const NSEC_PER_SEC: u64 = 1_000_000_000;
 /// Clock ticks per second as user mode sees them (`AT_CLKTCK`, times(2), /proc).
 pub const USER_HZ: u64 = 100;
-
-/// What has been added to CLOCK_REALTIME by clock_settime(2) since boot, in ns.
-static REALTIME_SHIFT: AtomicI64 = AtomicI64::new(0);
 
 /// Who sleeps until a time of the wall clock: woken when that is set.
 static CLOCK_SET: WaitQueue = WaitQueue::new();
@@ -83,7 +82,7 @@ pub fn read_timeval_ns(addr: usize) -> Result<u64> {
 
 /// Nanoseconds since 1970 (UTC).
 pub fn realtime_ns() -> u64 {
-    (time::boot_epoch_ns() + time::now_ns()).saturating_add_signed(REALTIME_SHIFT.load(Relaxed))
+    time::now_ns().wrapping_add(shared::offset(Offset::Realtime))
 }
 
 /// How often that was.
@@ -94,8 +93,7 @@ const CPU_CLOCK_STEP_NS: u64 = 1_000_000;
 
 /// Makes CLOCK_REALTIME show `ns` now.
 pub fn set_realtime_ns(ns: u64) {
-    let unshifted = time::boot_epoch_ns() + time::now_ns();
-    REALTIME_SHIFT.store(ns.wrapping_sub(unshifted) as i64, Relaxed);
+    shared::set_realtime(ns.wrapping_sub(time::now_ns()));
     CLOCK_SETTINGS.fetch_add(1, Relaxed);
     timerfd::clock_was_set();
     posix_timer::clock_was_set();

@@ -3,6 +3,7 @@
 pub mod context;
 pub mod fpu;
 pub mod mem;
+pub mod vdso;
 
 #[cfg(feature = "ktest")]
 mod test;

@@ -1,6 +1,7 @@
 //! The stack of a new program, as the System V ABI wants it (rule 10.17):
 //!
 //! ```text
+//!          [vvar], [vdso], somewhere in the topmost 512 KiB
 //! top      8 zero bytes, path of the program (AT_EXECFN)
 //!          environment strings, argument strings
 //!          "x86_64", 16 random bytes
@@ -17,7 +18,7 @@ use ostd::{
 
 use super::{args::Args, load::Loaded};
 use crate::{
-    mm::{MemoryLimits, STACK_TOP, Vm, page_floor},
+    mm::{MemoryLimits, STACK_TOP, VDSO_PAGES, Vm, page_floor, vdso_image},
     prelude::*,
     process::{Credentials, rseq},
 };
@@ -48,6 +49,7 @@ mod at {
     pub const RSEQ_FEATURE_SIZE: u64 = 27;
     pub const RSEQ_ALIGN: u64 = 28;
     pub const EXECFN: u64 = 31;
+    pub const SYSINFO_EHDR: u64 = 33;
     pub const MINSIGSTKSZ: u64 = 51;
 }
 
@@ -158,14 +160,16 @@ pub fn build(
 ) -> Result<StackLayout> {
     let jitter = random.jitter();
     // Within the topmost 512 KiB: the stack's page table stays one.
-    let top = STACK_TOP - (jitter >> 16 & 0x7f) * PAGE_SIZE;
+    let slack = jitter >> 16 & 0x7f;
+    let top = STACK_TOP - (VDSO_PAGES + slack) * PAGE_SIZE;
+    let vdso = top + (jitter >> 56) % (slack + 1) * PAGE_SIZE;
     let execfn = top - 8 - (path.len() + 1);
     let env_end = execfn;
     let env_start = env_end - args.envp.bytes();
     let arg_start = env_start - args.arg_bytes();
     let platform = arg_start - PLATFORM.len();
     let random_addr = (platform - 16) & !15;
-    let (auxv, auxv_len) = auxiliary_vector(aux, platform, random_addr, execfn);
+    let (auxv, auxv_len) = auxiliary_vector(aux, vdso_image(vdso), platform, random_addr, execfn);
     let pointers = 1 + args.argc() + 1 + args.envp.len() + 1;
     let words = pointers + auxv_len;
     let sp = (random_addr - words * size_of::<usize>() - (jitter >> 24 & 0x1f) * 16) & !15;
@@ -186,6 +190,7 @@ pub fn build(
 
     let low = page_floor(sp).saturating_sub(HEADROOM.min(limits.stack.saturating_sub(top - sp)));
     vm.map_stack(page_floor(low), top, exec_stack, pages.start, pages.frames, limits)?;
+    vm.map_vdso(vdso)?;
     Ok(StackLayout { sp, arg_start, env_start, env_end, auxv: Arc::new(auxv) })
 }
 
@@ -226,6 +231,7 @@ fn hwcap() -> u32 {
 
 fn auxiliary_vector(
     aux: &AuxInfo,
+    vdso: Vaddr,
     platform: Vaddr,
     random: Vaddr,
     execfn: Vaddr,
@@ -234,6 +240,7 @@ fn auxiliary_vector(
     let table = program.image.table_vaddr.map_or(0, |addr| program.bias.wrapping_add(addr as usize));
     let creds = aux.creds;
     let pairs = [
+        (at::SYSINFO_EHDR, vdso as u64),
         (at::MINSIGSTKSZ, (FRAME_WITHOUT_FPU + fpu::size()) as u64),
         (at::HWCAP, hwcap().into()),
         (at::PAGESZ, PAGE_SIZE as u64),

@@ -127,7 +127,7 @@ fn the_stack_holds_arguments_environment_and_auxv() {
     let args = Args::from_kernel(&[b"prog", b"", b"last"], &[b"A=1", b"B=2"]);
     let built = build(&program(), &args).unwrap();
     assert_eq!(built.sp % 16, 0);
-    let words = words(&built, 8 + 44);
+    let words = words(&built, 8 + 46);
     assert_eq!((words[0], words[4], words[7]), (3, 0, 0));
     let strings: Vec<_> = [1, 2, 3, 5, 6].iter().map(|&i| string(&built, words[i])).collect();
     assert_eq!(strings, [&b"prog"[..], b"", b"last", b"A=1", b"B=2"]);
@@ -139,6 +139,9 @@ fn the_stack_holds_arguments_environment_and_auxv() {
     assert_eq!(string(&built, value(31).unwrap()), b"/bin/test");
     assert_eq!(string(&built, value(15).unwrap()), b"x86_64");
     assert!(value(25).is_some_and(|random| random % 16 == 0));
+    let mut magic = [0; 4];
+    assert_eq!(built.vm.read_remote(value(33).unwrap(), &mut magic), 4);
+    assert_eq!(&magic, b"\x7fELF");
     assert_eq!(auxv.last(), Some(&(0, 0)));
     let ranges = built.vm.ranges();
     let mut cmdline = vec![0u8; ranges.arg_end - ranges.arg_start];

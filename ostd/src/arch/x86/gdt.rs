@@ -2,7 +2,7 @@
 //!
 //! The selectors are those of Linux, because programs see some of them (in signal frames): kernel code 0x10 and data
 //! 0x18, user data 0x2b and code 0x33. `syscall` and `sysret` want the four in this order. There is no 32-bit user code
-//! segment.
+//! segment. Segment 0x7b tells programs on which CPU they are.
 
 use super::cpu_local::{self, CpuLocal};
 use core::arch::asm;
@@ -12,6 +12,8 @@ pub(crate) const KERNEL_SS: u16 = 0x18;
 pub(crate) const USER_SS: u16 = 0x2b;
 pub(crate) const USER_CS: u16 = 0x33;
 const TSS_SELECTOR: u16 = 0x40;
+/// A segment of which only the limit counts: it is the number of the CPU, which programs read by `lsl`.
+pub(crate) const CPU_SEGMENT: u16 = 0x7b;
 
 /// What bits 32..48 and 48..64 of the STAR register hold: the bases of the selectors for `syscall` and `sysret`.
 pub(crate) const STAR: u64 = (KERNEL_CS as u64) << 32 | ((USER_SS - 8) as u64) << 48;
@@ -19,6 +21,8 @@ pub(crate) const STAR: u64 = (KERNEL_CS as u64) << 32 | ((USER_SS - 8) as u64) <
 const CODE64: u64 = 0x00af_9b00_0000_ffff;
 const DATA: u64 = 0x00cf_9300_0000_ffff;
 const USER: u64 = 3 << 45;
+/// Data that can only be read, by programs too, with a limit in bytes.
+const CPU_NUMBER: u64 = 0xf1 << 40;
 
 /// Interrupt stacks: which entry of the TSS table an exception uses.
 pub(crate) const IST_DOUBLE_FAULT: u8 = 1;
@@ -69,6 +73,7 @@ pub(crate) unsafe fn load(stacks: *mut IstStacks) {
         gdt[6] = CODE64 | USER;
         gdt[8] = limit | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56;
         gdt[9] = base >> 32;
+        gdt[usize::from(CPU_SEGMENT / 8)] = CPU_NUMBER | crate::cpu::current().as_usize() as u64;
         #[repr(C, packed)]
         struct Pointer {
             limit: u16,

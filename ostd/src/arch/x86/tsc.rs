@@ -47,6 +47,11 @@ pub(crate) fn now_ns() -> u64 {
     scale(now.saturating_sub(clock.start), clock.ns_per_tick)
 }
 
+/// How the counter becomes nanoseconds: what it was when the clock was 0, and ns per tick times 2^32.
+pub(crate) fn conversion() -> (u64, u64) {
+    (clock().start, clock().ns_per_tick)
+}
+
 /// How many ticks of the APIC timer are `ns`: at least 1, at most what the register holds.
 #[inline]
 pub(crate) fn apic_ticks(ns: u64) -> u32 {
