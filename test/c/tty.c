@@ -131,6 +131,9 @@ CASE(foreground)
 	CHECK_ERR(call(s, ag_tcsetpgrp, -1), EINVAL, "[8.11] TIOCSPGRP negative: EINVAL");
 	CHECK_ERR(call(s, ag_tcsetpgrp, 0x3ffffff0), ESRCH, "[8.11] no such group: ESRCH");
 	CHECK_ERR(call(s, ag_tcsetpgrp, o->pid), EPERM, "[8.11] a group of another session: EPERM");
+	struct agent *t = spawn_thread(j);
+	REQUIRE(call(s, ag_ignore, SIGTTOU) == 0);
+	CHECK_OK(call(s, ag_tcsetpgrp, t->tid), "[8.11] any task of the session will do, a thread too");
 	CHECK_ERR(call(o, ag_tcsetpgrp, o->pid), ENOTTY, "[8.11] not the own terminal: ENOTTY");
 	CHECK_OK(call(s, ag_tcsetpgrp, j->pid), "[8.11] the leader gives the terminal to a job");
 	CHECK_EQ(call(j, ag_tcgetpgrp, 0), j->pid, "[8.11] as the job sees");
@@ -273,7 +276,10 @@ CASE(master_closed)
 	call(s, ag_catch, SIGCONT);
 	call(j, ag_catch, SIGHUP);
 	REQUIRE(call(s, ag_tcsetpgrp, j->pid) == 0);
+	post(j, ag_read, 0);
+	REQUIRE(await_blocked_in(j));
 	close(master);
+	CHECK_EQ(finish(j), -EIO, "[8.22] a read that waits when the master is closed: EIO");
 	CHECK(AWAIT(siglog_count(s->pid, SIGHUP) == 1 && siglog_count(s->pid, SIGCONT) == 1), "[8.20] the master is closed: SIGHUP and SIGCONT to the leader");
 	CHECK_EQ(hits(j, SIGHUP), 0, "[8.20] not to others in the foreground");
 	CHECK_EQ(call(j, ag_read, 0), 0, "[8.22] the slave reads 0");

@@ -131,6 +131,7 @@ impl Tty {
     /// The master of a pseudo-terminal was closed: its files are dead, and the session's leader is told (rules 8.20, 8.22).
     /// The foreground group hears of it when the leader exits (8.21).
     pub(super) fn master_closed(&self) {
+        self.is_orphan.store(true, Relaxed);
         self.hangups.fetch_add(1, Relaxed);
         if let (Some(session), foreground) = self.take_from_session() {
             if let Some(pgrp) = foreground {
@@ -215,7 +216,12 @@ impl Tty {
         let pgrp = pid::lookup(process.ns(), nr as u32).ok_or(ESRCH)?;
         let session = {
             let table = tree::lock();
-            table.pgrp_session(pgrp).or_else(|| table.pid_process(pgrp).and_then(|p| table.session(p)))
+            // The number of a process or thread that leads no group will do: nobody is in the foreground then.
+            let process = || {
+                let thread = table.pid_thread(pgrp).and_then(|thread| table.process_of(thread));
+                table.pid_process(pgrp).or(thread)
+            };
+            table.pgrp_session(pgrp).or_else(|| process().and_then(|process| table.session(process)))
         };
         if session.is_none() || session != tree::session_of(process) {
             return Err(EPERM);

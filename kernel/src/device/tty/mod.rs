@@ -113,6 +113,8 @@ pub struct Tty {
     writable: Arc<WaitQueue>,
     /// How often it was hung up: files opened before are dead.
     hangups: AtomicU32,
+    /// The slave of a pseudo-terminal whose master was closed.
+    is_orphan: AtomicBool,
     /// Open files, and whether there ever was one.
     opens: AtomicU32,
     was_opened: AtomicBool,
@@ -189,6 +191,7 @@ impl Tty {
             readable: Arc::new(WaitQueue::new()),
             writable: Arc::new(WaitQueue::new()),
             hangups: AtomicU32::new(0),
+            is_orphan: AtomicBool::new(false),
             opens: AtomicU32::new(0),
             was_opened: AtomicBool::new(false),
         })
@@ -222,18 +225,18 @@ impl Tty {
     fn read_line(&self, buf: &mut [u8], file: &TtyFile, nonblocking: bool) -> Result<usize> {
         let mut look = || {
             if file.is_dead() {
-                return Some(Some(0));
+                return Some(self.end_of_wait().map(Some));
             }
             let mut state = self.state.lock();
             if !state.ldisc.termios().has(Lflag::ICANON) {
                 // Switched while we waited: the other rules apply.
-                return Some(None);
+                return Some(Ok(None));
             }
-            state.ldisc.read(buf).map(Some)
+            state.ldisc.read(buf).map(|n| Ok(Some(n)))
         };
         let got =
             if nonblocking { look().ok_or(EAGAIN)? } else { wait_interruptible(&self.readable, &mut look)? };
-        match got {
+        match got? {
             Some(n) => Ok(n),
             None => self.read_raw(buf, file, nonblocking),
         }
@@ -252,9 +255,9 @@ impl Tty {
         loop {
             let mut take = || {
                 if file.is_dead() {
-                    return Some(0);
+                    return Some(self.end_of_wait());
                 }
-                self.state.lock().ldisc.read(&mut buf[got..])
+                self.state.lock().ldisc.read(&mut buf[got..]).map(Ok)
             };
             let step = if min == 0 && time == 0 {
                 Ok(take())
@@ -263,7 +266,7 @@ impl Tty {
             } else {
                 wait_interruptible_until(&self.readable, deadline, take)
             };
-            match step {
+            match step.and_then(Option::transpose) {
                 Ok(Some(n)) if n > 0 => got += n,
                 Ok(_) => return Ok(got),
                 Err(e) => return moved_or(got, Err(e)),
@@ -286,6 +289,12 @@ impl Tty {
             self.state.lock().ldisc.output(bytes, &mut effects).then_some(Ok(()))
         };
         if nonblocking { look().unwrap_or(Err(EAGAIN)) } else { wait_interruptible(&self.writable, look)? }
+    }
+
+    /// What a read that waits for input returns when the terminal is hung up: EIO if that is because there is no master any
+    /// more, else the end of the file, as a later read does in both cases (rule 8.22).
+    fn end_of_wait(&self) -> Result<usize> {
+        if self.is_orphan.load(Relaxed) { Err(EIO) } else { Ok(0) }
     }
 
     /// Every file of it was closed.
