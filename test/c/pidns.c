@@ -281,6 +281,27 @@ static long try_thread(long x)
 	return -e;
 }
 
+static long no_more_processes(long x)
+{
+	struct rlimit none = { x, x };
+	return setrlimit(RLIMIT_NPROC, &none);
+}
+
+static long raw_thread(long x)
+{
+	(void)x;
+	return syscall(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, NULL, NULL, NULL, NULL);
+}
+
+CASE(thread_at_limit)
+{
+	struct agent *u = spawn(NULL);
+	REQUIRE(call(u, do_unshare, CLONE_NEWPID) == 0);
+	REQUIRE(call(u, no_more_processes, 0) == 0 && call(u, ag_drop, 1234) == 0);
+	CHECK_ERR(call(u, raw_thread, 0), EINVAL, "[6.1,9.4] that no thread can be made comes before the limit: EINVAL, not EAGAIN");
+	retire(u, NULL);
+}
+
 CASE(unshare_ns)
 {
 	struct agent *u = spawn(NULL);
@@ -333,6 +354,8 @@ CASE(injected_zombie_holds_init)
 	CHECK(await_state(i->pid, 'S'), "[9.8] it sleeps, and is no zombie");
 	CHECK_OK(kill(i->pid, SIGKILL), "[9.8] a signal does not change that");
 	CHECK_EQ(proc_state(i->pid), 'S', "[9.8] not even SIGKILL");
+	CHECK_EQ(proc_stat(i->pid, 9) & 4, 4, "[9.8,12.1] its flags say that it exits");
+	CHECK_EQ(proc_stat(i->pid, 52), 2 << 8, "[9.8,12.1] and its status is there to be seen");
 	REQUIRE(call(x, ag_reap, oy) == oy);
 	CHECK_EQ(x->out[0], SIGKILL, "[9.8] its outer parent reaps it");
 	CHECK_EQ(reap(i->pid), 2 << 8, "[9.8] and then init's exit completes");

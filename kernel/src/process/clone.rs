@@ -179,6 +179,10 @@ impl CloneArgs<'_> {
 /// `ERESTARTNOINTR` if a signal is to be handled first (rule 6.16).
 pub fn clone(ctx: &mut Context, args: &CloneArgs) -> Result<usize> {
     args.check(ctx.process())?;
+    if args.flags.contains(CloneFlags::THREAD) && ctx.thread.children_leave_pid_ns() {
+        // Before any limit (rules 6.1, 9.4).
+        return Err(EINVAL);
+    }
     if args.flags.intersects(CloneFlags::LIFETIME) {
         args.check_lifetime(ctx.thread)?;
     }

@@ -121,7 +121,11 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
         policy: thread.policy.load(Relaxed),
         ..Fields::default()
     };
-    if thread.has_exited() && may_see(&thread.creds()) {
+    if thread.signals.is_exiting() {
+        fields.flags |= PF_EXITING;
+    }
+    if may_see(&thread.creds()) {
+        // Fixed when the exit begins: the init of a namespace shows it while it waits for its members (rule 9.8).
         fields.exit_code = thread.exit_status.load(Relaxed);
     }
     if let Some(vm) = thread.try_vm() {
