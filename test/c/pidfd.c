@@ -657,6 +657,8 @@ CASE(thread_pidfd)
 
 static long ag_send_self(long sig) { return send_(-10000, sig, NULL, 0); }
 
+static long ag_setns(long fd) { return setns(fd, CLONE_NEWPID); }
+
 CASE(self_and_setns)
 {
 	IF_SINCE(6, 14, "[7.32] the self sentinels") {
@@ -683,6 +685,10 @@ CASE(self_and_setns)
 	quit(c, 0);
 	REQUIRE(await_zombie(c->pid));
 	CHECK_ERR(setns(fd, CLONE_NEWUTS), ESRCH, "[11.12,3.12] of a zombie: ESRCH");
+	struct agent *stranger = spawn(NULL);
+	REQUIRE(call(stranger, ag_drop, 1234) == 0);
+	CHECK(call(stranger, ag_setns, fd) == -1 && stranger->err == EPERM, "[11.12,3.12] for who may not look into it: EPERM");
+	retire(stranger, NULL);
 	reap(c->pid);
 	CHECK_ERR(setns(fd, CLONE_NEWUTS), ESRCH, "[11.12] of a dead one: ESRCH");
 }
@@ -729,7 +735,6 @@ static long ag_info_pid(long fd)
 	return get_info(fd, &i, 0, 64) == 0 ? (long)i.pid : -1;
 }
 static long ag_open(long pid) { return pidfd_open_(pid, 0); }
-static long ag_setns(long fd) { return setns(fd, CLONE_NEWPID); }
 
 CASE(pid_namespaces)
 {

@@ -457,16 +457,30 @@ impl Thread {
         if Arc::ptr_eq(&self.process, &target.process) {
             return true;
         }
-        let (mine, theirs) = (self.creds(), target.creds());
+        // One that has let go of its memory has no secrets in it.
+        let open = || target.try_vm().is_none_or(|vm| vm.dumpable() == 1);
+        self.may_inspect_creds(&target.creds(), identity, open)
+    }
+
+    /// [`may_inspect_really`](Self::may_inspect_really) for one that is dead.
+    pub fn may_inspect_dead(&self, creds: &Credentials) -> bool {
+        self.may_inspect_creds(creds, |creds| (creds.uid, creds.gid, creds.permitted), || true)
+    }
+
+    fn may_inspect_creds(
+        &self,
+        theirs: &Credentials,
+        identity: impl Fn(&Credentials) -> (u32, u32, super::credentials::CapSet),
+        open: impl FnOnce() -> bool,
+    ) -> bool {
+        let mine = self.creds();
         if mine.capable(super::Cap::SysPtrace) {
             return true;
         }
         let (my_uid, my_gid, my_caps) = identity(&mine);
         let same_ids = [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == my_uid)
             && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|&gid| gid == my_gid);
-        same_ids
-            && theirs.permitted.is_subset_of(my_caps)
-            && target.try_vm().is_some_and(|vm| vm.dumpable() == 1)
+        same_ids && theirs.permitted.is_subset_of(my_caps) && open()
     }
 
     pub fn set_last_fault(&self, addr: u64, error_code: u64, vector: u64) {

@@ -1,5 +1,7 @@
 //! unshare(2) and setns(2): leaving what is shared, joining what others have (rules 6.25, 9.1-9.4).
 
+use proctree::Body;
+
 use super::{Args, Context};
 use crate::{
     fs::{
@@ -9,10 +11,11 @@ use crate::{
     ipc::sysv::sem::undo,
     prelude::*,
     process::{
-        Cap,
+        Cap, Thread,
         clone::CloneFlags,
         namespace::{PidNs, change},
         pidfd::{PidRef, file::pid_of},
+        tree,
     },
 };
 
@@ -73,6 +76,26 @@ pub fn sys_setns(ctx: &mut Context, [fd, flags, ..]: Args) -> Result<usize> {
     Ok(0)
 }
 
+/// The target of setns(2) by a pidfd. Who may not look into it hears of that before it hears that it is dead.
+///
+/// # Errors
+/// `EPERM`; `ESRCH`: one that has exited has no namespaces any more, though its group may live.
+fn inspectable(ctx: &Context, pid_ref: &PidRef) -> Result<Arc<Thread>> {
+    let Some(target) = pid_ref.thread() else {
+        let table = tree::lock();
+        let creds = match table.pid_process(pid_ref.key().pid).and_then(|process| table.body(process)) {
+            Some(Body::Zombie(record)) => record.creds.clone(),
+            _ => return Err(ESRCH),
+        };
+        drop(table);
+        return Err(if ctx.thread.may_inspect_dead(&creds) { ESRCH } else { EPERM });
+    };
+    if !ctx.thread.may_inspect_really(&target) {
+        return Err(EPERM);
+    }
+    if target.try_files().is_none() { Err(ESRCH) } else { Ok(target) }
+}
+
 /// Into the namespaces of a process that `flags` name (rule 11.12). Those that can only be refused come first, so that nothing
 /// has changed then.
 fn enter_those_of(ctx: &Context, pid_ref: &PidRef, flags: u32) -> Result<()> {
@@ -83,11 +106,7 @@ fn enter_those_of(ctx: &Context, pid_ref: &PidRef, flags: u32) -> Result<()> {
     if flags.is_empty() || !kinds.contains(flags) {
         return Err(EINVAL);
     }
-    // One that has exited has no namespaces any more, though its group may live.
-    let target = pid_ref.thread().filter(|thread| thread.try_files().is_some()).ok_or(ESRCH)?;
-    if !ctx.thread.may_inspect_really(&target) {
-        return Err(EPERM);
-    }
+    let target = inspectable(ctx, pid_ref)?;
     let pid_ns = flags.contains(CloneFlags::NEWPID).then(|| target.process.pid_ns());
     if let Some(ns) = pid_ns {
         ctx.thread.creds().require(Cap::SysAdmin)?;
