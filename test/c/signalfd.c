@@ -41,4 +41,15 @@ CASE(signalfd)
 	}
 	CHECK_EQ(reap(pid), 0, "[7.33] a forked child reads its own queue through it");
 	CHECK_EQ(read(fd, si, 128), 128, "[7.33] and the parent its own");
+	/* Linux tells by signal and code what is in a siginfo: a child's death told by another signal looks like a ready file. */
+	pid = MUST(syscall(SYS_clone, SIGUSR2, NULL, NULL, NULL, NULL));
+	if (pid == 0)
+		_exit(5);
+	p.revents = 0;
+	REQUIRE(poll(&p, 1, 5000) == 1);
+	CHECK(read(fd, si, 128) == 128 && si[0].ssi_signo == SIGUSR2 && si[0].ssi_code == CLD_EXITED,
+	      "[7.33,5.8] the exit signal of a child, if not SIGCHLD, is read with its code");
+	CHECK(si[0].ssi_pid == 0 && si[0].ssi_status == 0 && si[0].ssi_band == (unsigned)pid && si[0].ssi_fd == 5,
+	      "[7.33,5.8] but its pid and status are where those of a ready file would be");
+	CHECK_EQ(waitpid(pid, NULL, __WALL), pid, "[7.33] and the child is there to be reaped");
 }

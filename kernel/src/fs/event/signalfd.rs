@@ -19,7 +19,7 @@ use crate::{
     prelude::*,
     process::{
         Thread,
-        signal::{self, Fields, SI_USER, SigInfo, SigSet},
+        signal::{self, Fields, SI_USER, SIGCHLD, SigInfo, SigSet},
         wait_event::wait_interruptible,
     },
 };
@@ -114,6 +114,12 @@ fn encode(info: &SigInfo) -> [u8; RECORD] {
     match &info.fields {
         Fields::None => {}
         Fields::Sender { pid, uid } => sender(*pid, *uid),
+        // Linux tells the kinds apart by signal and code: with another signal than SIGCHLD these codes are those of a
+        // descriptor that is ready, so what lies at the place of its fields is taken.
+        Fields::Child { pid, status, .. } if info.signo != SIGCHLD => {
+            put(20, &status.to_ne_bytes());
+            put(28, &pid.to_ne_bytes());
+        }
         Fields::Child { pid, uid, status, utime, stime } => {
             sender(*pid, *uid);
             put(40, &status.to_ne_bytes());
@@ -158,6 +164,8 @@ mod test {
         };
         let child = encode(&SigInfo::child(17, 1, 5, 6, 7, (8, 9)));
         assert_eq!([0, 8, 12, 16, 40, 56, 64].map(|at| word(&child, at)), [17, 1, 5, 6, 7, 8, 9]);
+        let other = encode(&SigInfo::child(34, 1, 5, 6, 7, (8, 9)));
+        assert_eq!([0, 8, 12, 16, 20, 28, 40].map(|at| word(&other, at)), [34, 1, 0, 0, 7, 5, 0]);
         let mut raw = [0; signal::SIGINFO_SIZE];
         raw[8..12].copy_from_slice(&(-1i32).to_ne_bytes());
         (raw[16], raw[20], raw[24]) = (11, 12, 13);
