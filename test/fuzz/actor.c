@@ -5,8 +5,12 @@
  * their own, and errno would be shared. %gs points to the slot of the actor that runs.
  */
 #include "fuzz.h"
+#include <asm/termbits.h>
+#include <asm/ioctls.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 
 #define STACK_SIZE (64 << 10)
@@ -69,7 +73,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	uint32_t at = __atomic_fetch_add(&sh->nrec, 1, __ATOMIC_SEQ_CST);
 	if (at < NREC)
 		sh->rec[at] = (struct record){ ME - sh->slot, sig, info->si_code, info->si_pid, info->si_status,
-					       info->si_uid };
+					       info->si_uid, info->si_value.sival_int };
 }
 
 asm("signal_return: mov $15, %eax\n\tsyscall\n\tud2");
@@ -123,17 +127,49 @@ static long do_waitid(struct slot *me)
 	return ret;
 }
 
-static long do_take(struct slot *me)
+static long do_sigtimedwait(struct slot *me, const void *timeout)
 {
 	uint64_t set = me->arg[0];
 	siginfo_t info = { 0 };
-	struct { long sec, nsec; } none = { 0, 0 };
-	long ret = call(SYS_rt_sigtimedwait, &set, &info, &none, 8, 0);
+	long ret = call(SYS_rt_sigtimedwait, &set, &info, timeout, 8, 0);
 	me->out[0] = info.si_pid;
 	me->out[1] = info.si_code;
 	me->out[2] = info.si_status;
 	me->out[3] = info.si_uid;
+	me->out[4] = info.si_value.sival_int;
 	return ret;
+}
+
+static long do_signalfd(struct slot *me)
+{
+	uint64_t set = me->arg[0];
+	struct signalfd_siginfo info = { 0 };
+	long fd = call(SYS_signalfd4, -1, &set, 8, me->arg[1] | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	long ret = call(SYS_read, fd, &info, sizeof info, 0, 0);
+	call(SYS_close, fd, 0, 0, 0, 0);
+	me->out[0] = info.ssi_pid;
+	me->out[1] = info.ssi_code;
+	me->out[2] = info.ssi_status;
+	me->out[3] = info.ssi_uid;
+	me->out[4] = info.ssi_int;
+	return ret < 0 ? ret : info.ssi_signo;
+}
+
+static long do_sigqueues(long target, long sig, long count)
+{
+	for (long i = 0; i < count; i++) {
+		siginfo_t info = { 0 };
+		info.si_code = SI_QUEUE;
+		info.si_pid = 77;
+		info.si_uid = 78;
+		info.si_value.sival_int = i + 1;
+		long ret = call(SYS_rt_sigqueueinfo, target, sig, &info, 0, 0);
+		if (ret < 0)
+			return ret;
+	}
+	return count;
 }
 
 static long do_exec(struct slot *me)
@@ -151,7 +187,7 @@ static long do_setuid(long kind)
 {
 	if (kind == 2)
 		return call(SYS_setresuid, -1, 0, -1, 0, 0);
-	long id = 65534;
+	long id = sh->user;
 	return call(SYS_setresuid, kind ? id : -1, id, kind ? id : -1, 0, 0);
 }
 
@@ -181,6 +217,100 @@ static long do_poll(long fd)
 	return ret < 0 ? ret : poll.revents;
 }
 
+/* ---- namespaces ---- */
+static char *put(char *at, const char *text)
+{
+	while (*text)
+		*at++ = *text++;
+	*at = 0;
+	return at;
+}
+
+static char *put_number(char *at, unsigned long n)
+{
+	char digits[20];
+	int i = 20;
+	do
+		digits[--i] = '0' + n % 10;
+	while (n /= 10);
+	while (i < 20)
+		*at++ = digits[i++];
+	*at = 0;
+	return at;
+}
+
+static long do_setns(long pid, long how)
+{
+	char path[64];
+	long fd;
+	if (how == SETNS_PIDFD) {
+		fd = call(SYS_pidfd_open, pid, 0, 0, 0, 0);
+	} else {
+		put(put_number(put(path, "/proc/"), pid), how == SETNS_PID ? "/ns/pid" : "/ns/pid_for_children");
+		fd = call(SYS_open, path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	}
+	if (fd < 0)
+		return fd;
+	long ret = call(SYS_setns, fd, CLONE_NEWPID, 0, 0, 0);
+	call(SYS_close, fd, 0, 0, 0, 0);
+	return ret;
+}
+
+/* ---- terminals ---- */
+static long open_tty(long index, long flags)
+{
+	char path[32];
+	put_number(put(path, "/dev/pts/"), index);
+	long fd = call(SYS_open, path, O_RDWR | flags, 0, 0, 0);
+	if (fd < 0)
+		return fd;
+	long ret = call(SYS_dup2, fd, TTY_FD, 0, 0, 0);
+	call(SYS_close, fd, 0, 0, 0, 0);
+	return ret;
+}
+
+static long ask_tty(struct slot *me)
+{
+	int pgrp = -1, session = -1;
+	long ret = call(SYS_ioctl, TTY_FD, TIOCGPGRP, &pgrp, 0, 0);
+	me->out[0] = pgrp;
+	me->out[1] = call(SYS_ioctl, TTY_FD, TIOCGSID, &session, 0, 0);
+	me->out[2] = session;
+	return ret;
+}
+
+static long set_tostop(long on)
+{
+	struct { uint32_t iflag, oflag, cflag, lflag; uint8_t line, cc[19]; } termios;
+	long ret = call(SYS_ioctl, TTY_FD, TCGETS, &termios, 0, 0);
+	if (ret < 0)
+		return ret;
+	termios.lflag = (termios.lflag & ~(uint32_t)TOSTOP) | (on ? TOSTOP : 0);
+	return call(SYS_ioctl, TTY_FD, TCSETS, &termios, 0, 0);
+}
+
+static long read_tty(struct slot *me)
+{
+	me->out[0] = 0;
+	return call(SYS_read, TTY_FD, &me->out[0], 8, 0, 0);
+}
+
+static long open_dev_tty(void)
+{
+	long fd = call(SYS_open, "/dev/tty", O_RDWR | O_NOCTTY, 0, 0, 0);
+	if (fd < 0)
+		return fd;
+	return call(SYS_close, fd, 0, 0, 0, 0);
+}
+
+static long set_nproc(long n)
+{
+	struct { uint64_t soft, hard; } limit;
+	call(SYS_getrlimit, 6 /* RLIMIT_NPROC */, &limit, 0, 0, 0);
+	limit.soft = n;
+	return call(SYS_setrlimit, 6 /* RLIMIT_NPROC */, &limit, 0, 0, 0);
+}
+
 long actor_run(struct slot *me)
 {
 	long a = me->arg[0], b = me->arg[1], c = me->arg[2];
@@ -200,6 +330,7 @@ long actor_run(struct slot *me)
 		info.si_value.sival_int = 79;
 		return call(SYS_rt_sigqueueinfo, a, b, &info, 0, 0);
 	}
+	case OP_SIGQUEUES: return do_sigqueues(a, b, c);
 	case OP_WAIT4:
 		ret = call(SYS_wait4, a, &status, b, 0, 0);
 		me->out[0] = status;
@@ -212,7 +343,12 @@ long actor_run(struct slot *me)
 		uint64_t set = b;
 		return call(SYS_rt_sigprocmask, a, &set, 0, 8, 0);
 	}
-	case OP_TAKE: return do_take(me);
+	case OP_TAKE: {
+		struct { long sec, nsec; } none = { 0, 0 };
+		return do_sigtimedwait(me, &none);
+	}
+	case OP_SIGWAIT: return do_sigtimedwait(me, 0);
+	case OP_SIGNALFD: return do_signalfd(me);
 	case OP_SETSID: return call(SYS_setsid, 0, 0, 0, 0, 0);
 	case OP_SETPGID: return call(SYS_setpgid, a, b, 0, 0, 0);
 	case OP_EXEC: return do_exec(me);
@@ -225,13 +361,30 @@ long actor_run(struct slot *me)
 	case OP_PIDFD_POLL: return do_poll(a);
 	case OP_CLOSE: return call(SYS_close, a, 0, 0, 0, 0);
 	case OP_UNSHARE: return call(SYS_unshare, a, 0, 0, 0, 0);
+	case OP_SETNS: return do_setns(a, b);
+	case OP_NPROC: return set_nproc(a);
+	case OP_OPENTTY: return open_tty(a, b);
+	case OP_SCTTY: return call(SYS_ioctl, TTY_FD, TIOCSCTTY, a, 0, 0);
+	case OP_NOTTY: return call(SYS_ioctl, TTY_FD, TIOCNOTTY, 0, 0, 0);
+	case OP_TCSETPGRP: {
+		int pgrp = a;
+		return call(SYS_ioctl, TTY_FD, TIOCSPGRP, &pgrp, 0, 0);
+	}
+	case OP_TTYINFO: return ask_tty(me);
+	case OP_TTYREAD: return read_tty(me);
+	case OP_TTYWRITE: return call(SYS_write, TTY_FD, "w", 1, 0, 0);
+	case OP_TOSTOP: return set_tostop(a);
+	case OP_DEVTTY: return open_dev_tty();
 	default: return -38;
 	}
 }
 
 void actor_main(struct slot *me)
 {
+	char name[16] = "p";
+	put_number(name + 1, me - sh->slot);
 	call(SYS_arch_prctl, ARCH_SET_GS, me, 0, 0, 0);
+	call(SYS_prctl, 15 /* PR_SET_NAME */, name, 0, 0, 0);
 	if (me->how == HOW_ROOT) {
 		call(SYS_setsid, 0, 0, 0, 0, 0);
 		call(SYS_close_range, PROGRAM_FD + 1, ~0u, 0, 0, 0);

@@ -1,13 +1,13 @@
 /*
  * fuzz.c - the master.
  *
- *	fuzz [-v] [-n OPS] seeds A-B	OPS operations (120) for each seed
+ *	fuzz [-v] [-h] [-n OPS] seeds A-B	OPS operations (120) for each seed
  *	fuzz [-n ROUNDS] races A-B	operations at the same time (race.c)
  *	fuzz [-v] script FILE		operations as they were printed; blocks are parted by lines "seed NAME"
  *
  * -v writes every line at once, for kernels that do not survive the seed. As PID 1 of a guest it takes its arguments
  * from the kernel's command line and switches the machine off at the end. Elsewhere it needs root: it makes a pid and
- * a mount namespace and is PID 1 there. Exit status: 0 done, 1 something hung, 77 the namespaces cannot be had.
+ * a mount namespace and is PID 1 there. -h ends with a table of what each operation returned, and how often. Exit status: 0 done, 1 something hung, 77 the namespaces cannot be had.
  *
  * What is printed of a step: the operation, what it returned, then everything that is different in the tree.
  */
@@ -29,161 +29,8 @@
 #include <linux/futex.h>
 
 int step;
-bool race_failed;
+bool race_failed, racing;
 static bool verbose, stuck;
-
-/* ---- printing ---- */
-static const char *sig_name(int sig)
-{
-	static char other[16];
-	switch (sig) {
-	case SIGHUP: return "HUP";
-	case SIGTERM: return "TERM";
-	case SIGUSR1: return "USR1";
-	case SIGCHLD: return "CHLD";
-	case SIGCONT: return "CONT";
-	case SIGTSTP: return "TSTP";
-	}
-	snprintf(other, sizeof other, "%d", sig);
-	return other;
-}
-
-static void print_changes(int id)
-{
-	struct actor *a = &actor[id];
-	struct view *was = &a->was, *now = &a->now;
-	bool any = false;
-#define DIFFERENT(field) (now->field != was->field || !was->state)
-#define BEGIN if (!any) { any = true; printf(id == INIT ? "  init" : "  p%d", id); }
-#define PRINT(field, format, value) if (DIFFERENT(field)) { BEGIN printf(" " #field "=" format, value); }
-	if (!now->state) {
-		if (was->state)
-			printf("  p%d gone\n", id);
-		return;
-	}
-	if (id != INIT) {
-		PRINT(state, "%c", now->state)
-		if (!was->state && a->thread) {
-			BEGIN printf(" thread=%s", name_of(actor[a->leader].pid));
-		}
-		PRINT(pending, "%lx", now->pending)
-		PRINT(blocked, "%lx", now->blocked)
-		if (!a->thread) {
-			PRINT(ppid, "%s", name_of(now->ppid))
-			PRINT(pgrp, "%s", name_of(now->pgrp))
-			PRINT(session, "%s", name_of(now->session))
-			PRINT(exit_signal, "%ld", now->exit_signal)
-			PRINT(exit_code, "%#lx", now->exit_code)
-			PRINT(threads, "%ld", now->threads)
-			PRINT(shared, "%lx", now->shared)
-			PRINT(ignored, "%lx", now->ignored)
-			PRINT(caught, "%lx", now->caught)
-		}
-		PRINT(uid, "%ld", now->uid)
-	}
-	if (now->nchild != was->nchild || memcmp(now->child, was->child, now->nchild * sizeof(int))) {
-		BEGIN printf(" children=");
-		for (int i = 0; i < now->nchild; i++)
-			printf("%s%s", i ? "," : "", name_of(now->child[i]));
-	}
-	if (any)
-		putchar('\n');
-}
-
-/*
- * Are there pid namespaces? Linux forgets who sent a signal to a group after the first member that does not know the
- * sender's number, so who sent it is left out then.
- */
-static bool namespaces(void)
-{
-	for (int i = 1; i < nactor; i++)
-		if (actor[i].used && actor[i].ns != INIT)
-			return true;
-	return false;
-}
-
-/* The name of a result: a pid for the calls that return one. */
-static void print_result(const struct op *op, const struct slot *s)
-{
-	long ret = s->ret;
-	int ns = actor[op->actor].ns;
-	if (ret == RAN_EXEC) {
-		printf("new program");
-	} else if (ret < 0) {
-		printf("%s", strerrorname_np(-ret) ? strerrorname_np(-ret) : "strange");
-	} else switch (op->code) {
-	case OP_FORK:
-		printf("%s", name_in(ns, ret));
-		if (op->arg[1].n & CLONE_PIDFD)
-			printf(" pidfd=%d", (int)s->out[0]);
-		break;
-	case OP_SETSID: case OP_GETPGID: case OP_GETSID:
-		printf("%s", name_in(ns, ret));
-		break;
-	case OP_WAIT4:
-		printf("%s", name_in(ns, ret));
-		if (ret > 0)
-			printf(" status=%#lx", s->out[0]);
-		break;
-	case OP_WAITID:
-		printf("%ld %s", ret, name_in(ns, s->out[0]));
-		if (s->out[0])
-			printf(" code=%ld status=%ld uid=%ld", s->out[1], s->out[2], s->out[3]);
-		break;
-	case OP_TAKE:
-		printf("%s", sig_name(ret));
-		if (s->out[1] > 0 && s->out[1] < 7 && actor[actor[op->actor].leader].tainted)
-			printf(" of several");
-		else if (s->out[1] > 0 && s->out[1] < 7)
-			printf(" code=%ld %s status=%ld uid=%ld", s->out[1], name_in(ns, s->out[0]), s->out[2], s->out[3]);
-		else if (s->out[1] == SI_QUEUE)
-			printf(" code=-1 pid=%ld uid=%ld", s->out[0], s->out[3]);
-		else if (namespaces())
-			printf(" code=%ld uid=%ld", s->out[1], s->out[3]);
-		else
-			printf(" code=%ld %s uid=%ld", s->out[1], name_in(ns, s->out[0]), s->out[3]);
-		break;
-	case OP_AUDIT:
-		printf("ppid=%s pgrp=%s session=%s subreaper=%ld pdeathsig=%ld pending=%lx pid=%s tid=%s", name_in(ns, s->out[0]),
-		       name_in(ns, s->out[1]), name_in(ns, s->out[2]), s->out[3], s->out[4], s->out[5], name_in(ns, s->out[6]),
-		       name_in(ns, s->out[7]));
-		break;
-	default:
-		printf("%ld", ret);
-	}
-}
-
-/* What handlers saw, once per process and signal: how often, and which thread, is open. */
-static void print_records(void)
-{
-	uint32_t n = sh->nrec < NREC ? sh->nrec : NREC;
-	for (int id = 1; id < nactor; id++) {
-		if (!actor[id].used || actor[id].thread || process_dead(id, true))
-			continue;
-		for (int sig = 1; sig <= 64; sig++) {
-			for (uint32_t i = 0; i < n; i++) {
-				struct record *r = &sh->rec[i];
-				if (actor[r->slot].leader != id || r->sig != sig)
-					continue;
-				printf("  p%d caught %s", id, sig_name(sig));
-				if (actor[id].now.threads > 1 || actor[id].was.threads > 1 || actor[id].vm)
-					printf("\n");
-				else if (r->code > 0 && r->code < 7 && actor[id].tainted)
-					printf(" of several\n");
-				else if (r->code > 0 && r->code < 7)
-					printf(" code=%d %s status=%d uid=%d\n", r->code, name_in(actor[id].ns, r->pid), r->status, r->uid);
-				else if (r->code == SI_QUEUE)
-					printf(" code=-1 pid=%d uid=%d\n", r->pid, r->uid);
-				else if (namespaces())
-					printf(" code=%d uid=%d\n", r->code, r->uid);
-				else
-					printf(" code=%d %s uid=%d\n", r->code, name_in(actor[id].ns, r->pid), r->uid);
-				break;
-			}
-		}
-	}
-	sh->nrec = 0;
-}
 
 static void flush(void)
 {
@@ -225,6 +72,10 @@ void post(const struct op *op)
 	s->op = op->code;
 	for (int i = 0; i < op_args[op->code]; i++)
 		s->arg[i] = value_of(op->arg[i], op->actor);
+	if (op->code == OP_SETNS && op->arg[1].n != SETNS_PIDFD)	/* by a path in the master's /proc */
+		s->arg[0] = value_of(op->arg[0], INIT);
+	if (op->code == OP_OPENTTY)
+		s->arg[0] = terminal_index(op->arg[0].n);
 	if (op->code == OP_FORK) {
 		s->arg[0] = op->arg[0].n;
 		prepare_child(op);
@@ -234,38 +85,14 @@ void post(const struct op *op)
 	a->op = *op;
 	if (op->actor == INIT) {
 		flush();
-		s->ret = actor_run(s);
+		s->ret = terminal_run(s);
+		if (s->ret == -ENOSYS)
+			s->ret = actor_run(s);
 		s->answered = ++s->command;
 		return;
 	}
 	s->command++;
 	futex_word(&s->command, FUTEX_WAKE, 1, NULL);
-}
-
-/*
- * A child in a pid namespace: it does not know the number that the master needs, and everybody on the way up has one of
- * his own for it.
- */
-static void meet_inside(int id, const struct op *op)
-{
-	struct actor *a = &actor[id], *maker = &actor[op->actor];
-	char directory[48] = "/proc";
-	int numbers[8];
-	if (a->thread)
-		snprintf(directory, sizeof directory, "/proc/%d/task", actor[a->leader].pid);
-	a->tid = state_find_stranger(directory);
-	a->pid = a->thread ? actor[a->leader].pid : a->tid;
-	state_meet(id);
-	int n = state_numbers(id, numbers, 8);
-	a->ns = maker->ns;
-	if (!a->thread && n > 1 && numbers[n - 1] == 1) {
-		a->ns = id;
-		a->outer_ns = maker->ns;
-	}
-	if (maker->unshared)
-		maker->unshared = NEW_MADE;
-	for (int ns = a->ns; n > 0; ns = actor[ns].outer_ns)
-		name_set(ns, numbers[--n], id);
 }
 
 void meet_child(const struct op *op)
@@ -276,6 +103,7 @@ void meet_child(const struct op *op)
 	memset(&a->now, 0, sizeof a->now);
 	a->used = true;
 	a->thread = thread;
+	a->maker = op->actor;
 	a->leader = thread ? maker->leader : id;
 	a->pid = sh->slot[id].pid;
 	a->tid = sh->slot[id].tid;
@@ -285,43 +113,20 @@ void meet_child(const struct op *op)
 	a->nocldwait = actor[maker->leader].nocldwait;
 	if (id >= nactor)
 		nactor = id + 1;
-	if (maker->ns == INIT && !maker->unshared && !(op->arg[1].n & CLONE_NEWPID)) {
+	a->has_tty = maker->has_tty;
+	a->pidfds = maker->pidfds;
+	/* Among operations at the same time it is not known for sure where it is. */
+	if (!racing && maker->ns == INIT && maker->next_ns == INIT && !(op->arg[1].n & CLONE_NEWPID)) {
 		name_set(INIT, a->tid, id);
 		state_meet(id);
-	} else {
-		meet_inside(id, op);
+		return;
 	}
-}
-
-/* Operations that have come to an end, in the order of their actors. */
-static void print_answers(void)
-{
-	for (int id = 0; id < nactor; id++) {
-		struct actor *a = &actor[id];
-		struct slot *s = &sh->slot[id];
-		if (!a->used || !a->busy)
-			continue;
-		/* The last instructions before a stop or a death may have run or not. */
-		if (id != INIT && (a->now.state == 'T' || a->now.state == 'Z' || !a->now.state)) {
-			a->busy &= a->now.state == 'T';
-			continue;
-		}
-		if (s->answered != s->command)
-			continue;
-		a->busy = false;
-		char text[128] = "";
-		if (a->busy_step != step)
-			op_text(&a->op, text, sizeof text);
-		printf("  %s%s= ", text, *text ? " " : "");
-		print_result(&a->op, s);
-		putchar('\n');
-		if (a->op.code == OP_PDEATHSIG && s->ret == 0)
-			a->pdeathsig = a->op.arg[0].n;
-		if (a->op.code == OP_UNSHARE && s->ret == 0)
-			a->unshared = NEXT_NEW;
-		if (a->op.code == OP_SIGACTION && a->op.arg[0].n == SIGCHLD && s->ret == 0)
-			actor[a->leader].nocldwait = a->op.arg[2].n & SA_NOCLDWAIT && a->op.arg[1].n != 1;
-	}
+	/* It does not know the number that the master needs, and everybody on the way up has one of his own for it. */
+	if (!state_find(id))
+		a->ns = INIT;	/* gone before it was met */
+	else if (maker->next_ns == NEW_NS || (racing && !thread && !(op->arg[1].n & CLONE_NEWPID)))
+		maker->next_ns = a->ns;
+	a->next_ns = a->ns;
 }
 
 /* Signals whose story is over are no longer in doubt. */
@@ -342,7 +147,11 @@ static void report_stuck(void)
 		struct actor *a = &actor[id];
 		if (a->used && a->fd_status >= 0) {
 			char *state = a->len[0] ? strstr(a->text[0], "\nState:\t") : NULL;
-			printf("  STUCK p%d %.9s%s\n", id, state ? state + 8 : "?", a->busy ? " busy" : "");
+			char call[64] = "";
+			ssize_t n = a->fd_syscall < 0 ? 0 : pread(a->fd_syscall, call, sizeof call - 1, 0);
+			call[strcspn(call, "\n")] = 0;
+			printf("  STUCK p%d %.9s%s %s %s\n", id, state ? state + 8 : "?", a->busy ? " busy" : "", n < 0 ? strerror(errno) : "",
+			       call);
 		}
 	}
 	stuck = true;
@@ -380,6 +189,7 @@ static bool do_step(const struct op *op)
 	}
 	print_answers();
 	print_records();
+	terminals_print();
 	for (int i = 0; i < nactor; i++)
 		if (actor[i].used)
 			print_changes(i);
@@ -394,6 +204,9 @@ static bool do_step(const struct op *op)
 static void meet_init(void)
 {
 	actor[INIT] = (struct actor){ .used = true, .pid = 1, .tid = 1, .text = { actor[INIT].text[0], actor[INIT].text[1] } };
+	struct stat st = { 0 };
+	stat("/proc/self/ns/pid", &st);
+	actor[INIT].ns_inode = st.st_ino;
 	sh->slot[INIT].self = &sh->slot[INIT];
 	state_meet(INIT);
 	if (nactor == 0)
@@ -417,6 +230,7 @@ bool new_tree(void)
 {
 	state_reset();
 	name_reset();
+	terminals_close();
 	signal(SIGALRM, on_alarm);
 	alarm(20);	/* nobody is left to help when this hangs */
 	for (;;) {
@@ -425,6 +239,9 @@ bool new_tree(void)
 		if (pid < 0 && errno == ECHILD)
 			break;
 	}
+	/* A child that reaps itself is no longer waited for a little before it leaves the list. */
+	while (state_has_children())
+		;
 	alarm(0);
 	signal(SIGALRM, SIG_DFL);
 	sh->nrec = 0;
@@ -560,10 +377,13 @@ int main(int argc, char **argv)
 		actor_main(me);
 	}
 	bool guest = getpid() == 1;
+	int user = 1000000 + getpid();	/* RLIMIT_NPROC counts the processes of a user on the whole machine */
 	int at = 1, ops = 120;
 	for (; at < argc && (argv[at][0] == '-' || !strcmp(argv[at], "check_tree")); at++) {	/* the kernel hands that on */
 		if (!strcmp(argv[at], "-v"))
 			verbose = true;
+		else if (!strcmp(argv[at], "-h"))
+			count_outcomes();
 		else if (!strcmp(argv[at], "-n") && at + 1 < argc)
 			ops = atoi(argv[++at]);
 	}
@@ -579,6 +399,8 @@ int main(int argc, char **argv)
 	map_shared();
 	struct rlimit none = { 0, 0 };
 	setrlimit(RLIMIT_CORE, &none);
+	terminals_mount();
+	sh->user = user;
 	setsid();
 	/* Whatever the one who started us ignored or blocked; 32 and 33 are the C library's own, so it is left out. */
 	for (int sig = 1; sig <= 64; sig++) {
@@ -595,6 +417,7 @@ int main(int argc, char **argv)
 	} else if (good && !strcmp(argv[at], "races")) {
 		long from = 1, to;
 		int n = sscanf(argv[at + 1], "%ld-%ld", &from, &to);
+		racing = true;
 		run_races(from, n == 2 ? to : from, ops);
 		good = !race_failed;
 	} else if (good && !strcmp(argv[at], "script")) {
@@ -603,6 +426,7 @@ int main(int argc, char **argv)
 		good = false;
 		printf("usage: fuzz [-v] [-n OPS] seeds A-B | races A-B | script FILE\n");
 	}
+	print_outcomes();
 	printf("fuzz: %s\n", !good ? "failed" : stuck ? "stuck" : "done");
 	flush();
 	if (guest) {

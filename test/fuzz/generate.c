@@ -46,7 +46,7 @@ static struct ref number(long n)
 bool actor_idle(int id)
 {
 	const struct actor *a = &actor[id];
-	return id == INIT || (a->used && !a->busy && a->now.state == 'S');
+	return id == INIT || (a->used && !a->busy && a->now.state == 'S' && !a->now.exiting);
 }
 
 /* A random actor for which `good` holds; -1 if there is none. */
@@ -80,6 +80,11 @@ static bool anybody(int id)
 	return true;
 }
 
+static bool inside(int id)
+{
+	return there(id) && actor[id].ns != INIT;
+}
+
 static int subject;
 
 static bool child_of_subject(int id)
@@ -102,10 +107,16 @@ static struct ref target(int who)
 	return id < 0 ? number(0) : (struct ref){ PID, id };
 }
 
-/* A descriptor that may be a pidfd: the first ones that an actor opens. */
-static struct ref some_pidfd(void)
+/* A descriptor that may be a pidfd. */
+static struct ref some_pidfd(int who)
 {
-	return number(PROGRAM_FD + (chance(5) ? 0 : 1 + random_below(random_below(4) + 1)));
+	int list[32], n = 0;
+	for (int fd = 0; fd < 32; fd++)
+		if (actor[who].pidfds >> fd & 1)
+			list[n++] = fd;
+	if (n && chance(85))
+		return number(list[random_below(n)]);
+	return number(PROGRAM_FD + random_below(4));
 }
 
 /* kill's target: a process, mostly; groups seldom, for what they do is often judged to be open. */
@@ -114,7 +125,8 @@ static struct ref kill_target(int who, int sig)
 	uint32_t dice = random_below(100);
 	bool harmless = sig == 0 || sig == SIGCONT || sig == SIGCHLD || sig > 64;
 	int id = some(dice < 30 && sig == SIGCONT ? stopped : there);
-	if (harmless && chance(4) && who != INIT)
+	bool inside = actor[who].ns != INIT;	/* where -1 is not everybody */
+	if (who != INIT && chance(inside ? 12 : harmless ? 4 : 0))
 		return number(-1);
 	if (dice < (harmless ? 25 : 8) && id >= 0) {
 		int leader = name_find(actor[id].now.pgrp);
@@ -133,7 +145,8 @@ static struct ref kill_target(int who, int sig)
 static int some_signal(void)
 {
 	static const int list[] = { SIGKILL, SIGKILL, SIGKILL, SIGTERM, SIGTERM, SIGSTOP, SIGSTOP, SIGSTOP, SIGCONT, SIGCONT,
-				    SIGCONT, SIGTSTP, SIGTSTP, SIGUSR1, SIGUSR1, SIGCHLD, SIGHUP, SIGTTIN, 0, 34, SIGQUIT, 65 };
+				    SIGCONT, SIGTSTP, SIGTSTP, SIGUSR1, SIGUSR1, SIGCHLD, SIGHUP, SIGTTIN, SIGINT, 0, 34, SIGQUIT,
+				    65 };
 	return PICK(list);
 }
 
@@ -150,13 +163,16 @@ static int free_id(void)
 	return nactor < NACTOR ? nactor : -1;
 }
 
+/* Does the process of `who` have a handler for what a terminal sends to the background? */
+static bool catches_background(int who)
+{
+	return actor[actor[who].leader].now.caught & (BIT(SIGTTIN) | BIT(SIGTTOU));
+}
+
 static void fork_op(struct op *op, int live)
 {
 	int id = free_id();
 	if (id < 0 || (live >= CROWD && chance(80)))
-		return;
-	/* A second one in there would be a stranger whose death its namespace's init waits for, without telling. */
-	if (actor[op->actor].unshared == NEW_MADE)
 		return;
 	static const int exit_signals[] = { SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, 0, SIGUSR1, 34 };
 	static const uint64_t extras[] = { CLONE_PARENT, CLONE_FILES, CLONE_FS, CLONE_VM, CLONE_VM | CLONE_SIGHAND,
@@ -168,7 +184,7 @@ static void fork_op(struct op *op, int live)
 	int how = chance(30) ? HOW_CLONE3 : HOW_CLONE;
 	if (op->actor == INIT)
 		flags = SIGCHLD, how = HOW_ROOT;
-	else if (chance(25))
+	else if (chance(25) && !catches_background(op->actor))
 		flags = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | (chance(70) ? CLONE_FS | CLONE_FILES | CLONE_SYSVSEM : 0)
 			| (how == HOW_CLONE && chance(20) ? SIGCHLD : 0);
 	else if (chance(40))
@@ -204,7 +220,7 @@ static void wait_op(struct op *op)
 	subject = who;
 	long options = may_block(who) && chance(45) ? 0 : WNOHANG;
 	options |= (chance(40) ? WUNTRACED : 0) | (chance(40) ? WCONTINUED : 0);
-	options |= chance(30) ? __WALL : 0;
+	options |= chance(50) ? __WALL : 0;
 	options |= chance(10) ? __WCLONE : 0;
 	options |= chance(10) ? __WNOTHREAD : 0;
 	uint32_t dice = random_below(100);
@@ -234,7 +250,7 @@ static void wait_op(struct op *op)
 	else if (whom.n == 0)
 		type = chance(70) ? P_PGID : P_PID;
 	if (chance(8))
-		type = P_PIDFD, whom = some_pidfd();
+		type = P_PIDFD, whom = some_pidfd(who);
 	if (chance(2))
 		type = 7;
 	*op = (struct op){ who, OP_WAITID, { number(type), whom, number(options) } };
@@ -256,30 +272,177 @@ static void kill_op(struct op *op)
 		struct ref r = target(op->actor);
 		if (r.kind == NUMBER)
 			r = (struct ref){ PID, op->actor };
-		*op = (struct op){ op->actor, OP_SIGQUEUE, { r, number(chance(50) ? 34 : sig), number(PICK(codes)) } };
+		if (chance(60)) {
+			/* Many only to who lives to get them: else it would be open whether the last ones still find it. */
+			sig = chance(80) || sig > 64 ? 34 : sig;
+			const struct view *v = &actor[actor[r.n].leader].now;
+			bool taken = (v->caught | v->blocked) >> (sig ? sig - 1 : 0) & 1;
+			*op = (struct op){ op->actor, OP_SIGQUEUES, { r, number(sig), number(taken ? 1 + random_below(5) : 1) } };
+		}
+		else
+			*op = (struct op){ op->actor, OP_SIGQUEUE, { r, number(chance(50) ? 34 : sig), number(PICK(codes)) } };
 	}
 }
 
 static void sigaction_op(struct op *op)
 {
-	static const int signals[] = { SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGUSR1, SIGHUP, SIGCONT, SIGTSTP, SIGTERM, 34,
-				       SIGTTIN, SIGKILL };
+	static const int signals[] = { SIGCHLD, SIGCHLD, SIGCHLD, SIGCHLD, SIGUSR1, SIGHUP, SIGCONT, SIGTSTP, SIGTERM, SIGINT, 34, 34,
+				       SIGTTIN, SIGTTOU, SIGKILL };
 	int sig = PICK(signals);
+	bool background = sig == SIGTTIN || sig == SIGTTOU;
 	unsigned long flags = (chance(40) ? SA_RESTART : 0) | (chance(10) ? SA_NODEFER : 0) | (chance(5) ? SA_RESETHAND : 0);
 	if (sig == SIGCHLD)
 		flags |= (chance(20) ? SA_NOCLDWAIT : 0) | (chance(20) ? SA_NOCLDSTOP : 0);
-	*op = (struct op){ op->actor, OP_SIGACTION, { number(sig), number(random_below(3)), number(flags) } };
+	if (background)
+		flags &= ~SA_RESTART;	/* the call would be started again for ever */
+	int what = random_below(3);
+	if (background && what == 2 && actor[actor[op->actor].leader].now.threads > 1)
+		what = 1;		/* so it would if another thread took the signal */
+	*op = (struct op){ op->actor, OP_SIGACTION, { number(sig), number(what), number(flags) } };
+}
+
+static bool reads_terminal(int id)
+{
+	return actor[id].busy && actor[id].op.code == OP_TTYREAD;
+}
+
+/* Those that the dice choose for an actor when there is a terminal. */
+static void terminal_op(struct op *op)
+{
+	int who = op->actor, terminal = random_below(NTTY);
+	const struct actor *a = &actor[who];
+	for (int tries = 0; tries < 4 && !terminal_there(terminal); tries++)
+		terminal = random_below(NTTY);
+	for (int n = 0; n < NTTY && chance(90); n++)	/* his session's, if it has one */
+		if (a->now.tty && !strcmp(terminal_name(a->now.tty), n == 0 ? "t0" : n == 1 ? "t1" : "t2"))
+			terminal = n;
+	if (!a->has_tty || chance(6)) {
+		*op = (struct op){ who, OP_OPENTTY, { number(terminal), number(chance(85) ? 0 : O_NOCTTY) } };
+		return;
+	}
+	/* What stops the background does nothing to the init of a namespace: it would try for ever. */
+	bool init = a->ns == a->leader;
+	static const enum code codes[] = { OP_TTYREAD, OP_TTYREAD, OP_TTYREAD, OP_TTYWRITE, OP_TTYWRITE, OP_TOSTOP, OP_TCSETPGRP,
+					   OP_TCSETPGRP, OP_TCSETPGRP, OP_TCSETPGRP, OP_SCTTY, OP_NOTTY, OP_TTYINFO, OP_TTYINFO, OP_DEVTTY, OP_CLOSE };
+	enum code code = PICK(codes);
+	if (!a->now.tty && (code == OP_TCSETPGRP || code == OP_TTYINFO || code == OP_NOTTY) && chance(75))
+		code = chance(40) ? OP_SCTTY : OP_TTYREAD;
+	if (init && (code == OP_TTYREAD || code == OP_TTYWRITE || code == OP_TOSTOP || code == OP_TCSETPGRP))
+		code = OP_TTYINFO;
+	switch (code) {
+	case OP_TTYREAD:
+		if (may_block(who) && some(reads_terminal) < 0)	/* which of two gets a line would be open */
+			*op = (struct op){ .actor = who, .code = code };
+		return;
+	case OP_TOSTOP: *op = (struct op){ who, code, { number(chance(60)) } }; return;
+	case OP_SCTTY: *op = (struct op){ who, code, { number(chance(20)) } }; return;
+	case OP_CLOSE: *op = (struct op){ who, code, { number(TTY_FD) } }; return;
+	case OP_TCSETPGRP: {
+		int id = name_find(a->now.pgrp);
+		if (chance(60)) {
+			subject = who;
+			int child = some(child_of_subject);
+			id = child < 0 ? id : name_find(actor[child].now.pgrp);
+		}
+		struct ref group = id > 0 && chance(90) ? (struct ref){ PID, id } : target(who);
+		*op = (struct op){ who, code, { group } };
+		return;
+	}
+	default: *op = (struct op){ .actor = who, .code = code }; return;
+	}
+}
+
+/* The master at its terminals. */
+static void keyboard_op(struct op *op)
+{
+	static const char bytes[] = { 3, 3, 26, 26, 26, 28, 'a', '\n', '\n', '\n', 4 };
+	int terminal = random_below(NTTY);
+	if (!terminal_there(terminal)) {
+		if (chance(50))
+			*op = (struct op){ INIT, OP_PTY, { number(terminal) } };
+	} else if (chance(6)) {
+		*op = (struct op){ INIT, OP_HANGUP, { number(terminal) } };
+	} else {
+		*op = (struct op){ INIT, OP_TYPE, { number(terminal), number(PICK(bytes)) } };
+	}
+}
+
+static bool idle_actor(int id)
+{
+	return actor_idle(id);
+}
+
+static bool has_terminal(int id)
+{
+	return actor_idle(id) && actor[id].has_tty;
+}
+
+/* A session leader without one, or somebody whose session has one that he has not opened. */
+static bool wants_terminal(int id)
+{
+	const struct actor *a = &actor[id];
+	return actor_idle(id) && !a->has_tty && !a->thread && (a->now.tty || a->now.session == a->pid);
+}
+
+static bool has_pidfd(int id)
+{
+	return actor_idle(id) && actor[id].pidfds;
+}
+
+static bool forks_elsewhere(int id)
+{
+	return actor_idle(id) && actor[id].next_ns != actor[id].ns;
+}
+
+static bool has_pending(int id)
+{
+	return actor_idle(id) && (actor[id].now.pending || actor[actor[id].leader].now.shared);
+}
+
+static bool has_children(int id)
+{
+	return actor_idle(id) && actor[id].now.nchild;
+}
+
+/* Somebody else, most often, for an operation that would do nothing in the hands of `who`. */
+static int better(int who, enum code code)
+{
+	int id = -1;
+	if (chance(15))
+		return who;
+	if (code == OP_PIDFD_KILL || code == OP_PIDFD_POLL || code == OP_CLOSE)
+		id = some(has_pidfd);
+	else if (code == OP_TAKE || code == OP_SIGNALFD || code == OP_SIGWAIT)
+		id = some(has_pending);
+	else if (code == OP_WAIT4)
+		id = some(has_children);
+	else if (code == OP_OPENTTY)
+		id = some(chance(30) ? wants_terminal : has_terminal);
+	else if (code == OP_FORK && chance(8))
+		id = some(forks_elsewhere);
+	return id < 0 ? who : id;
+}
+
+/* Would it say no more than that there is nothing? */
+static bool is_idle_talk(int who, enum code code)
+{
+	switch (code) {
+	case OP_PIDFD_KILL: case OP_PIDFD_POLL: case OP_CLOSE: return !has_pidfd(who);
+	case OP_TAKE: case OP_SIGNALFD: return !has_pending(who);
+	case OP_WAIT4: return !has_children(who);
+	default: return false;
+	}
 }
 
 /* One try; leaves `op->code` at NOPS when the dice asked for what cannot be. */
 static void try(struct op *op, int live)
 {
 	static const struct { enum code code; int weight; } weights[] = {
-		{ OP_FORK, 22 }, { OP_EXIT, 5 }, { OP_EXIT_GROUP, 3 }, { OP_KILL, 16 }, { OP_WAIT4, 17 }, { OP_SUBREAPER, 5 },
+		{ OP_FORK, 22 }, { OP_EXIT, 5 }, { OP_EXIT_GROUP, 3 }, { OP_KILL, 16 }, { OP_WAIT4, 24 }, { OP_SUBREAPER, 5 },
 		{ OP_PDEATHSIG, 6 }, { OP_SIGACTION, 7 }, { OP_SIGMASK, 6 }, { OP_TAKE, 5 }, { OP_SETSID, 2 },
 		{ OP_PIDFD_OPEN, 3 }, { OP_PIDFD_POLL, 3 }, { OP_PIDFD_KILL, 3 }, { OP_CLOSE, 1 },
 		{ OP_SETPGID, 7 }, { OP_EXEC, 4 }, { OP_SETUID, 1 }, { OP_AUDIT, 5 }, { OP_GETPGID, 1 }, { OP_GETSID, 1 },
-		{ OP_UNSHARE, 1 },
+		{ OP_UNSHARE, 2 }, { OP_SETNS, 3 }, { OP_SIGWAIT, 2 }, { OP_SIGNALFD, 2 }, { OP_NPROC, 1 }, { OP_OPENTTY, 26 },
 	};
 	static const int death_signals[] = { 0, 0, SIGKILL, SIGTERM, SIGUSR1, SIGUSR1, SIGHUP, SIGSTOP, SIGCONT, SIGTSTP, 65 };
 	int total = 0, who = op->actor, i;
@@ -289,7 +452,15 @@ static void try(struct op *op, int live)
 	for (i = 0; dice >= weights[i].weight; i++)
 		dice -= weights[i].weight;
 	enum code code = weights[i].code;
+	if (who == INIT && chance(50)) {
+		keyboard_op(op);
+		return;
+	}
 	if (who == INIT && code != OP_FORK && code != OP_KILL && code != OP_WAIT4)
+		return;
+	if (who != INIT)
+		op->actor = who = better(who, code);
+	if (who != INIT && is_idle_talk(who, code) && chance(75))
 		return;
 	subject = who;
 	switch (code) {
@@ -303,11 +474,18 @@ static void try(struct op *op, int live)
 		return;
 	case OP_SUBREAPER: *op = (struct op){ who, code, { number(chance(70)) } }; return;
 	case OP_PDEATHSIG: *op = (struct op){ who, code, { number(PICK(death_signals)) } }; return;
-	case OP_SIGMASK: *op = (struct op){ who, code, { number(random_below(3)), number(some_set()) } }; return;
+	case OP_SIGMASK: *op = (struct op){ who, code, { number(chance(50) ? SIG_BLOCK : random_below(3)), number(some_set()) } }; return;
 	case OP_TAKE: *op = (struct op){ who, code, { number(chance(70) ? ~0ul : some_set()) } }; return;
 	case OP_SETPGID: {
 		struct ref group = chance(45) ? number(0) : target(who);
-		*op = (struct op){ who, code, { chance(40) ? number(0) : target(who), group } };
+		struct ref whom = chance(40) ? number(0) : target(who);
+		/*
+		 * The init of a namespace stays out of groups that others lead: Linux has it wait for the number of such a
+		 * leader to become free, for ever, if the leader was a member of its namespace.
+		 */
+		int leader = actor[whom.kind == PID ? whom.n : who].leader;
+		if (actor[leader].ns != leader || group.kind == NUMBER)
+			*op = (struct op){ who, code, { whom, group } };
 		return;
 	}
 	case OP_PIDFD_OPEN: {
@@ -318,11 +496,35 @@ static void try(struct op *op, int live)
 		*op = (struct op){ who, code, { whom, number(PICK(flags)) } };
 		return;
 	}
-	case OP_PIDFD_POLL: case OP_CLOSE: *op = (struct op){ who, code, { some_pidfd() } }; return;
+	case OP_PIDFD_POLL: case OP_CLOSE: *op = (struct op){ who, code, { some_pidfd(who) } }; return;
 	case OP_PIDFD_KILL: {
 		static const int flags[] = { 0, 0, 0, 1, 2, 4, 3 };
 		int sig = some_signal();
-		*op = (struct op){ who, code, { some_pidfd(), number(sig), number(PICK(flags)) } };
+		*op = (struct op){ who, code, { some_pidfd(who), number(sig), number(PICK(flags)) } };
+		return;
+	}
+	case OP_OPENTTY:
+		if (terminal_there(0) || terminal_there(1) || terminal_there(2))
+			terminal_op(op);
+		return;
+	case OP_SETNS: {
+		int id = some(chance(75) ? inside : there);
+		struct ref whom = id < 0 ? target(who) : (struct ref){ PID, id };
+		*op = (struct op){ who, code, { whom, number(random_below(3)) } };
+		return;
+	}
+	case OP_SIGWAIT:
+		if (may_block(who))
+			*op = (struct op){ who, code, { number(chance(50) ? ~0ul : some_set()) } };
+		return;
+	case OP_SIGNALFD: {
+		bool block = may_block(who) && chance(50);
+		*op = (struct op){ who, code, { number(chance(60) ? ~0ul : some_set()), number(block ? 0 : O_NONBLOCK) } };
+		return;
+	}
+	case OP_NPROC: {
+		static const long limits[] = { 0, 1, 2, 3, 5, 1000, 1000 };
+		*op = (struct op){ who, code, { number(PICK(limits)) } };
 		return;
 	}
 	case OP_UNSHARE:
@@ -335,11 +537,6 @@ static void try(struct op *op, int live)
 	case OP_GETPGID: case OP_GETSID: *op = (struct op){ who, code, { target(who) } }; return;
 	default: *op = (struct op){ who, code, { number(0) } }; return;
 	}
-}
-
-static bool idle_actor(int id)
-{
-	return actor_idle(id);
 }
 
 bool generate(struct op *op)

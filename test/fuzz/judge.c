@@ -107,6 +107,41 @@ static bool death_signals_vary(int id)
 	return false;
 }
 
+/*
+ * Somebody stopped for what he did at his terminal goes on, tries again and is stopped again: two events that look like
+ * none.
+ */
+static bool stops_again(const struct op *op)
+{
+	long sig = op->code == OP_KILL || op->code == OP_SIGQUEUE || op->code == OP_SIGQUEUES || op->code == OP_PIDFD_KILL ? op->arg[1].n
+		 : op->code == OP_TGKILL ? op->arg[2].n : 0;
+	if (sig != SIGCONT)
+		return false;
+	for (int i = 1; i < nactor; i++) {
+		const struct actor *a = &actor[i];
+		bool at_terminal = a->op.code == OP_TTYREAD || a->op.code == OP_TTYWRITE || a->op.code == OP_TOSTOP || a->op.code == OP_TCSETPGRP;
+		if (a->used && a->busy && at_terminal && is_stopped(a->leader, false) && is_stopped(a->leader, true))
+			for (int p = 1; p < nactor; p++)
+				if (actor[p].used && actor[p].pid == a->now.ppid && has_waiter(actor[p].leader, step))
+					return true;
+	}
+	return false;
+}
+
+/* Of several threads of an init that died at once, the last waits for the members of its namespace: which one is open. */
+static bool init_waits(void)
+{
+	for (int i = 1; i < nactor; i++) {
+		if (!actor[i].used || !actor[i].now.exiting || actor[i].now.state == 'Z' || actor[i].was.exiting)
+			continue;
+		for (int k = 1; k < nactor; k++)
+			if (k != i && actor[k].used && actor[k].leader == actor[i].leader && alive(actor[k].was.state)
+			    && !alive(actor[k].now.state))
+				return true;
+	}
+	return false;
+}
+
 const char *judge(const struct op *op)
 {
 	int deaths = 0, was_stopped = 0;
@@ -117,6 +152,10 @@ const char *judge(const struct op *op)
 		deaths += died(i);
 		was_stopped += is_stopped(i, false);
 	}
+	if (stops_again(op))
+		why = "somebody stopped, went on and stopped again beside a waiter";
+	if (init_waits())
+		why = "an init of several threads waits for its members";
 	if (deaths > 1 && was_stopped)
 		why = "several died beside a stopped one";
 	for (int p = 0; p < nactor; p++) {

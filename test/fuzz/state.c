@@ -1,11 +1,22 @@
 /*
  * state.c - what the master sees of the tree, and when it is quiet.
  *
- * Quiet is a fact, not a guess. Whoever runs shows state R; whoever was woken and ran between two looks has
- * another count of context switches in its status file. So: look at every actor's status; all sleep, are stopped or
- * dead. Look again; the files are the same to the byte. Then there was a moment between the two looks at which nobody
- * ran, and as only who runs can wake others, nothing will happen by itself after it. A death is told to the parent a
- * few instructions after it can be seen in /proc, so a step in which somebody died is looked at again after a while, and again when all else has been read.
+ * Quiet is a fact, not a guess: a moment at which every actor is off its CPU, and nobody else is left to wake one.
+ *
+ * 1. Look at every actor's status file: all sleep, are stopped or dead.
+ * 2. Pass through the lock of the process table: reading a `children` file takes it (Linux: tasklist_lock). Who was seen dead,
+ *    or was gone, in (1) changed the tree under that lock, and told its parent before it gave the lock back.
+ * 3. Look at every actor's `syscall` file. Linux sets the letters S and T before a task gives up its CPU: it may still look for
+ *    children to wait for, or tell its parent that it stopped. This file says `running` until the task is really off (and for a
+ *    zombie, until its last switch). An actor that has nothing to do must be in futex(2), any other not. Foster has no such
+ *    file, and needs none: there S is a parked task, and what T and Z stand for is told under the table's lock.
+ * 4. Look at every status file again: it is the same to the byte. It has the number of context switches, so that who slept in
+ *    (3) slept in (1) as well.
+ *
+ * Then nobody ran at the moment between (1) and (3), and as only who runs can wake others, nothing happens by itself after it.
+ * One thing does not need the tree: the last member of a pid namespace wakes the namespace's init a little after it is gone. So
+ * an init that dies is at rest only while there is somebody left for it to wait for (rule 9.8).
+ * Terminals have workers of the kernel between their ends: see terminal.c.
  */
 #include "fuzz.h"
 #include <dirent.h>
@@ -15,6 +26,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,8 +38,8 @@ int patience_ms = 60000;
 static void forget_files(struct actor *a)
 {
 	if (a->fd_status >= 0)
-		close(a->fd_status), close(a->fd_stat), close(a->fd_children);
-	a->fd_status = a->fd_stat = a->fd_children = -1;
+		close(a->fd_status), close(a->fd_stat), close(a->fd_children), close(a->fd_syscall);
+	a->fd_status = a->fd_stat = a->fd_children = a->fd_syscall = -1;
 }
 
 static int open_file(const struct actor *a, const char *name)
@@ -42,6 +55,7 @@ static void open_files(struct actor *a)
 	a->fd_status = open_file(a, "status");
 	a->fd_stat = open_file(a, "stat");
 	a->fd_children = open_file(a, "children");
+	a->fd_syscall = open_file(a, "syscall");
 }
 
 void state_reset(void)
@@ -56,32 +70,27 @@ void state_reset(void)
 	}
 }
 
+bool state_has_children(void)
+{
+	char buf[16];
+	int fd = open("/proc/1/task/1/children", O_RDONLY | O_CLOEXEC);
+	ssize_t n = pread(fd, buf, sizeof buf, 0);
+	close(fd);
+	return n > 0;
+}
+
 void state_meet(int id)
 {
 	struct actor *a = &actor[id];
 	for (int i = 0; i < 2; i++)
 		if (!a->text[i] && !(a->text[i] = malloc(4096)))
 			abort();
-	a->fd_status = a->fd_stat = a->fd_children = -1;
+	a->fd_status = a->fd_stat = a->fd_children = a->fd_syscall = -1;
 	a->len[0] = a->len[1] = 0;
 	open_files(a);
 }
 
-int state_find_stranger(const char *directory)
-{
-	DIR *dir = opendir(directory);
-	int found = -1;
-	for (struct dirent *entry; dir && (entry = readdir(dir));) {
-		int number = atoi(entry->d_name);
-		if (number > 1 && name_find(number) < 0)
-			found = number;
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
-int state_numbers(int id, int *numbers, int max)
+static int state_numbers(int id, int *numbers, int max)
 {
 	struct actor *a = &actor[id];
 	int n = 0;
@@ -98,12 +107,76 @@ int state_numbers(int id, int *numbers, int max)
 	return n;
 }
 
+/* The number, in a directory of /proc, of a task that no actor has and that calls itself so. */
+static int find_stranger(const char *directory, int id)
+{
+	DIR *dir = opendir(directory);
+	int found = -1;
+	char wanted[16];
+	snprintf(wanted, sizeof wanted, "p%d\n", id);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		int number = atoi(entry->d_name);
+		char path[350], name[32] = "";
+		if (number < 2)
+			continue;
+		snprintf(path, sizeof path, "%s/%d/comm", directory, number);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && read(fd, name, sizeof name - 1) > 0 && !strcmp(name, wanted))
+			found = number;
+		if (fd >= 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* The namespace of a task whose numbers are known: by its inode, that of an init met before, or a new one. */
+static int find_namespace(int id, const char *directory)
+{
+	char path[80];
+	struct stat st = { 0 };
+	snprintf(path, sizeof path, "%s/%d/ns/pid", directory, actor[id].tid);
+	if (stat(path, &st) < 0)
+		return -1;
+	for (int i = 0; i < nactor; i++)
+		/* Of those that are there: the inode of a namespace that is gone is given to the next. */
+		if (i != id && actor[i].used && actor[i].ns == i && actor[i].ns_inode == st.st_ino && (i == INIT || actor[i].fd_status >= 0))
+			return i;
+	actor[id].ns_inode = st.st_ino;
+	return id;
+}
+
+bool state_find(int id)
+{
+	struct actor *a = &actor[id];
+	char directory[48] = "/proc";
+	int numbers[8];
+	if (a->thread)
+		snprintf(directory, sizeof directory, "/proc/%d/task", actor[a->leader].pid);
+	a->tid = find_stranger(directory, id);
+	a->pid = a->thread ? actor[a->leader].pid : a->tid;
+	state_meet(id);
+	int n = a->tid < 0 ? 0 : state_numbers(id, numbers, 8);
+	a->ns = n ? find_namespace(id, directory) : -1;
+	if (a->ns < 0)
+		return false;
+	if (a->ns == id)
+		a->outer_ns = actor[a->maker].ns;
+	for (int ns = a->ns; n > 0; ns = actor[ns].outer_ns)
+		name_set(ns, numbers[--n], id);
+	return true;
+}
+
 /* One look at an actor: its status file. True if it does not move now. */
 static bool look(struct actor *a, int which)
 {
 	a->len[which] = 0;
 	if (a->execs != sh->slot[a - actor].execs) {	/* a thread's exec gives the leader's number to another task */
 		a->execs = sh->slot[a - actor].execs;
+		for (int i = 1; i < nactor; i++)
+			if (actor[i].used && actor[i].leader == a->leader && actor[i].busy && actor[i].op.code == OP_EXEC)
+				a->next_ns = actor[i].next_ns;
 		open_files(a);
 	}
 	if (a->fd_status < 0) {
@@ -128,13 +201,51 @@ static bool look(struct actor *a, int which)
 	}
 }
 
-static bool look_at_all(int which)
+static bool to_be_seen(const struct actor *a)
+{
+	return a->used && (a->fd_status >= 0 || a->execs != sh->slot[a - actor].execs);
+}
+
+/* Off its CPU, and where it should be: see (3) at the head. */
+static bool off_cpu(const struct actor *a)
+{
+	const struct slot *s = &sh->slot[a - actor];
+	char text[128];
+	if (a->fd_syscall < 0)
+		return true;
+	ssize_t n = pread(a->fd_syscall, text, sizeof text - 1, 0);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	if (!strncmp(text, "running", 7))
+		return false;
+	const char *state = strstr(a->text[0], "\nState:\t");
+	bool idle = s->answered == s->command;
+	return !state || state[8] != 'S' || idle == (atoi(text) == SYS_futex);
+}
+
+static bool first_looks(void)
 {
 	bool quiet = true;
 	for (int i = 1; i < nactor; i++)
-		if (actor[i].used && (actor[i].fd_status >= 0 || actor[i].execs != sh->slot[i].execs))
-			quiet &= look(&actor[i], which);
+		if (to_be_seen(&actor[i]))
+			quiet &= look(&actor[i], 0);
 	return quiet;
+}
+
+static void pass_the_table(void)
+{
+	char buf[16];
+	if (pread(actor[INIT].fd_children, buf, sizeof buf, 0) < 0)
+		abort();
+}
+
+static bool second_looks(void)
+{
+	for (int i = 1; i < nactor; i++)
+		if (to_be_seen(&actor[i]) && !(off_cpu(&actor[i]) && look(&actor[i], 1)))
+			return false;
+	return true;
 }
 
 static bool same_looks(void)
@@ -147,23 +258,37 @@ static bool same_looks(void)
 	return true;
 }
 
-static bool somebody_died(void)
+bool is_in(int id, int ns)
 {
-	for (int i = 1; i < nactor; i++) {
-		struct actor *a = &actor[i];
-		bool alive = a->was.state && a->was.state != 'Z';
-		if (a->used && alive && (!a->len[0] || strstr(a->text[0], "\nState:\tZ")))
-			return true;
-	}
-	return false;
+	int at = actor[id].ns;
+	while (at != ns && at != INIT)
+		at = actor[at].outer_ns;
+	return at == ns;
 }
 
-/* Somebody sleeps on the way to death: the init of a pid namespace, until its last member is gone. */
+/* Does process `id`, not the init of namespace `ns` itself, keep a number of it in use: its own, its group's or session's? */
+static bool holds_number(int id, int ns)
+{
+	const struct actor *a = &actor[id];
+	if (!a->used || a->leader == ns || !a->now.state)
+		return false;
+	int group = name_find(a->now.pgrp), session = name_find(a->now.session);
+	return is_in(id, ns) || (group > 0 && is_in(group, ns)) || (session > 0 && is_in(session, ns));
+}
+
+/* On the way to death, and nothing is left that could keep it from there. */
 static bool somebody_dies(void)
 {
-	for (int i = 1; i < nactor; i++)
-		if (actor[i].used && actor[i].now.state && actor[i].now.state != 'Z' && actor[i].now.exiting)
+	for (int i = 1; i < nactor; i++) {
+		const struct actor *a = &actor[i];
+		if (!a->used || !a->now.state || a->now.state == 'Z' || !a->now.exiting)
+			continue;
+		bool waits = false;
+		for (int k = 1; k < nactor && actor[a->leader].ns == a->leader; k++)
+			waits |= holds_number(k, a->leader);
+		if (!waits)
 			return true;
+	}
 	return false;
 }
 
@@ -218,6 +343,8 @@ static void read_stat(struct actor *a)
 		case 4: a->now.ppid = value; break;
 		case 5: a->now.pgrp = value; break;
 		case 6: a->now.session = value; break;
+		case 7: a->now.tty = value; break;
+		case 8: a->now.tpgid = value; break;
 		case 9: a->now.exiting = value & 4; break;	/* PF_EXITING */
 		case 20: a->now.threads = value; break;
 		case 38: a->now.exit_signal = value; break;
@@ -270,11 +397,19 @@ void state_read(void)
 	}
 }
 
+/* Among operations at the same time: one that the master has to meet before it knows what others wait for. */
+static bool somebody_is_born(void)
+{
+	for (int i = 1; racing && i < nactor; i++)
+		if (!actor[i].used && sh->slot[i].born)
+			return true;
+	return false;
+}
+
 bool state_settle(int id)
 {
 	long long end = now_us() + patience_ms * 1000LL;
 	for (int round = 0; ; round++) {
-		uint32_t event = sh->event;
 		if (reported(id)) {
 			struct actor *a = &actor[id];
 			if (a->busy && a->op.code == OP_FORK) {
@@ -282,15 +417,11 @@ bool state_settle(int id)
 				if (sh->slot[child].born && !actor[child].used)
 					return true;	/* the master has to meet it first */
 			}
-			if (look_at_all(0) && look_at_all(1) && same_looks()) {
-				bool died = somebody_died();
-				state_read();
-				if (!died && !somebody_dies())
-					return true;
-				pause_us(200);
-				if (look_at_all(1) && same_looks() && sh->event == event) {
+			if (first_looks()) {
+				pass_the_table();
+				if (second_looks() && same_looks()) {
 					state_read();
-					if (!somebody_dies() && look_at_all(1) && same_looks() && sh->event == event)
+					if (!somebody_dies() || somebody_is_born())
 						return true;
 				}
 			}

@@ -25,8 +25,6 @@ const SEEDS: (u64, u64) = (1, 300);
 /// After this many differing seeds the rest are not minimised, then not even described: they mostly tell of the same.
 const MINIMISED: usize = 3;
 const DESCRIBED: usize = 20;
-/// How often a seed that differs is run again.
-const AGAIN: usize = 3;
 
 /// `runner fuzz [A-B]`, `runner fuzz races [A-B]`.
 pub fn command(arguments: &[&str]) -> Outcome<bool> {
@@ -72,15 +70,6 @@ fn run(seeds: (u64, u64)) -> Outcome<Results> {
             results.passed += 1;
             continue;
         };
-        if !differs_again(seed, &linux, &foster, &progress)? {
-            progress.clear();
-            eprintln!(
-                "foster: seed {seed} differed once after '{}', and not when it was run again: taken for the load of this machine",
-                difference.operation
-            );
-            results.passed += 1;
-            continue;
-        }
         let mut failure = match results.failures.len() {
             0..DESCRIBED => difference.describe(seed),
             _ => Failure::new(format!("seed {seed}")),
@@ -92,21 +81,6 @@ fn run(seeds: (u64, u64)) -> Outcome<Results> {
         results.failures.push(failure);
     }
     Ok(results)
-}
-
-/// Whether the texts of a seed part each time that it is run again. The master tells by what /proc shows whether an operation is over; on a machine
-/// that is busy with other things, a thread of Linux's that has been put aside at the wrong moment can look so too early.
-fn differs_again(seed: u64, linux: &Side, foster: &Side, progress: &Progress) -> Outcome<bool> {
-    for _ in 0..AGAIN {
-        let work = Work::Seeds((seed, seed));
-        let (expected, got) = (linux.run(&work, progress)?, foster.run(&work, progress)?);
-        let name = seed.to_string();
-        match (find(&expected, &name), find(&got, &name)) {
-            (Some(expected), Some(got)) if Difference::between(expected, got).is_none() => return Ok(false),
-            _ => {}
-        }
-    }
-    Ok(true)
 }
 
 fn find<'a>(blocks: &'a [Block], name: &str) -> Option<&'a Block> {

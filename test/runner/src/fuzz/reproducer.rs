@@ -68,14 +68,17 @@ fn statement(operation: &str) -> String {
     let (who, name) = (words.next().unwrap_or("init"), words.next().unwrap_or(""));
     let id =
         |word: &str| if word == "init" { "0".to_string() } else { word.trim_start_matches('p').to_string() };
+    let words: Vec<&str> = words.collect();
+    // A path in the /proc of init has init's number.
+    let pid = if name == "setns" && words.get(1) != Some(&"0") { "I" } else { "P" };
     let mut arguments: Vec<String> = Vec::new();
-    for (i, word) in words.enumerate() {
+    for (i, word) in words.into_iter().enumerate() {
         let bare = word.trim_start_matches('-');
         let sign = if bare.len() < word.len() { "-" } else { "" };
         let is_actor = bare == "init" || bare.starts_with('p');
         arguments.push(match (is_actor, name, i) {
             (true, "fork", 0) => id(bare),
-            (true, ..) => format!("{sign}P({})", id(bare)),
+            (true, ..) => format!("{sign}{pid}({})", id(bare)),
             (false, ..) => word.into(),
         });
     }
@@ -93,10 +96,25 @@ mod tests {
         assert_eq!(statement("init fork p7 0x11 2"), "DO(0, OP_FORK, 7, 0x11, 2);");
         assert_eq!(statement("p12 setsid"), "DO(12, OP_SETSID, 0, 0, 0);");
         assert_eq!(statement("p1 waitid 1 p2 -1"), "DO(1, OP_WAITID, 1, P(2), -1);");
+        assert_eq!(statement("p1 setns p2 0"), "DO(1, OP_SETNS, P(2), 0, 0);");
+        assert_eq!(statement("p1 setns p2 2"), "DO(1, OP_SETNS, I(2), 2, 0);");
     }
 
     #[test]
     fn the_runtime_has_a_place_for_them() {
         assert!(RUNTIME.contains(MARK));
+    }
+
+    /// Each operation of the fuzzer is in the list of the reproducer's.
+    #[test]
+    fn the_runtime_knows_every_operation() {
+        let operations =
+            include_str!("../../../fuzz/fuzz.h").lines().filter_map(|line| line.trim().strip_prefix("X("));
+        let names: Vec<&str> =
+            operations.filter_map(|rest| rest.split_once(',')).map(|(name, _)| name).collect();
+        assert!(names.len() > 30);
+        for name in names.iter().filter(|name| **name != "code") {
+            assert!(RUNTIME.contains(&format!("case OP_{name}:")), "{name}");
+        }
     }
 }
