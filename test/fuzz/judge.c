@@ -128,6 +128,27 @@ static bool stops_again(const struct op *op)
 	return false;
 }
 
+/*
+ * A session leader and others at its terminal died of one signal to all: its exit sends SIGHUP to the foreground, and who has
+ * not yet died of the first signal dies of that.
+ */
+static bool hung_up_while_dying(const struct op *op)
+{
+	struct ref whom = op->arg[0];
+	bool to_many = op->code == OP_TYPE || (op->code == OP_PIDFD_KILL && op->arg[2].n == 4)
+		|| (op->code == OP_KILL && (whom.kind == GROUP || (whom.kind == NUMBER && whom.n <= 0)));
+	for (int i = 1; i < nactor; i++)
+		to_many |= is_process(i) && actor[i].ns == i && died(i);
+	for (int i = 1; to_many && i < nactor; i++) {
+		if (!is_process(i) || !died(i) || !actor[i].was.tty || actor[i].was.session != actor[i].pid)
+			continue;
+		for (int k = 1; k < nactor; k++)
+			if (k != i && is_process(k) && died(k) && actor[k].was.tty == actor[i].was.tty)
+				return true;
+	}
+	return false;
+}
+
 /* Of several threads of an init that died at once, the last waits for the members of its namespace: which one is open. */
 static bool init_waits(void)
 {
@@ -154,6 +175,8 @@ const char *judge(const struct op *op)
 	}
 	if (stops_again(op))
 		why = "somebody stopped, went on and stopped again beside a waiter";
+	if (hung_up_while_dying(op))
+		why = "a session leader died beside others at its terminal";
 	if (init_waits())
 		why = "an init of several threads waits for its members";
 	if (deaths > 1 && was_stopped)
