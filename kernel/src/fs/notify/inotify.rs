@@ -66,10 +66,10 @@ pub static MAX_QUEUED_EVENTS: AtomicUsize = AtomicUsize::new(16384);
 /// fs.inotify.max_user_instances.
 pub static MAX_USER_INSTANCES: AtomicUsize = AtomicUsize::new(128);
 
-/// fs.inotify.max_user_watches: 0 until it is looked at.
+/// fs.inotify.max_user_watches, once it was set.
 static MAX_USER_WATCHES: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// As in Linux, what fits in a hundredth of the memory, if each watch keeps an inode.
+/// fs.inotify.max_user_watches: as in Linux, what fits in a hundredth of the memory, if each watch keeps an inode.
 pub fn max_user_watches() -> usize {
     const COST: usize = 1280;
     match MAX_USER_WATCHES.load(Relaxed) {

@@ -435,3 +435,85 @@ fn end_marks(inode: &Arc<dyn Inode>, last: Events) {
         drop(marks.take_all());
     }
 }
+
+#[cfg(feature = "ktest")]
+mod test {
+    use super::*;
+    use crate::fs::{
+        dentry,
+        inode::NewNode,
+        mount::SuperBlock,
+        ramfs::{self, RamFsOptions},
+    };
+
+    /// Counts what it hears.
+    #[derive(Default)]
+    struct Ear {
+        told: AtomicUsize,
+        gone: AtomicUsize,
+    }
+
+    impl Listener for Ear {
+        fn tell(&self, _: i32, _: &Event) {
+            self.told.fetch_add(1, Relaxed);
+        }
+
+        fn mark_gone(&self, _: i32) {
+            self.gone.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn tree() -> Arc<SuperBlock> {
+        ramfs::new("tmpfs", RamFsOptions::unlimited())
+    }
+
+    fn make(dir: &Arc<Dentry>, name: &[u8], file_type: FileType) -> Arc<Dentry> {
+        let new = NewNode { mode: file_type.mode_bits() | 0o755, uid: 0, gid: 0, rdev: DevId(0) };
+        let inode = dir.inode().unwrap().create(name, new).unwrap();
+        dentry::insert(dir, name, inode)
+    }
+
+    fn listen(ear: &Arc<Ear>, dentry: &Dentry) -> Arc<Mark> {
+        let (inode, listener) = (dentry.inode().unwrap(), ear.clone() as Arc<dyn Listener>);
+        let charge = Charge::new(|user| &user.inotify_watches, usize::MAX).unwrap();
+        let new = Mark::new(1, inode, listener.clone(), Events::ALL, charge);
+        mark(inode, &listener, |_| Ok(Events::ALL), |_| Ok(new.clone())).unwrap();
+        new
+    }
+
+    /// A dentry that knows that nobody watches its directory learns when somebody does, also by moving.
+    #[ktest::ktest]
+    fn dentries_learn_of_the_first_mark_and_of_moves() {
+        let sb = tree();
+        let (one, other) = (make(&sb.root, b"one", FileType::Dir), make(&sb.root, b"other", FileType::Dir));
+        let file = make(&one, b"file", FileType::Regular);
+        let ear = Arc::new(Ear::default());
+        assert!(file.watched_place().is_none() && file.watched_place().is_none());
+        let first = listen(&ear, &one);
+        assert!(file.watched_place().is_some_and(|(dir, name)| Arc::ptr_eq(&dir, &one) && *name == *b"file"));
+        assert!(unmark(&first, true) && !unmark(&first, true));
+        assert!(file.watched_place().is_none());
+        let second = listen(&ear, &other);
+        assert!(file.watched_place().is_none());
+        dentry::rename(&file, &other, b"moved");
+        assert!(file.watched_place().is_some_and(|(_, name)| *name == *b"moved"));
+        dentry::rename(&file, &one, b"file");
+        assert!(file.watched_place().is_none());
+        assert!(unmark(&second, false));
+        assert_eq!((ear.told.load(Relaxed), ear.gone.load(Relaxed)), (0, 1));
+    }
+
+    /// The end of a file system takes all marks of it, and of no other.
+    #[ktest::ktest]
+    fn an_unmount_ends_the_marks_of_one_file_system() {
+        let (gone, stays) = (tree(), tree());
+        let ears = [Arc::new(Ear::default()), Arc::new(Ear::default())];
+        let marks = [listen(&ears[0], &gone.root), listen(&ears[1], &stays.root)];
+        let active = ACTIVE.load(Relaxed);
+        drop(gone);
+        assert_eq!((ears[0].told.load(Relaxed), ears[0].gone.load(Relaxed)), (1, 1));
+        assert_eq!((ears[1].told.load(Relaxed), ears[1].gone.load(Relaxed)), (0, 0));
+        assert_eq!(ACTIVE.load(Relaxed), active - 1);
+        assert!(!unmark(&marks[0], true) && unmark(&marks[1], true));
+    }
+}
