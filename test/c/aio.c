@@ -311,7 +311,7 @@ static bool tells_later(int ef, uint64_t want)
 {
 	struct pollfd p = { ef, POLLIN, 0 };
 	uint64_t n = 0;
-	return poll(&p, 1, 5000) == 1 && read(ef, &n, 8) == 8 && n == want;
+	return poll(&p, 1, deadline_ms) == 1 && read(ef, &n, 8) == 8 && n == want;
 }
 
 CASE(polls)
