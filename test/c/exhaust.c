@@ -316,3 +316,45 @@ CASE_T(kernel_memory, 100)
 		_exit(7);
 	CHECK_EQ(reap(after), 7 << 8, "[exhaust] the machine goes on");
 }
+
+static long free_kib(void)
+{
+	char line[128];
+	long free = 0;
+	FILE *f = fopen("/proc/meminfo", "r");
+	REQUIRE(f != NULL);
+	while (fgets(line, sizeof line, f) && sscanf(line, "MemFree: %ld", &free) != 1)
+		;
+	fclose(f);
+	return free;
+}
+
+/* A text of /proc that is longer than any piece of memory that is left. */
+CASE_T(long_text, 60)
+{
+	enum { AREAS = 60000, ENOUGH = 12000, SMALL = 1000000 };
+	static char b[4096];
+	for (long i = 0; i < AREAS; i++)
+		MUST(mmap(NULL, 4096, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ? 0 : -1);
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		for (long i = 0; free_kib() > ENOUGH && free_kib() < SMALL; i++) {
+			char *p = mmap(NULL, 1 << 18, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			if (p == MAP_FAILED)
+				break;
+			memset(p, 1, 1 << 18);
+		}
+		for (;;)
+			pause();
+	}
+	REQUIRE(await_blocked(pid));
+	int fd = MUST(open("/proc/self/maps", O_RDONLY)), error = 0;
+	long n, sum = 0;
+	while ((n = read(fd, b, sizeof b)) > 0)
+		sum += n;
+	if (n < 0)
+		error = errno;
+	CHECK(n == 0 ? sum > AREAS * 30L : error == ENOMEM, "[exhaust] /proc/self/maps of many areas in a full memory: all of it, or ENOMEM");
+	kill(pid, SIGKILL);
+	reap(pid);
+}

@@ -69,8 +69,9 @@ impl Vm {
         self.layout.read().auxv.clone()
     }
 
-    /// The lines of `/proc/pid/maps`.
-    pub fn maps(&self) -> Vec<u8> {
+    /// The lines of `/proc/pid/maps`. They may be as many as there can be vmas: ENOMEM.
+    pub fn maps(&self) -> Result<Vec<u8>> {
+        const LINE: usize = 128;
         let layout = self.layout.read();
         let heap = layout.brk_start..layout.brk;
         let stack = layout.ranges.start_stack;
@@ -87,9 +88,11 @@ impl Vm {
             } else {
                 b""
             };
+            let path = name.as_ref().map_or(0, |(name, _)| name.path.len());
+            out.try_reserve(LINE + path).map_err(|_| ENOMEM)?;
             map_line(&mut out, vma, name, special);
         }
-        out
+        Ok(out)
     }
 }
 

@@ -514,6 +514,10 @@ impl FileOps for Epoll {
     fn describe(&self, _: NsId, out: &mut String) {
         for item in self.items.lock().values().filter(|item| !item.is_dead()) {
             let Some(file) = item.file.upgrade() else { continue };
+            // What there is no memory for is not shown.
+            if out.try_reserve(128).is_err() {
+                return;
+            }
             let (events, data) = (item.events.load(Relaxed), item.data.load(Relaxed));
             let base = file.inode().base();
             // What has an offset can't be polled: pos is 0.

@@ -52,6 +52,7 @@ pub fn locks(out: &mut Vec<u8>) -> Result<()> {
         let Some(locks) = file.inode().base().locks.get() else { continue };
         for line in lines(locks, file.inode(), ns, |_| true) {
             number += 1;
+            out.try_reserve(line.len() + 16).map_err(|_| ENOMEM)?;
             out.extend_from_slice(format!("{number}: {line}\n").as_bytes());
         }
     }

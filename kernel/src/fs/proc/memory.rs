@@ -13,7 +13,7 @@ pub fn vm_of(task: &TaskRef) -> Result<Option<Arc<Vm>>> {
 
 pub fn maps(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     if let Some(vm) = vm_of(task)? {
-        *out = vm.maps();
+        *out = vm.maps()?;
     }
     Ok(())
 }

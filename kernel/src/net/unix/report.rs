@@ -35,7 +35,11 @@ pub fn text(out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(b"Num       RefCount Protocol Flags    Type St Inode Path\n");
     for shard in &SOCKETS {
         let cores: Vec<_> = shard.lock().values().filter_map(Weak::upgrade).collect();
-        cores.iter().for_each(|core| line(core, out));
+        for core in &cores {
+            // With the longest name.
+            out.try_reserve(256).map_err(|_| ENOMEM)?;
+            line(core, out);
+        }
     }
     Ok(())
 }

@@ -90,7 +90,11 @@ fn there_is_memory(thread: &Thread) -> bool {
     const PER_MAPPING: usize = 512;
     let per_thread = 2 * (fpu::size() + PAGE_SIZE / 2);
     let bytes = thread.process.signals.thread_count() * per_thread + thread.vm().mappings() * PER_MAPPING;
+    // The longest list is in one piece.
+    const LISTED: usize = 128;
+    let mut piece: Vec<u8> = Vec::new();
     ostd::mm::kernel_reserve_ok(2 + bytes / PAGE_SIZE)
+        && piece.try_reserve_exact(thread.vm().mappings() * LISTED).is_ok()
 }
 
 fn write(thread: &Thread, info: &SigInfo, threads: &[ThreadState]) -> Result<()> {
