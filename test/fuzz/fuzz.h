@@ -226,6 +226,7 @@ void op_text(const struct op *op, char *buf, size_t n);
 bool op_parse(const char *line, struct op *op);
 
 /* ---- generate.c ---- */
+extern bool old_kernel;				/* only what Linux 6.1 answers as 6.18 does */
 void random_seed(uint64_t seed);
 uint32_t random_below(uint32_t n);
 bool generate(struct op *op);			/* an operation that can run now */

@@ -17,6 +17,7 @@
 #define BIT(sig) (1ull << ((sig) - 1))
 
 static uint64_t state;
+bool old_kernel;
 
 void random_seed(uint64_t seed)
 {
@@ -493,14 +494,20 @@ static void try(struct op *op, int live)
 		struct ref whom = target(who);
 		if (whom.kind == NUMBER)
 			whom = (struct ref){ PID, who };
-		*op = (struct op){ who, code, { whom, number(PICK(flags)) } };
+		int flag = PICK(flags);
+		if (old_kernel) {
+			whom.n = actor[whom.n].leader;
+			flag &= ~O_EXCL;
+		}
+		*op = (struct op){ who, code, { whom, number(flag) } };
 		return;
 	}
 	case OP_PIDFD_POLL: case OP_CLOSE: *op = (struct op){ who, code, { some_pidfd(who) } }; return;
 	case OP_PIDFD_KILL: {
 		static const int flags[] = { 0, 0, 0, 1, 2, 4, 3 };
 		int sig = some_signal();
-		*op = (struct op){ who, code, { some_pidfd(who), number(sig), number(PICK(flags)) } };
+		int flag = PICK(flags);
+		*op = (struct op){ who, code, { some_pidfd(who), number(sig), number(old_kernel && flag != 3 ? 0 : flag) } };
 		return;
 	}
 	case OP_OPENTTY:
@@ -510,6 +517,8 @@ static void try(struct op *op, int live)
 	case OP_SETNS: {
 		int id = some(chance(75) ? inside : there);
 		struct ref whom = id < 0 ? target(who) : (struct ref){ PID, id };
+		if (old_kernel && whom.kind == PID)
+			whom.n = actor[whom.n].leader;
 		*op = (struct op){ who, code, { whom, number(random_below(3)) } };
 		return;
 	}

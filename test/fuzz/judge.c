@@ -143,7 +143,7 @@ static bool hung_up_while_dying(const struct op *op)
 		if (!is_process(i) || !died(i) || !actor[i].was.tty || actor[i].was.session != actor[i].pid)
 			continue;
 		for (int k = 1; k < nactor; k++)
-			if (k != i && is_process(k) && died(k) && actor[k].was.tty == actor[i].was.tty)
+			if (k != i && is_process(k) && died(k) && actor[k].was.session == actor[i].pid)
 				return true;
 	}
 	return false;

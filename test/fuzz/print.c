@@ -154,6 +154,9 @@ static void print_result(const struct op *op, const struct slot *s)
 		       name_in(ns, s->out[1]), name_in(ns, s->out[2]), s->out[3], s->out[4], s->out[5], name_in(ns, s->out[6]),
 		       name_in(ns, s->out[7]), actor[op->actor].now.tpgid < 0 ? "-1" : name_of(actor[op->actor].now.tpgid));
 		break;
+	case OP_PIDFD_POLL:
+		printf("%ld", old_kernel ? ret & ~0x10 : ret);	/* no POLLHUP after the reaping */
+		break;
 	default:
 		printf("%ld", ret);
 	}

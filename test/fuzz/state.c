@@ -196,6 +196,7 @@ static bool look(struct actor *a, int which)
 		return false;
 	switch (state[8]) {
 	case 'S': case 'T': case 'Z': return true;
+	case 'I': return true;		/* Linux 6.1: the init of a namespace that waits for its members */
 	case 'D': return a->busy && a->op.code == OP_FORK;	/* the parent of a vfork */
 	default: return false;
 	}
@@ -335,7 +336,7 @@ static void read_stat(struct actor *a)
 	char *at = strrchr(buf, ')');
 	if (!at)
 		return;
-	a->now.state = at[2];
+	a->now.state = at[2] == 'I' ? 'S' : at[2];
 	at += 3;
 	for (int field = 4; field <= 52; field++) {
 		long value = strtol(at, &at, 10);

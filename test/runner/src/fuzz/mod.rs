@@ -26,15 +26,21 @@ const SEEDS: (u64, u64) = (1, 300);
 const MINIMISED: usize = 3;
 const DESCRIBED: usize = 20;
 
-/// `runner fuzz [A-B]`, `runner fuzz races [A-B]`.
+/// `runner fuzz [debian] [A-B]`, `runner fuzz races [A-B]`. With `debian`, Debian's kernel in a guest is compared with, as it is
+/// where this machine's Linux cannot be.
 pub fn command(arguments: &[&str]) -> Outcome<bool> {
-    let seeds = match arguments {
+    let (debian, arguments) = match arguments {
         ["races", seeds @ ..] => return races::command(seeds),
+        ["debian", seeds @ ..] => (true, seeds),
+        seeds => (false, seeds),
+    };
+    let seeds = match arguments {
         [] => SEEDS,
         [range] => parse_range(range)?,
         _ => return Err("usage: make fuzz SEEDS=a-b".into()),
     };
-    let results = run(seeds)?;
+    let linux = if debian { Side::debian()? } else { Side::linux()? };
+    let results = run(linux, seeds)?;
     results.print_failures();
     println!("{}", results.summary());
     Ok(results.failures.is_empty())
@@ -42,7 +48,7 @@ pub fn command(arguments: &[&str]) -> Outcome<bool> {
 
 /// The fixed seeds, as a layer of `make test`.
 pub fn all() -> Outcome<Results> {
-    run(SEEDS)
+    run(Side::linux()?, SEEDS)
 }
 
 fn parse_range(text: &str) -> Outcome<(u64, u64)> {
@@ -52,8 +58,7 @@ fn parse_range(text: &str) -> Outcome<(u64, u64)> {
     if seeds.0 <= seeds.1 { Ok(seeds) } else { Err(wrong()) }
 }
 
-fn run(seeds: (u64, u64)) -> Outcome<Results> {
-    let linux = Side::linux()?;
+fn run(linux: Side, seeds: (u64, u64)) -> Outcome<Results> {
     let foster = Side::Guest { kernel: toolchain::kernel()?, name: "foster" };
     let progress = Progress::new();
     let expected = linux.run(&Work::Seeds(seeds), &progress)?;
