@@ -73,13 +73,22 @@ impl Vm {
     /// Unmaps the pages of `addr..end`, the vmas stay. EINVAL at the first vma that is not `allowed`.
     fn discard(&self, addr: Vaddr, end: Vaddr, allowed: impl Fn(&Vma) -> bool) -> Result<()> {
         let layout = self.layout.read();
+        let (mut at, mut hole, mut refused) = (addr, false, false);
         for vma in layout.vmas.overlapping(addr, end) {
-            if !allowed(vma) {
-                return Err(EINVAL);
+            refused = !allowed(vma);
+            if refused {
+                break;
             }
-            self.unmap_pages(vma.start.max(addr)..vma.end.min(end));
+            hole |= vma.start > at;
+            at = vma.end;
         }
-        if layout.vmas.covers(addr, end) { Ok(()) } else { Err(ENOMEM) }
+        // In one go: there are no pages in a hole.
+        self.unmap_pages(addr..at.min(end));
+        match (refused, hole || at < end) {
+            (true, _) => Err(EINVAL),
+            (false, true) => Err(ENOMEM),
+            (false, false) => Ok(()),
+        }
     }
 
     fn change_flags(&self, addr: Vaddr, end: Vaddr, flags: VmFlags, set: bool) -> Result<()> {
