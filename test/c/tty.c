@@ -245,6 +245,8 @@ CASE(give_up)
 	REQUIRE(call(s, ag_tcsetpgrp, j->pid) == 0);
 	CHECK_OK(call(s, ag_notty, 0), "[8.18] TIOCNOTTY by the leader");
 	CHECK(AWAIT(siglog_count(j->pid, SIGHUP) == 1 && siglog_count(j->pid, SIGCONT) == 1), "[8.18] the foreground group gets SIGHUP and SIGCONT");
+	struct sigrec *hup = siglog_get(j->pid, SIGHUP, 0);
+	CHECK(hup && hup->code == SI_USER && hup->pid == s->pid, "[8.18] as from the leader's kill");
 	CHECK_ERR(call(j, ag_open_tty, 0), ENXIO, "[8.18] all members lose the terminal");
 	retire(m, s);
 	retire(j, s);

@@ -98,7 +98,9 @@ impl Tty {
             return Err(ENOTTY);
         }
         if tree::is_session_leader(process) {
-            self.disown(&[SIGHUP, SIGCONT]);
+            // As if the leader had called kill(2), unlike a hangup.
+            let uid = Thread::current().creds().uid;
+            self.disown(&[SIGHUP, SIGCONT], |signo| SigInfo::kill(signo, process.pid(), uid));
         }
         process.tty.store(0, Relaxed);
         Ok(0)
@@ -119,11 +121,11 @@ impl Tty {
         taken
     }
 
-    /// Takes the terminal from its session; its foreground group gets `signals`.
-    fn disown(&self, signals: &[Signo]) {
+    /// Takes the terminal from its session; its foreground group gets `signals`, which say of themselves what `info` makes.
+    fn disown(&self, signals: &[Signo], info: impl Fn(Signo) -> SigInfo) {
         if let (_, Some(pgrp)) = self.take_from_session() {
             for &signo in signals {
-                tree::signal_pgrp(pgrp, &SigInfo::kernel(signo));
+                tree::signal_pgrp(pgrp, &info(signo));
             }
         }
     }
@@ -153,11 +155,11 @@ impl Tty {
     /// The leader of its session exits: the session loses the terminal. Only a pseudo-terminal's files live on (rule 8.19).
     fn leader_exits(&self) {
         if self.driver.is_pty() {
-            self.disown(&[SIGHUP]);
+            self.disown(&[SIGHUP], SigInfo::kernel);
             return;
         }
         self.hangups.fetch_add(1, Relaxed);
-        self.disown(&[SIGHUP, SIGCONT]);
+        self.disown(&[SIGHUP, SIGCONT], SigInfo::kernel);
         self.wake_all();
     }
 
