@@ -4,7 +4,6 @@
  * every process: state, parent, group, session, terminal, exit signal. Actors are numbers; P(3) is the pid of actor 3, as the
  * one who acts knows it, I(3) as init does; actor 0 is init. The comments are what the fuzzer saw.
  */
-#include <asm/ioctls.h>
 #include <asm/termbits.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -97,8 +97,9 @@ static long run(struct box *me)
 	case OP_FORK: {
 		char *top = b & CLONE_VM ? stacks[a] + sizeof stacks[a] : 0;
 		struct clone_args args = { .flags = b & ~0xffl, .exit_signal = b & 0xff,
+					   .pidfd = b & CLONE_PIDFD ? (long)&me->out[0] : 0,
 					   .stack = top ? (long)stacks[a] : 0, .stack_size = top ? sizeof stacks[a] : 0 };
-		return c == 1 ? call(SYS_clone3, (long)&args, sizeof args, 0, 0, &box[a]) : call(SYS_clone, b, (long)top, 0, 0, &box[a]);
+		return c == 1 ? call(SYS_clone3, (long)&args, sizeof args, 0, 0, &box[a]) : call(SYS_clone, b, (long)top, (long)&me->out[0], 0, &box[a]);
 	}
 	case OP_EXIT: return CALL(exit, a, 0, 0, 0);
 	case OP_EXIT_GROUP: return CALL(exit_group, a, 0, 0, 0);
@@ -280,6 +281,11 @@ static void DO_(int line, int id, const char *text, int op, long a, long b, long
 		printf("%ld (%#lx %ld %ld)\n", b_->ret, b_->out[0], b_->out[1], b_->out[2]);
 	else
 		printf("has not returned\n");
+	for (int n = 0; n < 3; n++) {
+		int pgrp = 0, session = 0;
+		if (terminal[n].master && ioctl(terminal[n].master, TIOCGPGRP, &pgrp) == 0)
+			printf("\tterminal %d: pgrp %d session %d\n", n, pgrp, ioctl(terminal[n].master, TIOCGSID, &session) ? 0 : session);
+	}
 	for (int i = 1; i < N; i++) {
 		char path[64], stat[512] = "";
 		snprintf(path, sizeof path, "/proc/%d/stat", box[i].tid);
