@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
-#include <sys/utsname.h>
 
 #ifndef CLONE_AUTOREAP
 #define CLONE_AUTOREAP (1ull << 34)
@@ -19,8 +18,7 @@
 
 static bool has_flags(void)
 {
-	struct utsname u;
-	return kernel_since(7, 1) || (uname(&u) == 0 && strstr(u.release, "foster"));
+	return kernel_since(7, 1) || on_foster();
 }
 #define NEED_FLAGS(text) do { if (!has_flags()) { tap_skip(text, "needs Linux 7.1"); return; } } while (0)
 

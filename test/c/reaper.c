@@ -2,14 +2,6 @@
 #include "lib/tap.h"
 #include "lib/reaper.h"
 
-#include <sys/utsname.h>
-
-static bool on_foster(void)
-{
-	struct utsname u;
-	return uname(&u) == 0 && strstr(u.release, "foster");
-}
-
 #define NEED_FOSTER(text) do { if (!on_foster()) { tap_skip(text, "Linux does not have it"); return; } } while (0)
 
 #define pr(option, a, b, c, d) syscall(SYS_prctl, (long)(option), (long)(a), (long)(b), (long)(c), (long)(d))

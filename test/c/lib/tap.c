@@ -160,12 +160,17 @@ bool kernel_since(int major, int minor)
 	return uname(&u) < 0 || sscanf(u.release, "%d.%d", &a, &b) != 2 || a > major || (a == major && b >= minor);
 }
 
+bool on_foster(void)
+{
+	struct utsname u;
+	return uname(&u) == 0 && strstr(u.release, "foster");
+}
+
 bool in_chroot(void)
 {
 	char line[512];
-	struct utsname u;
 	FILE *mounts = fopen("/proc/self/mounts", "re");
-	bool is_mount = uname(&u) == 0 && strstr(u.release, "foster");
+	bool is_mount = on_foster();
 	while (mounts && fgets(line, sizeof line, mounts))
 		is_mount |= strstr(line, " / ") != NULL;
 	if (mounts)

@@ -143,6 +143,9 @@ void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 bool kernel_since(int major, int minor);
 
+/* Does this run in the guest? */
+bool on_foster(void);
+
 /* Is our root directory no mount point?  Then it is not that of process 1, from where the kernel resolves some names, and can't
  * be made private. */
 bool in_chroot(void);
