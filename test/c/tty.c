@@ -139,7 +139,9 @@ CASE(foreground)
 	CHECK_EQ(call(j, ag_tcgetpgrp, 0), j->pid, "[8.11] as the job sees");
 	REQUIRE(write(master, "a\n", 2) == 2);
 	CHECK_EQ(call(j, ag_read, 0), 1, "[8.13] the foreground reads");
+	pid_t gone = j->pid;
 	retire(j, s);
+	CHECK_EQ(call(s, ag_tcgetpgrp, 0), gone, "[8.11] the number of a group that is gone is still told");
 	retire(s, NULL);
 	retire(o, NULL);
 }

@@ -78,6 +78,7 @@ pub use kernel::{
     Sink,
 };
 pub use node::{SIGCHLD, SIGCONT, SIGHUP};
+pub use ns::KeptPid;
 pub use pgrp::NewPgrp;
 pub use pid::{NumberSpace, Numbers};
 pub use reaper::{Autoreap, Descendant, ReaperStatus};

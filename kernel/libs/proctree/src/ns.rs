@@ -4,7 +4,7 @@
 //! sees those whose pid has a number in its own namespace.
 
 use crate::{
-    arena::{Link, NsId, PidId, ProcId, ThreadId},
+    arena::{Link, NoMemory, NsId, PidId, ProcId, ThreadId},
     kernel::{Error, Kernel, Sink},
     node::{NsLink, PidLink, ProcLink},
     pid::{NumberSpace, Numbers, Pid},
@@ -13,6 +13,14 @@ use crate::{
 
 /// Levels below the initial namespace (rule 9.5).
 const MAX_LEVEL: u32 = 32;
+
+/// A pid, and the numbers that it has or had.
+pub struct KeptPid {
+    /// The pid itself.
+    pub id: PidId,
+    ns: NsId,
+    numbers: Numbers,
+}
 
 /// A pid namespace.
 pub(crate) struct Namespace {
@@ -240,6 +248,28 @@ impl<K: Kernel> Table<K> {
     pub fn nr(&self, pid: PidId, ns: NsId) -> u32 {
         match (self.pids.resolve(pid), self.namespaces.resolve(ns)) {
             (Some(pid), Some(ns)) => self.number_in(pid, ns),
+            _ => 0,
+        }
+    }
+
+    /// A pid with its numbers, for somebody who will ask for them when they are free; `None` if they are.
+    ///
+    /// # Errors
+    /// [`NoMemory`], for a pid of a namespace below the initial one.
+    pub fn keep_numbers(&self, id: PidId) -> Result<Option<KeptPid>, NoMemory> {
+        let Some(pid) = self.pids.resolve(id) else { return Ok(None) };
+        let pid = &self.pids[pid];
+        let mut numbers = Numbers::for_level(pid.numbers.level())?;
+        numbers.copy_from(&pid.numbers);
+        Ok(Some(KeptPid { id, ns: self.namespaces.id(pid.ns), numbers }))
+    }
+
+    /// The number of a kept pid as seen from a namespace: 0 if it was not visible there, or its own namespace is gone.
+    pub fn kept_nr(&self, pid: &KeptPid, ns: NsId) -> u32 {
+        match (self.namespaces.resolve(pid.ns), self.namespaces.resolve(ns)) {
+            (Some(own), Some(ns)) if self.sees(ns, own) => {
+                pid.numbers.at(self.namespaces[ns].level.into()).unwrap_or(0)
+            }
             _ => 0,
         }
     }

@@ -52,8 +52,11 @@ impl TtyFile {
                 if !tty.is_controlling(&thread.process) {
                     return Err(ENOTTY);
                 }
-                let id = if request == TIOCGSID { tty.session() } else { tty.foreground() };
-                mem::write(arg, &id.map_or(0, tree::pid_nr))?;
+                let nr = match request {
+                    TIOCGSID => tty.session().map_or(0, tree::pid_nr),
+                    _ => tty.foreground_nr(thread.process.ns()).unwrap_or(0),
+                };
+                mem::write(arg, &nr)?;
                 Ok(0)
             }
             TIOCSPGRP => {

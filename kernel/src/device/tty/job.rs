@@ -1,11 +1,14 @@
 //! Job control: which session a terminal belongs to, and what a background process may do (rules 8.9-8.21).
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::{
+    mem,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use ostd::sync::SpinLock;
-use proctree::{NsId, PidId};
+use proctree::{KeptPid, NsId, PidId};
 
-use super::{Tty, TtyFile};
+use super::{State, Tty, TtyFile};
 use crate::{
     fs::file::FileOps,
     lock_order,
@@ -49,6 +52,7 @@ impl Tty {
     /// `steal`.
     fn acquire(self: &Arc<Self>, process: &Process, steal: bool) -> Result<()> {
         let (session, pgrp) = (tree::session_of(process), tree::pgrp_of(process));
+        let pgrp = pgrp.map(keep).transpose()?.flatten();
         let mut list = CONTROLLING.lock();
         let mut state = self.state.lock();
         if state.session.is_some() && state.session != session && !steal {
@@ -72,7 +76,13 @@ impl Tty {
     }
 
     pub(super) fn foreground(&self) -> Option<PidId> {
-        self.state.lock().foreground
+        self.state.lock().foreground()
+    }
+
+    /// The number of the foreground group as `ns` sees it, 0 if it can't.
+    pub(super) fn foreground_nr(&self, ns: NsId) -> Option<u32> {
+        let pgrp = self.state.lock().foreground.clone()?;
+        Some(tree::lock().kept_nr(&pgrp, ns))
     }
 
     /// TIOCSCTTY.
@@ -114,7 +124,7 @@ impl Tty {
         let taken = {
             let mut state = self.state.lock();
             state.claim = 0;
-            (state.session.take(), state.foreground.take())
+            (state.session.take(), state.foreground.take().map(|pgrp| pgrp.id))
         };
         drop(list);
         drop(listed);
@@ -173,7 +183,7 @@ impl Tty {
         let claim = process.tty.load(Relaxed);
         {
             let state = self.state.lock();
-            if state.claim != claim || state.foreground.is_none_or(|foreground| foreground == pgrp) {
+            if state.claim != claim || state.foreground().is_none_or(|foreground| foreground == pgrp) {
                 return JobControl::Allowed;
             }
         }
@@ -228,9 +238,22 @@ impl Tty {
         if session.is_none() || session != tree::session_of(process) {
             return Err(EPERM);
         }
-        self.state.lock().foreground = Some(pgrp);
+        let pgrp = keep(pgrp)?;
+        let before = mem::replace(&mut self.state.lock().foreground, pgrp);
+        drop(before);
         Ok(0)
     }
+}
+
+impl State {
+    pub(super) fn foreground(&self) -> Option<PidId> {
+        self.foreground.as_ref().map(|pgrp| pgrp.id)
+    }
+}
+
+/// A group with its number, which outlives it.
+fn keep(pgrp: PidId) -> Result<Option<Arc<KeptPid>>> {
+    Ok(tree::lock().keep_numbers(pgrp)?.map(Arc::new))
 }
 
 /// The controlling terminal of a process.
@@ -267,10 +290,7 @@ pub(super) fn set_foreground_by_master() -> Result<usize> {
 /// `claim` is that of the process ([`Process`]'s `tty`).
 pub fn stat_numbers(claim: u64, ns: NsId) -> (u64, i64) {
     match tty_of_claim(claim) {
-        Some(tty) => {
-            let foreground = tty.foreground();
-            (tty.dev.encode(), foreground.map_or(-1, |pgrp| i64::from(tree::lock().nr(pgrp, ns))))
-        }
+        Some(tty) => (tty.dev.encode(), tty.foreground_nr(ns).map_or(-1, i64::from)),
         None => (0, -1),
     }
 }

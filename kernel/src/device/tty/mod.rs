@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use bitflags::bitflags;
 use ldisc::{Cc, Ldisc, Lflag, Signal, Termios};
 use ostd::sync::{SpinLock, WaitQueue};
-use proctree::PidId;
+use proctree::{KeptPid, PidId};
 
 use crate::{
     fs::{
@@ -98,8 +98,8 @@ struct State {
     ///
     /// [`Process::tty`]: crate::process::Process
     claim: u64,
-    /// The foreground process group.
-    foreground: Option<PidId>,
+    /// The foreground process group. Its number is told as long as it is this, members or not.
+    foreground: Option<Arc<KeptPid>>,
 }
 
 /// A terminal: see the [module's description](self).
@@ -206,7 +206,7 @@ impl Tty {
                 state.ldisc.input(byte, &mut effects);
             }
             state.ldisc.end_input(&mut effects);
-            (state.foreground, effects.finish())
+            (state.foreground(), effects.finish())
         };
         if let Some(pgrp) = foreground {
             for signo in signals {
@@ -326,7 +326,7 @@ impl Tty {
                 return;
             }
             state.size = size;
-            state.foreground
+            state.foreground()
         };
         if let Some(pgrp) = foreground {
             tree::signal_pgrp(pgrp, &SigInfo::kernel(SIGWINCH));

@@ -288,7 +288,9 @@ impl FileOps for Master {
             TIOCGPKT => mem::write(arg, &i32::from(self.pty.link.packet.load(Relaxed)))?,
             TIOCSIG => return self.signal(arg),
             // Allowed on a master, which is nobody's controlling terminal (rule 8.11).
-            TIOCGPGRP => mem::write(arg, &self.pty.slave.foreground().map_or(0, tree::pid_nr))?,
+            TIOCGPGRP => {
+                mem::write(arg, &self.pty.slave.foreground_nr(Thread::current().process.ns()).unwrap_or(0))?
+            }
             TIOCGSID => mem::write(arg, &self.pty.slave.session().map_or(0, tree::pid_nr))?,
             TIOCSPGRP => return job::set_foreground_by_master(),
             TIOCSCTTY | TIOCNOTTY => return Err(ENOTTY),
