@@ -1,5 +1,5 @@
 /* mqueue.c - POSIX message queues: mq_overview(7), mq_notify(2), the file system mqueue. */
-#include "lib/tap.h"
+#include "lib/hold.h"
 
 #include <mqueue.h>
 #include <poll.h>
@@ -463,16 +463,6 @@ static long dup_and_close(long x)
 	return close(dup(q));
 }
 
-HELPER(hold)
-{
-	char c = 'x';
-	if (write(atoi(argv[1]), &c, 1) != 1)
-		return 1;
-	while (read(atoi(argv[2]), &c, 1) > 0)
-		;
-	return 0;
-}
-
 CASE(unregistered)
 {
 	new_queue(3, 20, O_NONBLOCK);
@@ -495,7 +485,6 @@ CASE(unregistered)
 	CHECK_EQ(do_notify(0), 0, "[mq] others may register then");
 	no_notify(0);
 
-	int up[2], down[2];
 	char u[16], d[16], c;
 	MUST(pipe(up));
 	MUST(pipe(down));

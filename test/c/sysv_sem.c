@@ -1,5 +1,5 @@
 /* sysv_sem.c - System V semaphores: semget(2), semop(2), semctl(2), and what exit, fork, clone and exec do with SEM_UNDO. */
-#include "lib/tap.h"
+#include "lib/hold.h"
 
 #include <sys/ipc.h>
 #include <sys/sem.h>
@@ -356,18 +356,6 @@ CASE(undo_unshare)
 	retire(a, NULL);
 	CHECK_EQ(val(0), 0, "[6.25] what follows has a list of its own");
 	remove_set();
-}
-
-static int up[2], down[2];
-
-HELPER(hold)
-{
-	char c = 'x';
-	if (write(atoi(argv[1]), &c, 1) != 1)
-		return 1;
-	while (read(atoi(argv[2]), &c, 1) > 0)
-		;
-	return 0;
 }
 
 CASE(undo_exec)

@@ -1,5 +1,5 @@
 /* sysv_shm.c - System V shared memory: shmget(2), shmat(2), shmctl(2), and what fork, exec, exit and munmap do with attachments. */
-#include "lib/tap.h"
+#include "lib/hold.h"
 
 #include <sys/ipc.h>
 #include <sys/shm.h>
@@ -360,19 +360,8 @@ CASE(dont_fork)
 	remove_segment();
 }
 
-HELPER(hold)
-{
-	char c = 'x';
-	if (write(atoi(argv[1]), &c, 1) != 1)
-		return 1;
-	while (read(atoi(argv[2]), &c, 1) > 0)
-		;
-	return 0;
-}
-
 CASE(exec)
 {
-	int up[2], down[2];
 	char u[16], d[16], c, maps[32];
 	new_segment(PAGE);
 	MUST(pipe(up));

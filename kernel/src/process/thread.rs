@@ -441,7 +441,16 @@ impl Thread {
 
     /// Whether the calling thread may look into `target` as a debugger may, by its file-system ids: /proc/PID/maps and the like.
     pub fn may_inspect(&self, target: &Thread) -> bool {
-        self.may_inspect_as(target, |creds| (creds.fsuid, creds.fsgid, creds.effective))
+        self.may_inspect_as(target, Self::file_identity)
+    }
+
+    /// The same for what is left of one that is dead.
+    pub fn may_inspect_remains(&self, creds: &Credentials) -> bool {
+        self.may_inspect_creds(creds, Self::file_identity, || true)
+    }
+
+    fn file_identity(creds: &Credentials) -> (u32, u32, super::credentials::CapSet) {
+        (creds.fsuid, creds.fsgid, creds.effective)
     }
 
     /// The same by its real ids: robust lists, descriptors, namespaces (PTRACE_MODE_REALCREDS of Linux).

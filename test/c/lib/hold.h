@@ -17,7 +17,7 @@ HELPER(hold)
 	return 0;
 }
 
-static long exec_hold(long x)
+static inline long exec_hold(long x)
 {
 	char a[16], b[16];
 	(void)x;

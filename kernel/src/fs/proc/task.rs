@@ -7,7 +7,7 @@ use proctree::{Body, NsId, PidId, ProcId};
 use crate::{
     prelude::*,
     process::{
-        Cap, Credentials, Process, Thread,
+        Credentials, Process, Thread,
         namespace::PidNs,
         pid,
         tree::{self, Table},
@@ -106,11 +106,10 @@ impl TaskRef {
         let reader = Thread::current();
         let may = match &found {
             Task::Live(thread) => reader.may_inspect(thread),
-            Task::Zombie(process) => zombie_creds(&tree::lock(), *process).is_some_and(|theirs| {
-                let mine = reader.creds();
-                mine.capable(Cap::SysPtrace)
-                    || [theirs.uid, theirs.euid, theirs.suid].iter().all(|&uid| uid == mine.fsuid)
-            }),
+            Task::Zombie(process) => {
+                let theirs = zombie_creds(&tree::lock(), *process);
+                theirs.is_some_and(|theirs| reader.may_inspect_remains(&theirs))
+            }
         };
         if may { Ok(found) } else { Err(EACCES) }
     }

@@ -132,8 +132,20 @@ impl<T> Ids<T> {
         self.slots.last_key_value().map_or(0, |(index, _)| *index)
     }
 
-    pub fn by_key(&self, key: i32) -> Option<(i32, &T)> {
-        self.by_index(*self.keys.get(&key)?)
+    /// The object that semget(2) and its like mean by `key`; `None` if they are to make one.
+    ///
+    /// # Errors
+    /// ENOENT when there is none and none is to be made, EEXIST when there is one and only a new one will do.
+    pub fn by_key(&self, key: i32, flags: i32) -> Result<Option<(i32, &T)>> {
+        if key == IPC_PRIVATE {
+            return Ok(None);
+        }
+        match self.keys.get(&key) {
+            None if flags & IPC_CREAT == 0 => Err(ENOENT),
+            None => Ok(None),
+            Some(_) if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 => Err(EEXIST),
+            Some(index) => Ok(self.by_index(*index)),
+        }
     }
 
     pub fn by_index(&self, index: usize) -> Option<(i32, &T)> {

@@ -23,7 +23,7 @@ use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
-use super::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, Ids, LastPid, Perm, READ, WRITE, check_room, now_seconds};
+use super::{Ids, LastPid, Perm, READ, WRITE, check_room, now_seconds};
 use crate::{
     ipc::waiter::Waiter,
     lock_order,
@@ -252,10 +252,8 @@ impl Queue {
 pub fn get(creds: &Credentials, key: i32, flags: i32) -> Result<i32> {
     let queue = Queue::new(Perm::new(key, flags, creds));
     let mut registry = REGISTRY.lock();
-    match if key == IPC_PRIVATE { None } else { registry.by_key(key) } {
-        Some(_) if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 => Err(EEXIST),
+    match registry.by_key(key, flags)? {
         Some((id, queue)) => queue.perm.check_flags(creds, flags).map(|()| id),
-        None if key != IPC_PRIVATE && flags & IPC_CREAT == 0 => Err(ENOENT),
         None => {
             check_room(size_of::<Queue>())?;
             registry.add(key, queue, MAX_QUEUES.load(Relaxed).max(0) as usize)

@@ -2,7 +2,7 @@
 
 use ktest::ktest;
 
-use super::*;
+use super::{super::IPC_PRIVATE, *};
 use crate::process::tree;
 
 fn message(kind: i64, len: usize) -> Message {

@@ -18,10 +18,7 @@ use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use ostd::sync::SpinLock;
 
-use super::{
-    IPC_CREAT, IPC_EXCL, IPC_PRIVATE, Ids, LastPid, Perm, READ, Stat, WRITE, check_room, now_seconds,
-    put_long,
-};
+use super::{Ids, LastPid, Perm, READ, Stat, WRITE, check_room, now_seconds, put_long};
 use crate::{
     lock_order,
     prelude::*,
@@ -81,19 +78,12 @@ static REGISTRY: SpinLock<Registry> =
 pub fn get(creds: &Credentials, key: i32, count: i32, flags: i32) -> Result<i32> {
     let count = usize::try_from(count).ok().filter(|count| *count <= limit(LIMIT_PER_SET)).ok_or(EINVAL)?;
     let existing = |registry: &Registry| -> Result<Option<i32>> {
-        if key == IPC_PRIVATE {
-            return Ok(None);
+        let Some((id, set)) = registry.ids.by_key(key, flags)? else { return Ok(None) };
+        if count > set.sems.len() {
+            return Err(EINVAL);
         }
-        match registry.ids.by_key(key) {
-            None if flags & IPC_CREAT == 0 => Err(ENOENT),
-            None => Ok(None),
-            Some(_) if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 => Err(EEXIST),
-            Some((_, set)) if count > set.sems.len() => Err(EINVAL),
-            Some((id, set)) => {
-                set.perm.check_flags(creds, flags)?;
-                Ok(Some(id))
-            }
-        }
+        set.perm.check_flags(creds, flags)?;
+        Ok(Some(id))
     };
     // First without a new set, which most calls don't need.
     if let Some(id) = existing(&REGISTRY.lock())? {

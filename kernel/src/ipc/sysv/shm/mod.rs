@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use ostd::sync::SpinLock;
 
 use self::segment::Segment;
-use super::{IPC_CREAT, IPC_EXCL, IPC_PRIVATE, Ids, LastPid, Perm, READ, WRITE, now_seconds};
+use super::{Ids, LastPid, Perm, READ, WRITE, now_seconds};
 use crate::{
     lock_order,
     mm::{MapRequest, Placement, VmFlags},
@@ -141,19 +141,12 @@ impl Registry {
 pub fn get(thread: &Thread, key: i32, bytes: usize, flags: i32) -> Result<i32> {
     let creds = thread.creds();
     let existing = |registry: &Registry| -> Result<Option<i32>> {
-        if key == IPC_PRIVATE {
-            return Ok(None);
+        let Some((id, entry)) = registry.ids.by_key(key, flags)? else { return Ok(None) };
+        if bytes as u64 > entry.bytes {
+            return Err(EINVAL);
         }
-        match registry.ids.by_key(key) {
-            None if flags & IPC_CREAT == 0 => Err(ENOENT),
-            None => Ok(None),
-            Some(_) if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 => Err(EEXIST),
-            Some((_, entry)) if bytes as u64 > entry.bytes => Err(EINVAL),
-            Some((id, entry)) => {
-                entry.perm.check_flags(&creds, flags)?;
-                Ok(Some(id))
-            }
-        }
+        entry.perm.check_flags(&creds, flags)?;
+        Ok(Some(id))
     };
     // First without a new segment, which most calls don't need.
     let pages = {

@@ -2,7 +2,7 @@
 
 use ktest::ktest;
 
-use super::*;
+use super::{super::IPC_PRIVATE, *};
 use crate::{
     mm::{ForkHints, MemoryLimits, Vm},
     process::{Credentials, tree},
