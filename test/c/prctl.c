@@ -621,3 +621,111 @@ CASE(rest)
 	CHECK_EQ(pr(PR_CAPBSET_READ, CAP_CHOWN, 9, 9, 9), 1, "[1.40] READ ignores the others");
 	CHECK_ERR(pr(47, 1, CAP_KILL, 0, 1), EINVAL, "[1.41] arg5 must be 0");
 }
+
+/* ---- /proc/pid/timerslack_ns ---- */
+
+static long write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -1;
+	long n = write(fd, text, strlen(text));
+	int e = errno;
+	close(fd);
+	errno = e;
+	return n;
+}
+
+static long slack_file(void)
+{
+	char b[32];
+	return read_file("/proc/self/timerslack_ns", b, sizeof b) > 0 ? atol(b) : -1;
+}
+
+CASE(timerslack_file)
+{
+	const char *file = "/proc/self/timerslack_ns";
+	struct stat st;
+	CHECK(stat(file, &st) == 0 && (st.st_mode & 07777) == 0666, "[1.43] /proc/pid/timerslack_ns has the mode 0666");
+	CHECK_ERR(stat("/proc/thread-self/timerslack_ns", &st), ENOENT, "[1.43] threads have none of their own");
+	CHECK_EQ(slack_file(), 50000, "[1.43] it shows the slack");
+	CHECK(write_text(file, "777") == 3 && slack(0) == 777, "[1.43] and sets it");
+	CHECK(write_text(file, "0") == 1 && slack(0) == 50000, "[1.43] 0: to the default");
+	CHECK_ERR(write_text(file, "x"), EINVAL, "[1.43] no number: EINVAL");
+	CHECK_ERR(write_text(file, "-1"), EINVAL, "[1.43] a negative one: EINVAL");
+	NEED_ROOT("[1.43] the slack of others, and of real-time threads");
+	struct agent *p = spawn(NULL), *q = spawn(NULL);
+	static char path[64];
+	snprintf(path, sizeof path, "/proc/%d/timerslack_ns", p->pid);
+	char *shared = strcpy((char *)&sh->v[8], path);
+	long write_there(long name) { return write_text((char *)name, "4711"); }
+	CHECK_EQ(call(q, write_there, (long)shared), 4, "[1.43] of another process, with CAP_SYS_NICE");
+	CHECK_EQ(call(p, slack, 0), 4711, "[1.43] it is set");
+	REQUIRE(call(q, become, 1000) == 0);
+	CHECK(call(q, write_there, (long)shared) == -1 && q->err == EPERM, "[1.43] without: EPERM, though the file can be opened");
+	CHECK(call(q, can_read, (long)shared) == -1 && q->err == EPERM, "[1.43] to read it as well");
+	retire(p, NULL);
+	retire(q, NULL);
+	pr(PR_SET_TIMERSLACK, 66666, 0, 0, 0);
+	struct sched_param prio = { 1 };
+	REQUIRE(syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &prio) == 0);
+	CHECK_EQ(slack_file(), 0, "[1.43] a real-time thread has none");
+	CHECK(write_text(file, "777") == 3 && slack_file() == 0, "[1.43] and gets none");
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		prio.sched_priority = 0;
+		_exit(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &prio) == 0 && slack(0) == 0 ? 0 : 1);
+	}
+	CHECK_EQ(reap(pid), 0, "[1.43] its child's default is 0");
+	prio.sched_priority = 0;
+	REQUIRE(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &prio) == 0);
+	CHECK_EQ(slack(0), 50000, "[1.43] no longer real-time: the default, not what it was before");
+}
+
+/* ---- what came later ---- */
+
+static long futex_hash(long op, long n, long flags) { return pr(78, op, n, flags, 0); }
+static long buckets(long x) { (void)x; return futex_hash(2, 0, 0); }
+
+CASE(futex_hash)
+{
+	IF_SINCE(6, 18, "[1.2] PR_FUTEX_HASH") {
+		CHECK_EQ(buckets(0), 0, "[1.2] PR_FUTEX_HASH: no buckets at first");
+		CHECK_OK(futex_hash(1, 8, 0), "[1.2] SET");
+		CHECK_EQ(buckets(0), 8, "[1.2] as set");
+		CHECK_ERR(futex_hash(1, 1, 0), EINVAL, "[1.2] 1: EINVAL");
+		CHECK_ERR(futex_hash(1, 6, 0), EINVAL, "[1.2] no power of two: EINVAL");
+		CHECK_ERR(futex_hash(1, 8, 1), EINVAL, "[1.2] with a flag: EINVAL");
+		CHECK_ERR(futex_hash(1, 1L << 31, 0), ENOMEM, "[1.2] too many: ENOMEM");
+		CHECK_ERR(futex_hash(3, 0, 0), EINVAL, "[1.2] an unknown operation: EINVAL");
+		CHECK_EQ(buckets(0), 8, "[1.2] nothing has changed");
+		child_exits(({ int f(void) { return buckets(0); } f; }), 0, "[1.2] a child starts without");
+		CHECK_OK(futex_hash(1, 0, 0), "[1.2] SET 0");
+		CHECK_ERR(futex_hash(1, 8, 0), EBUSY, "[1.2] there is no way back: EBUSY");
+		struct agent *p = spawn(NULL);
+		spawn_thread(p);
+		CHECK(call(p, buckets, 0) >= 16, "[1.2] a program with threads has some");
+		retire(p, NULL);
+	}
+}
+
+static long arch(long code, unsigned long arg) { return syscall(SYS_arch_prctl, code, arg); }
+
+CASE(arch)
+{
+	unsigned long v = 0;
+	CHECK_EQ(arch(0x1011, 0), 1, "[arch] ARCH_GET_CPUID: CPUID may be executed");
+	CHECK(arch(0x1012, 1) == 0 || errno == ENODEV, "[arch] ARCH_SET_CPUID: allowed, or not to be had");
+	CHECK(arch(0x1021, (long)&v) == 0 && (v & 3) == 3, "[arch] ARCH_GET_XCOMP_SUPP: x87 and SSE at least");
+	CHECK(arch(0x1022, (long)&v) == 0 && (v & 3) == 3, "[arch] ARCH_GET_XCOMP_PERM: they may be used");
+	CHECK_ERR(arch(0x1021, 0x10), EFAULT, "[arch] a bad pointer: EFAULT");
+	CHECK_ERR(arch(0x1023, 1), EOPNOTSUPP, "[arch] ARCH_REQ_XCOMP_PERM of what is there anyway: EOPNOTSUPP");
+	CHECK_ERR(arch(0x1023, 64), EINVAL, "[arch] of what there can't be: EINVAL");
+	CHECK_ERR(arch(0x2003, 0), EEXIST, "[arch] ARCH_MAP_VDSO_64: there is one: EEXIST");
+	CHECK_ERR(arch(0x1000, 0), EINVAL, "[arch] an unknown code: EINVAL");
+	CHECK_ERR(arch(0x1001, 1L << 47), EPERM, "[arch] ARCH_SET_GS outside of user memory: EPERM");
+	CHECK_ERR(arch(0x1002, -1), EPERM, "[arch] ARCH_SET_FS, too");
+	CHECK_ERR(arch(0x1003, 0x10), EFAULT, "[arch] ARCH_GET_FS to a bad pointer: EFAULT");
+	CHECK(arch(1L << 32 | 0x1001, 4096) == 0 && arch(0x1004, (long)&v) == 0 && v == 4096, "[arch] the high half of the code is ignored");
+	arch(0x1001, 0);
+}

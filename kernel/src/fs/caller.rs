@@ -1,9 +1,14 @@
 //! What operations on files need of the calling thread: its limits, and signals to it.
 
-use crate::process::{
-    Cap, Thread, pid,
-    rlimit::Resource,
-    signal::{self, SIGKILL, SIGPIPE, SIGXFSZ, SigInfo},
+use crate::{
+    prelude::*,
+    process::{
+        Cap, Thread,
+        credentials::User,
+        pid,
+        rlimit::Resource,
+        signal::{self, SIGKILL, SIGPIPE, SIGXFSZ, SigInfo},
+    },
 };
 
 /// RLIMIT_NOFILE of the caller: descriptors must be below. A kernel task has the usual one.
@@ -24,6 +29,11 @@ pub fn signal_pending() -> bool {
 /// The file-system ids of the caller; a kernel task is root.
 pub fn fs_ids() -> (u32, u32) {
     Thread::try_current().map_or((0, 0), |thread| thread.with_creds(|creds| (creds.fsuid, creds.fsgid)))
+}
+
+/// The user to whose account the caller's files go; a kernel task's go to root's.
+pub fn user() -> Arc<User> {
+    Thread::try_current().map_or_else(|| User::find(0), |thread| thread.with_creds(|creds| creds.user.clone()))
 }
 
 /// Whether the caller has a capability; a kernel task has all.

@@ -7,6 +7,8 @@
 
 use alloc::collections::BTreeMap;
 
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
 use ostd::sync::SpinLock;
 
 use super::{
@@ -31,8 +33,35 @@ const DEVPTS_MAGIC: u64 = 0x1cd1;
 /// Inode numbers: 1 the root, 2 ptmx, the slaves from 3 on.
 const FIRST_SLAVE: u64 = 3;
 
-/// Most pseudo-terminals of an instance (kernel.pty.max).
-const MAX: u32 = 4096;
+/// kernel.pty.max: there are fewer pseudo-terminals than this in all instances together.
+pub static MAX: AtomicI32 = AtomicI32::new(4096);
+
+/// kernel.pty.reserve: how many of them are for instances of the initial mount namespace, which all are.
+pub static RESERVE: AtomicI32 = AtomicI32::new(1024);
+
+/// kernel.pty.nr: how many there are.
+pub static COUNT: AtomicI32 = AtomicI32::new(0);
+
+/// Most numbers of an instance.
+const INSTANCE_MAX: u32 = 1 << 20;
+
+/// One pseudo-terminal in the count.
+struct Counted;
+
+impl Counted {
+    /// ENOSPC if there are too many.
+    fn new() -> Result<Counted> {
+        let count = COUNT.fetch_add(1, Relaxed);
+        let counted = Counted;
+        if count + 1 < MAX.load(Relaxed) { Ok(counted) } else { Err(ENOSPC) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COUNT.fetch_sub(1, Relaxed);
+    }
+}
 
 /// An instance.
 pub struct DevPts {
@@ -41,10 +70,10 @@ pub struct DevPts {
     options: Options,
 }
 
-#[derive(Clone)]
 struct Slave {
     pty: Arc<Pty>,
     node: Arc<Node>,
+    _counted: Counted,
 }
 
 #[derive(Clone, Copy)]
@@ -53,11 +82,13 @@ struct Options {
     gid: Option<u32>,
     mode: u32,
     ptmx_mode: u32,
+    /// Numbers are below.
+    max: u32,
 }
 
 impl Options {
     fn parse(text: &[u8]) -> Result<Options> {
-        let mut options = Options { uid: None, gid: None, mode: 0o600, ptmx_mode: 0 };
+        let mut options = Options { uid: None, gid: None, mode: 0o600, ptmx_mode: 0, max: INSTANCE_MAX };
         let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
         for option in text.split(',').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
@@ -67,9 +98,7 @@ impl Options {
                 "gid" => options.gid = Some(number(10)?),
                 "mode" => options.mode = number(8)? & 0o777,
                 "ptmxmode" => options.ptmx_mode = number(8)? & 0o777,
-                "max" => {
-                    number(10)?;
-                }
+                "max" => options.max = Some(number(10)?).filter(|&max| max <= INSTANCE_MAX).ok_or(EINVAL)?,
                 "newinstance" | "rw" | "ro" => {}
                 _ => return Err(EINVAL),
             }
@@ -94,14 +123,15 @@ impl DevPts {
     fn open_master(self: &Arc<Self>) -> Result<Box<dyn FileOps>> {
         let (uid, gid) = caller::fs_ids();
         let owner = (self.options.uid.unwrap_or(uid), self.options.gid.unwrap_or(gid));
+        let counted = Counted::new()?;
         let mut slaves = self.slaves.lock();
-        let index = (0..MAX).find(|index| !slaves.contains_key(index)).ok_or(ENOSPC)?;
+        let index = (0..self.options.max).find(|index| !slaves.contains_key(index)).ok_or(ENOSPC)?;
         let pty = Pty::new(index);
         let mode = FileType::Char.mode_bits() | self.options.mode;
         let rdev = DevId::new(SLAVE_MAJOR, index);
         let node =
             Node::new(self, FIRST_SLAVE + u64::from(index), Kind::Slave(pty.clone()), mode, owner, rdev);
-        slaves.insert(index, Slave { pty: pty.clone(), node });
+        slaves.insert(index, Slave { pty: pty.clone(), node, _counted: counted });
         drop(slaves);
         Ok(Box::new(Master::new(pty, self.clone())))
     }

@@ -9,7 +9,10 @@
 //! Locks: the ring's sleeping lock ([`PIPE`](lock_order::PIPE)), held while user memory is copied. The counts are
 //! atomics, changed before the other side is woken.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{
+    AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use ostd::sync::{Mutex, MutexGuard, WaitQueue};
 
@@ -24,7 +27,10 @@ use super::{
 use crate::{
     lock_order,
     prelude::*,
-    process::{credentials::Cap, wait_event::wait_interruptible},
+    process::{
+        credentials::{Cap, User},
+        wait_event::wait_interruptible,
+    },
 };
 
 /// Writes up to this size are atomic.
@@ -32,13 +38,49 @@ pub const PIPE_BUF: usize = 4096;
 
 const DEFAULT_CAPACITY: usize = 64 * 1024;
 
+/// What a user gets who has more pipes than the soft limit says.
+const SMALL_CAPACITY: usize = 2 * PAGE_SIZE;
+
 /// /proc/sys/fs/pipe-max-size: how large an unprivileged process may make a pipe.
-pub const MAX_CAPACITY: usize = 1 << 20;
+pub static MAX_CAPACITY: AtomicUsize = AtomicUsize::new(1 << 20);
+
+/// /proc/sys/fs/pipe-user-pages-soft and -hard: how many pages the pipes of an unprivileged user may have together before new
+/// ones get small, and before there are no new ones. 0: as many as it likes.
+pub static USER_PAGES_SOFT: AtomicUsize = AtomicUsize::new(16384);
+pub static USER_PAGES_HARD: AtomicUsize = AtomicUsize::new(0);
+
+fn exceeds(limit: &AtomicUsize, pages: usize) -> bool {
+    let limit = limit.load(Relaxed);
+    limit != 0 && pages > limit
+}
+
+/// Whether the limits of users are none of the caller's.
+fn is_privileged() -> bool {
+    caller::is_capable(Cap::SysResource) || caller::is_capable(Cap::SysAdmin)
+}
+
+/// A capacity that a pipe can have: a power of two pages. EINVAL if it gets too large.
+pub fn round_capacity(bytes: usize) -> Result<usize> {
+    if bytes > 1 << 31 {
+        return Err(EINVAL);
+    }
+    Ok(bytes.max(PAGE_SIZE).next_power_of_two())
+}
 
 /// The bytes in a pipe.
 struct Ring {
     bytes: ByteQueue,
     capacity: usize,
+    /// Whose [`pipe_pages`](User::pipe_pages) count the capacity. A FIFO's, which stays when nobody has it open, are nobody's.
+    user: Option<Arc<User>>,
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if let Some(user) = &self.user {
+            user.pipe_pages.fetch_sub(self.capacity / PAGE_SIZE, Relaxed);
+        }
+    }
 }
 
 impl Ring {
@@ -63,8 +105,32 @@ pub struct Pipe {
 }
 
 impl Pipe {
+    /// A FIFO's.
     pub fn new() -> Arc<Pipe> {
-        let ring = Ring { bytes: ByteQueue::default(), capacity: DEFAULT_CAPACITY };
+        Self::with(Ring { bytes: ByteQueue::default(), capacity: DEFAULT_CAPACITY, user: None })
+    }
+
+    /// One of the caller's. ENFILE beyond the hard limit.
+    fn new_charged() -> Result<Arc<Pipe>> {
+        let mut capacity = DEFAULT_CAPACITY;
+        if capacity > MAX_CAPACITY.load(Relaxed) && !caller::is_capable(Cap::SysResource) {
+            capacity = MAX_CAPACITY.load(Relaxed);
+        }
+        let user = caller::user();
+        let mut pages = user.pipe_pages.fetch_add(capacity / PAGE_SIZE, Relaxed) + capacity / PAGE_SIZE;
+        if exceeds(&USER_PAGES_SOFT, pages) && capacity > SMALL_CAPACITY && !is_privileged() {
+            let less = (capacity - SMALL_CAPACITY) / PAGE_SIZE;
+            pages = user.pipe_pages.fetch_sub(less, Relaxed) - less;
+            capacity = SMALL_CAPACITY;
+        }
+        let ring = Ring { bytes: ByteQueue::default(), capacity, user: Some(user) };
+        if exceeds(&USER_PAGES_HARD, pages) && !is_privileged() {
+            return Err(ENFILE);
+        }
+        Ok(Self::with(ring))
+    }
+
+    fn with(ring: Ring) -> Arc<Pipe> {
         Arc::new(Pipe {
             ring: Mutex::new(lock_order::PIPE, ring),
             readers: AtomicU32::new(0),
@@ -166,19 +232,27 @@ impl Pipe {
         self.ring.lock().capacity
     }
 
-    /// F_SETPIPE_SZ: rounded up to a power of two pages. EBUSY if what is in the pipe would not fit, EPERM beyond
-    /// [`MAX_CAPACITY`] without CAP_SYS_RESOURCE.
+    /// F_SETPIPE_SZ: rounded up to a power of two pages. EBUSY if what is in the pipe would not fit; EPERM for an unprivileged
+    /// caller beyond [`MAX_CAPACITY`], or when its user has more than the limits in all.
     pub fn set_capacity(&self, bytes: usize) -> Result<usize> {
-        if bytes > 1 << 31 {
-            return Err(EINVAL);
-        }
-        let bytes = bytes.max(PAGE_SIZE).next_power_of_two();
+        let bytes = round_capacity(bytes)?;
         let mut ring = self.ring.lock();
-        if bytes > MAX_CAPACITY && bytes > ring.capacity && !caller::is_capable(Cap::SysResource) {
+        let grows = bytes > ring.capacity;
+        if grows && bytes > MAX_CAPACITY.load(Relaxed) && !caller::is_capable(Cap::SysResource) {
             return Err(EPERM);
         }
         if bytes < ring.bytes.len() {
             return Err(EBUSY);
+        }
+        if let Some(user) = &ring.user {
+            let (old, new) = (ring.capacity / PAGE_SIZE, bytes / PAGE_SIZE);
+            let pages = user.pipe_pages.fetch_add(new, Relaxed) + new - old;
+            let too_many = exceeds(&USER_PAGES_HARD, pages) || exceeds(&USER_PAGES_SOFT, pages);
+            if grows && too_many && !is_privileged() {
+                user.pipe_pages.fetch_sub(new, Relaxed);
+                return Err(EPERM);
+            }
+            user.pipe_pages.fetch_sub(old, Relaxed);
         }
         ring.capacity = bytes;
         drop(ring);
@@ -308,7 +382,7 @@ pub fn new_pair(flags: OpenFlags) -> Result<(Arc<File>, Arc<File>)> {
     let (uid, gid) = caller::fs_ids();
     let new = NewNode { mode: FileType::Fifo.mode_bits() | 0o600, uid, gid, rdev: DevId(0) };
     let ino = NEXT_INO.fetch_add(1, SeqCst);
-    let pipe = Pipe::new();
+    let pipe = Pipe::new_charged()?;
     let base = InodeBase::new(ino, super::anon_dev(), new);
     let inode: Arc<dyn Inode> = Arc::new(PipeInode { base, pipe: pipe.clone() });
     let end = |flags| {

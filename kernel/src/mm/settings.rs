@@ -41,7 +41,13 @@ pub(super) struct Settings {
     merge: AtomicU8,
     /// What membarrier(2) was registered for, as GET_REGISTRATIONS gives it.
     barriers: AtomicU32,
+    /// PR_FUTEX_HASH: buckets of the table of its futexes, [`NO_BUCKETS`] before there is one.
+    futex_buckets: AtomicU32,
 }
+
+const NO_BUCKETS: u32 = u32::MAX;
+/// Of a program with threads that has not said how many it wants.
+const THREADED_BUCKETS: u32 = 16;
 
 impl Settings {
     pub(super) fn new() -> Settings {
@@ -52,6 +58,7 @@ impl Settings {
             thp_disable: AtomicU8::new(0),
             merge: AtomicU8::new(0),
             barriers: AtomicU32::new(0),
+            futex_buckets: AtomicU32::new(NO_BUCKETS),
         }
     }
 
@@ -83,6 +90,22 @@ impl Vm {
 
     pub fn register_barrier(&self, command: u32) {
         self.settings.barriers.fetch_or(command, Relaxed);
+    }
+
+    /// `None` before the first thread beside the program's own, unless it was set.
+    pub fn futex_buckets(&self) -> Option<u32> {
+        Some(self.settings.futex_buckets.load(Relaxed)).filter(|&buckets| buckets != NO_BUCKETS)
+    }
+
+    pub fn set_futex_buckets(&self, buckets: u32) {
+        self.settings.futex_buckets.store(buckets, Relaxed);
+    }
+
+    /// A second thread is made.
+    pub fn has_threads(&self) {
+        if self.settings.futex_buckets.load(Relaxed) == NO_BUCKETS {
+            self.set_futex_buckets(THREADED_BUCKETS);
+        }
     }
 
     /// Takes over from the address space of the program before what execve keeps.

@@ -3,19 +3,18 @@
 //! A pid crosses namespaces here, so what is kept is not a number but [`PidNumbers`]: all numbers that the process had, each
 //! with its namespace. As in Linux the number stays what it was when the process is long gone.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use proctree::NsId;
 
 use crate::{
     prelude::*,
     process::{
-        Cap, Process, Thread, pid,
+        Cap, Process, Thread, credentials, pid,
         pidfd::{self, PidRef},
         tree,
     },
 };
-
-/// What a uid or gid is shown as that has no number for the reader.
-pub const OVERFLOW_ID: u32 = 65534;
 
 /// A process that may be gone, by its numbers.
 #[derive(Clone, PartialEq, Eq)]
@@ -94,7 +93,12 @@ impl Sender {
 
     /// Of a message that was sent when nobody wanted to know.
     pub fn unknown() -> Sender {
-        Sender { pid: None, uid: OVERFLOW_ID, gid: OVERFLOW_ID, pidfd: None }
+        Sender {
+            pid: None,
+            uid: credentials::OVERFLOW_UID.load(Relaxed),
+            gid: credentials::OVERFLOW_GID.load(Relaxed),
+            pidfd: None,
+        }
     }
 
     /// What the caller claims to be. EPERM if it may not: the pid must be its own (or CAP_SYS_ADMIN), the ids among

@@ -258,7 +258,7 @@ fn check_limits(process: &Process, creds: &Credentials) -> Result<()> {
     if over_nproc(process, creds, creds.user.processes()) {
         return Err(EAGAIN);
     }
-    if record::thread_total() as u64 >= rlimit::max_threads() {
+    if record::thread_total() >= rlimit::THREADS_MAX.load(Relaxed).min(rlimit::max_threads() as usize) {
         return Err(EAGAIN);
     }
     // Page tables, kernel stack and bookkeeping of one more process, and the pages that it touches first. To fail here is
@@ -309,6 +309,9 @@ pub(super) fn make(
         // Processes that the kernel makes for itself have no memory.
         None => None,
     };
+    if is_thread && let Some(vm) = &vm {
+        vm.has_threads();
+    }
     let files = share_or(args, CloneFlags::FILES, parent.files(), |files| Ok(files.dup_for_fork()))?;
     let fs = share_or(args, CloneFlags::FS, parent.fs(), |fs| Ok(fs.fork()))?;
 
@@ -339,6 +342,9 @@ pub(super) fn make(
     }
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         child.clear_child_tid.store(args.child_tid, Relaxed);
+    }
+    if args.flags.contains(CloneFlags::IO) {
+        parent.io.share_with(&child.io);
     }
     if args.flags.contains(CloneFlags::NNP) {
         child.no_new_privs.store(true, Relaxed);

@@ -1,5 +1,7 @@
 //! PID 1: the process that the kernel makes itself, and what it runs (init(1), rule 2.19).
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use ostd::{boot, power, user::UserContext};
 use proctree::Numbers;
 
@@ -88,6 +90,7 @@ pub fn start() -> Result<()> {
     let ns = tree::root_ns();
     let pid = tree::lock().alloc_pid(ns, Numbers::default()).map_err(|refused| refused.error)?;
     let creds = Credentials::root();
+    rlimit::THREADS_MAX.store(rlimit::max_threads() as usize, Relaxed);
     let rlimits = Arc::new(Rlimits::initial(rlimit::max_threads()));
     let new = NewThread {
         process: Process::new(

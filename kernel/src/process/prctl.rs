@@ -14,7 +14,7 @@ use super::{
     seccomp::{self, Mode},
     signal::NSIG,
     thread::COMM_LEN,
-    tree,
+    tree, user_dispatch,
 };
 use crate::{
     mm::mdwe,
@@ -60,11 +60,13 @@ pub mod option {
     pub const SET_SPECULATION_CTRL: i32 = 53;
     pub const SET_IO_FLUSHER: i32 = 57;
     pub const GET_IO_FLUSHER: i32 = 58;
+    pub const SET_SYSCALL_USER_DISPATCH: i32 = 59;
     pub const SET_MDWE: i32 = 65;
     pub const GET_MDWE: i32 = 66;
     pub const SET_MEMORY_MERGE: i32 = 67;
     pub const GET_MEMORY_MERGE: i32 = 68;
     pub const TIMER_CREATE_RESTORE_IDS: i32 = 77;
+    pub const FUTEX_HASH: i32 = 78;
     pub const GET_AUXV: i32 = 0x4155_5856;
 }
 
@@ -101,8 +103,11 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         CAP_AMBIENT => zero(&[arg4, arg5]).and_then(|()| cap_ambient(thread, arg2, arg3)),
         GET_SECUREBITS => Ok(thread.with_creds(|creds| creds.securebits.bits()) as usize),
         SET_SECUREBITS => set_securebits(thread, arg2),
-        SET_TIMERSLACK => set_timerslack(thread, arg2 as u64),
-        GET_TIMERSLACK => Ok(get_timerslack(thread)),
+        SET_TIMERSLACK => {
+            thread.set_timer_slack(arg2 as u64);
+            Ok(0)
+        }
+        GET_TIMERSLACK => Ok(thread.timer_slack_ns[0].load(Relaxed) as usize),
         TIMER_CREATE_RESTORE_IDS => zero(&[arg3, arg4, arg5]).and_then(|()| timer_ids(thread, arg2)),
         TASK_PERF_EVENTS_DISABLE | TASK_PERF_EVENTS_ENABLE => Ok(0),
         GET_TIMING => Ok(0),
@@ -123,6 +128,7 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         GET_IO_FLUSHER => {
             get_io_flusher(thread).and_then(|value| zero(&[arg2, arg3, arg4, arg5]).map(|()| value))
         }
+        SET_SYSCALL_USER_DISPATCH => user_dispatch::set(thread, arg2, arg3, arg4, arg5),
         SET_MDWE => zero(&[arg3, arg4, arg5]).and_then(|()| set_mdwe(thread, arg2)),
         GET_MDWE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.vm().mdwe() as usize),
         // A permission that nobody makes use of, as where KSM does not run.
@@ -131,6 +137,7 @@ pub fn prctl(ctx: &mut Context, args: Args) -> Result<usize> {
             0
         }),
         GET_MEMORY_MERGE => zero(&[arg2, arg3, arg4, arg5]).map(|()| thread.vm().merge() as usize),
+        FUTEX_HASH => futex_hash(thread, arg2, arg3, arg4),
         GET_AUXV => zero(&[arg4, arg5]).and_then(|()| get_auxv(thread, arg2, arg3)),
         _ => reaper::prctl(ctx, args),
     }
@@ -294,21 +301,6 @@ fn set_securebits(thread: &Thread, value: usize) -> Result<usize> {
 
 // ---- timers, machine checks, memory (1.43-1.51) -----------------------------------------------------------------
 
-/// A real-time thread has no slack.
-fn is_realtime(thread: &Thread) -> bool {
-    const SCHED_FIFO: u32 = 1;
-    const SCHED_RR: u32 = 2;
-    matches!(thread.policy.load(Relaxed), SCHED_FIFO | SCHED_RR)
-}
-
-fn set_timerslack(thread: &Thread, ns: u64) -> Result<usize> {
-    if !is_realtime(thread) {
-        let [current, default] = &thread.timer_slack_ns;
-        current.store(if ns == 0 { default.load(Relaxed) } else { ns }, Relaxed);
-    }
-    Ok(0)
-}
-
 /// Whether timer_create(2) takes the number that the program wrote to where the new one goes.
 fn timer_ids(thread: &Thread, operation: usize) -> Result<usize> {
     const OFF: usize = 0;
@@ -321,10 +313,6 @@ fn timer_ids(thread: &Thread, operation: usize) -> Result<usize> {
         _ => return Err(EINVAL),
     }
     Ok(0)
-}
-
-fn get_timerslack(thread: &Thread) -> usize {
-    if is_realtime(thread) { 0 } else { thread.timer_slack_ns[0].load(Relaxed) as usize }
 }
 
 /// Whether the program may read the time-stamp counter: if not, `rdtsc` is SIGSEGV. Inherited over fork, kept over exec.
@@ -424,6 +412,35 @@ fn set_mdwe(thread: &Thread, bits: usize) -> Result<usize> {
     }
     vm.set_mdwe(bits);
     Ok(0)
+}
+
+/// How many buckets the table of the program's private futexes has. The kernel's own table serves all programs well, so this is
+/// kept and has no effect.
+fn futex_hash(thread: &Thread, operation: usize, buckets: usize, flags: usize) -> Result<usize> {
+    const SET: usize = 1;
+    const GET: usize = 2;
+    /// What the kernel would give a table of its own at most.
+    const MAX: u32 = 1 << 24;
+    let vm = thread.vm();
+    match operation {
+        SET if flags == 0 => {
+            let buckets = buckets as u32;
+            if buckets == 1 || buckets != 0 && !buckets.is_power_of_two() {
+                return Err(EINVAL);
+            }
+            // Who has gone over to the table of all programs stays with it.
+            if vm.futex_buckets() == Some(0) {
+                return Err(EBUSY);
+            }
+            if buckets > MAX {
+                return Err(ENOMEM);
+            }
+            vm.set_futex_buckets(buckets);
+            Ok(0)
+        }
+        GET => Ok(vm.futex_buckets().unwrap_or(0) as usize),
+        _ => Err(EINVAL),
+    }
 }
 
 fn get_auxv(thread: &Thread, addr: usize, len: usize) -> Result<usize> {

@@ -1,5 +1,7 @@
 //! Resource limits (getrlimit(2)): one immutable table, shared until somebody changes a limit.
 
+use core::sync::atomic::AtomicUsize;
+
 use super::{Credentials, credentials::Cap, tree};
 use crate::prelude::*;
 
@@ -114,6 +116,10 @@ pub fn max_tasks() -> usize {
     const SPARE: usize = 256;
     max_threads().min(tree::PID_MAX as u64) as usize + SPARE
 }
+
+/// kernel.threads-max: how many threads and zombies there may be. What memory allows, until somebody says otherwise.
+pub static THREADS_MAX: AtomicUsize = AtomicUsize::new(0);
+pub const THREADS_MAX_LIMIT: usize = 0x3fff_ffff;
 
 /// What memory allows in threads: one eighth of it for their kernel stacks.
 pub fn max_threads() -> u64 {

@@ -17,7 +17,8 @@ use proctree::ThreadId;
 use spin::Once;
 
 use super::{
-    Credentials, Process, namespace::ThreadNamespaces, rseq::Rseq, seccomp::Seccomp, signal::ThreadSignals,
+    Credentials, Process, io_context::IoContext, namespace::ThreadNamespaces, rseq::Rseq, seccomp::Seccomp,
+    signal::ThreadSignals, user_dispatch::UserDispatch,
 };
 use crate::{
     fs::{FileTable, FsContext, FsHolder},
@@ -66,6 +67,7 @@ pub struct Thread {
     pub pdeath_signal: AtomicU32,
     pub no_new_privs: AtomicBool,
     pub seccomp: Seccomp,
+    pub user_dispatch: UserDispatch,
     /// PR_SET_TIMERSLACK: the current and the default value, ns (rule 1.43).
     pub timer_slack_ns: [AtomicU64; 2],
     pub login: Login,
@@ -75,8 +77,7 @@ pub struct Thread {
     pub rt_priority: AtomicU32,
     /// How long it would like to run at once, ns; 0: as the scheduler has it (sched_setattr(2)).
     pub slice_ns: AtomicU64,
-    /// Its weight in input and output, as ioprio_set(2) has it.
-    pub ioprio: AtomicU32,
+    pub io: IoContext,
     pub rseq: Rseq,
     pub personality: AtomicU32,
     /// What prctl keeps, as it returns them: PR_MCE_KILL (rule 1.48), PR_SET_TSC (1.50), PR_SET_IO_FLUSHER.
@@ -193,6 +194,7 @@ impl Thread {
             pdeath_signal: AtomicU32::new(0),
             no_new_privs: AtomicBool::new(false),
             seccomp: Seccomp::new(),
+            user_dispatch: UserDispatch::default(),
             timer_slack_ns: [AtomicU64::new(slack), AtomicU64::new(slack)],
             login: Login {
                 uid: inherit(|thread| &thread.login.uid, u32::MAX),
@@ -202,7 +204,7 @@ impl Thread {
             policy: AtomicU32::new(schedule[0] as u32),
             rt_priority: AtomicU32::new(schedule[1] as u32),
             slice_ns: AtomicU64::new(creator.map_or(0, |creator| creator.slice_ns.load(Relaxed))),
-            ioprio: inherit(|thread| &thread.ioprio, 0),
+            io: IoContext::inherit(creator.map(|creator| &creator.io)),
             rseq: Rseq::default(),
             personality: inherit(|thread| &thread.personality, 0),
             mce_kill: inherit(|thread| &thread.mce_kill, MCE_KILL_DEFAULT),
@@ -368,6 +370,26 @@ impl Thread {
         comm[..len].copy_from_slice(&name[..len]);
         for (bytes, word) in comm.as_chunks::<8>().0.iter().zip(&self.comm) {
             word.store(u64::from_ne_bytes(*bytes), Relaxed);
+        }
+    }
+
+    /// It gets a real-time policy, which goes with no timer slack, or another one (rule 1.43).
+    pub fn forget_slack(&self, is_realtime: bool) {
+        let [current, default] = &self.timer_slack_ns;
+        if is_realtime {
+            current.store(0, Relaxed);
+        } else if current.load(Relaxed) == 0 {
+            current.store(default.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// PR_SET_TIMERSLACK: 0 is the default; a real-time thread's stays 0.
+    pub fn set_timer_slack(&self, ns: u64) {
+        let [current, default] = &self.timer_slack_ns;
+        let is_realtime =
+            matches!(self.policy.load(Relaxed) & !policy::RESET_ON_FORK, policy::FIFO | policy::RR);
+        if !is_realtime {
+            current.store(if ns == 0 { default.load(Relaxed) } else { ns }, Relaxed);
         }
     }
 

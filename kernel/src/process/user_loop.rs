@@ -14,6 +14,7 @@ use super::{
         self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
         SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo, TRAP_TRACE, work,
     },
+    user_dispatch,
 };
 use crate::{
     mm::{Access, FaultError},
@@ -35,7 +36,7 @@ pub fn run(thread: Arc<Thread>, mut user: Box<UserContext>) {
                 if thread.has_exited() {
                     return;
                 }
-                if thread.work.load(Relaxed) & work::SECCOMP != 0 {
+                if thread.work.load(Relaxed) & work::SYSCALLS != 0 {
                     return run_filtered(ctx);
                 }
             }
@@ -43,22 +44,22 @@ pub fn run(thread: Arc<Thread>, mut user: Box<UserContext>) {
     }
 }
 
-/// The same for a thread whose system calls seccomp looks at. There is no way back, so those without it don't pay for the
-/// question.
+/// The same for a thread whose system calls seccomp or its own dispatch looks at. There is no way back, so those without don't
+/// pay for the question.
 #[inline(never)]
 fn run_filtered(mut ctx: Context) {
     let thread = ctx.thread;
-    thread.work.fetch_and(!work::SECCOMP, Relaxed);
+    thread.work.fetch_and(!work::SYSCALLS, Relaxed);
     loop {
         match ctx.user.execute(|| thread.work.load(Relaxed) != 0) {
             UserExit::Syscall => {
-                if seccomp::admits(&mut ctx) {
+                if user_dispatch::admits(&mut ctx) && seccomp::admits(&mut ctx) {
                     syscall::dispatch(&mut ctx);
                 }
             }
             UserExit::Exception(info) => exception(&mut ctx, &info),
             UserExit::Interrupt => {
-                thread.work.fetch_and(!work::SECCOMP, Relaxed);
+                thread.work.fetch_and(!work::SYSCALLS, Relaxed);
                 between_stays(&mut ctx);
                 if thread.has_exited() {
                     return;

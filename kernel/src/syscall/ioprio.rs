@@ -53,7 +53,7 @@ pub fn sys_ioprio_set(ctx: &mut Context, args: Args) -> Result<usize> {
         if theirs.uid != creds.euid && theirs.uid != creds.uid && !creds.capable(Cap::SysNice) {
             return Err(EPERM);
         }
-        thread.ioprio.store(value, Relaxed);
+        thread.io.set_priority(value);
         result = Ok(0);
     }
     result
@@ -63,14 +63,14 @@ pub fn sys_ioprio_set(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_ioprio_get(ctx: &mut Context, args: Args) -> Result<usize> {
     let threads = targets(ctx, args[0], args[1])?;
     if args[0] as i32 == PROCESS {
-        return threads.first().map(|thread| thread.ioprio.load(Relaxed) as usize).ok_or(ESRCH);
+        return threads.first().map(|thread| thread.io.priority() as usize).ok_or(ESRCH);
     }
     threads.iter().map(|thread| effective(thread) as usize).min().ok_or(ESRCH)
 }
 
 fn effective(thread: &Thread) -> u32 {
     use crate::process::thread::policy;
-    let value = thread.ioprio.load(Relaxed);
+    let value = thread.io.priority();
     if value >> CLASS_SHIFT != class::NONE {
         return value;
     }

@@ -23,6 +23,7 @@ pub mod file;
 pub mod futex;
 pub mod identity;
 pub mod ioprio;
+mod kcmp;
 pub mod mm;
 pub mod mount;
 mod mqueue;

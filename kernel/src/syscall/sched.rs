@@ -248,6 +248,7 @@ fn change_schedule(ctx: &Context, thread: &Thread, change: &Change) -> Result<us
             thread.slice_ns.store(slice, Relaxed);
         }
     }
+    thread.forget_slack(is_realtime);
     thread.policy.store(new | if reset { policy::RESET_ON_FORK } else { 0 }, Relaxed);
     thread.rt_priority.store(change.priority, Relaxed);
     thread.update_schedule();

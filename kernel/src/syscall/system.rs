@@ -268,6 +268,18 @@ const ARCH_SET_GS: i32 = 0x1001;
 const ARCH_SET_FS: i32 = 0x1002;
 const ARCH_GET_FS: i32 = 0x1003;
 const ARCH_GET_GS: i32 = 0x1004;
+const ARCH_GET_CPUID: i32 = 0x1011;
+const ARCH_SET_CPUID: i32 = 0x1012;
+const ARCH_GET_XCOMP_SUPP: i32 = 0x1021;
+const ARCH_GET_XCOMP_PERM: i32 = 0x1022;
+const ARCH_REQ_XCOMP_PERM: i32 = 0x1023;
+const ARCH_GET_XCOMP_GUEST_PERM: i32 = 0x1024;
+const ARCH_REQ_XCOMP_GUEST_PERM: i32 = 0x1025;
+const ARCH_MAP_VDSO_32: i32 = 0x2002;
+const ARCH_MAP_VDSO_64: i32 = 0x2003;
+
+/// One above the last component of the processor's state that a program can ask for.
+const XCOMP_END: usize = 20;
 
 pub fn sys_arch_prctl(ctx: &mut Context, args: Args) -> Result<usize> {
     let addr = args[1];
@@ -276,6 +288,16 @@ pub fn sys_arch_prctl(ctx: &mut Context, args: Args) -> Result<usize> {
         ARCH_SET_GS => ctx.user.set_gs_base(addr).map_err(|_| EPERM)?,
         ARCH_GET_FS => mem::write(addr, &(ctx.user.fs_base() as u64))?,
         ARCH_GET_GS => mem::write(addr, &(ctx.user.gs_base() as u64))?,
+        // CPUID can be executed, and the processor can't be told otherwise.
+        ARCH_GET_CPUID => return Ok(1),
+        ARCH_SET_CPUID => return Err(ENODEV),
+        // All that is supported may be used; no component is so large that a program has to ask for it first.
+        ARCH_GET_XCOMP_SUPP | ARCH_GET_XCOMP_PERM | ARCH_GET_XCOMP_GUEST_PERM => {
+            mem::write(addr, &ostd::user::fpu::features())?;
+        }
+        ARCH_REQ_XCOMP_PERM | ARCH_REQ_XCOMP_GUEST_PERM if addr < XCOMP_END => return Err(EOPNOTSUPP),
+        // A vDSO is mapped once, which execve has done.
+        ARCH_MAP_VDSO_32 | ARCH_MAP_VDSO_64 => return Err(EEXIST),
         _ => return Err(EINVAL),
     }
     Ok(0)

@@ -1,9 +1,9 @@
 //! The syscall table: number → handler, in the order of the x86_64 ABI.
 
 use super::{
-    Entry, Handler, aio, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, mm, mount, mqueue,
-    namespace, path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system, sysv,
-    time, timer, unknown, wait, xattr,
+    Entry, Handler, aio, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, kcmp, mm, mount,
+    mqueue, namespace, path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system,
+    sysv, time, timer, unknown, wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -280,6 +280,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     307 => socket::sys_sendmmsg,
     308 => namespace::sys_setns,
     309 => system::sys_getcpu,
+    312 => kcmp::sys_kcmp,
     314 => sched::sys_sched_setattr,
     315 => sched::sys_sched_getattr,
     316 => path::sys_renameat2,

@@ -350,6 +350,13 @@ impl Epoll {
         Ok(())
     }
 
+    /// The `offset`th of the files that are watched as descriptor `fd`.
+    pub fn watched(&self, fd: Fd, offset: usize) -> Option<Arc<File>> {
+        let items = self.items.lock();
+        let mut of_fd = items.values().filter(|item| item.fd == fd && !item.is_dead());
+        of_fd.nth(offset)?.file.upgrade()
+    }
+
     fn modify(&self, file: &Arc<File>, key: Key, event: Event) -> Result<()> {
         let items = self.items.lock();
         let item = items.get(&key).filter(|item| !item.is_dead()).ok_or(ENOENT)?;

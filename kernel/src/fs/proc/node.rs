@@ -45,7 +45,8 @@ pub enum Kind {
     /// A link that depends on who reads it, and in which namespace's view.
     Link(fn(NsId) -> Result<Vec<u8>>),
     Task(TaskRef, TaskDir),
-    TaskText(TaskRef, TaskFill, Option<TaskStore>),
+    /// With what takes writes, if they are possible, and the permissions then.
+    TaskText(TaskRef, TaskFill, Option<(TaskStore, u32)>),
     /// For those only who may look into the task.
     TaskPrivate(TaskRef, TaskFill, u32),
     TaskLink(TaskRef, TaskLink),
@@ -68,7 +69,7 @@ impl Kind {
             Kind::Task(_, TaskDir::Ns) => (FileType::Dir, 0o511),
             Kind::Task(..) => (FileType::Dir, 0o555),
             Kind::TaskPrivate(_, _, perm) => (FileType::Regular, *perm),
-            Kind::TaskText(_, _, Some(_)) => (FileType::Regular, 0o644),
+            Kind::TaskText(_, _, Some((_, perm))) => (FileType::Regular, *perm),
             Kind::TaskText(..) | Kind::FdInfo(..) => (FileType::Regular, 0o444),
         };
         file_type.mode_bits() | perm
@@ -230,7 +231,10 @@ impl Inode for Node {
     }
 
     fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
-        let writable = matches!(self.kind, Kind::Sysctl(_) | Kind::TaskText(_, _, Some(_)));
+        let writable = match &self.kind {
+            Kind::Sysctl(sysctl) => sysctl.is_writable(),
+            kind => matches!(kind, Kind::TaskText(_, _, Some(_))),
+        };
         if flags.writable() && !writable {
             return Err(EACCES);
         }
@@ -286,10 +290,10 @@ impl FileOps for TextFile {
             return Err(EINVAL);
         }
         let mut value = vec![0; len];
-        let n = buf.take(&mut value)?;
+        let mut n = buf.take(&mut value)?;
         match &self.node.kind {
-            Kind::Sysctl(sysctl) => sysctl.write(&value[..n])?,
-            Kind::TaskText(task, _, Some(store)) => store(task, &value[..n])?,
+            Kind::Sysctl(sysctl) => n = sysctl.write(&value[..n])?,
+            Kind::TaskText(task, _, Some((store, _))) => store(task, &value[..n])?,
             _ => return Err(EIO),
         }
         Ok((n, pos + n as u64))

@@ -112,6 +112,8 @@ enum Item {
     /// With its permissions.
     Private(super::node::TaskFill, u32),
     Writable(super::node::TaskFill, super::node::TaskStore),
+    /// Who may is looked at when it is read or written.
+    WritableByAll(super::node::TaskFill, super::node::TaskStore),
     Link(super::node::TaskLink),
 }
 
@@ -147,14 +149,14 @@ const ITEMS: &[(&str, Item)] = &[
     ("statm", Item::Text(memory::statm)),
     ("status", Item::Text(status::status)),
     ("timers", Item::Text(status::timers)),
-    ("timerslack_ns", Item::Writable(status::timer_slack, status::set_timer_slack)),
+    ("timerslack_ns", Item::WritableByAll(status::timer_slack, status::set_timer_slack)),
     ("wchan", Item::Text(status::wchan)),
 ];
 
-/// `children` is a thread's, `task` and `timers` a process's.
+/// `children` is a thread's, `task` and some others a process's.
 fn belongs(name: &str, dir: TaskDir) -> bool {
     match name {
-        "task" | "timers" => dir == TaskDir::Process,
+        "task" | "timers" | "timerslack_ns" => dir == TaskDir::Process,
         "children" => dir == TaskDir::Thread,
         _ => true,
     }
@@ -167,7 +169,8 @@ impl Item {
             Item::Fixed(entries) => Kind::Dir(entries),
             Item::Text(fill) => Kind::TaskText(*task, fill, None),
             Item::Private(fill, perm) => Kind::TaskPrivate(*task, fill, perm),
-            Item::Writable(fill, store) => Kind::TaskText(*task, fill, Some(store)),
+            Item::Writable(fill, store) => Kind::TaskText(*task, fill, Some((store, 0o644))),
+            Item::WritableByAll(fill, store) => Kind::TaskText(*task, fill, Some((store, 0o666))),
             Item::Link(link) => Kind::TaskLink(*task, link),
         }
     }

@@ -392,9 +392,7 @@ pub fn timer_slack(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 /// 0 is the default, as for `PR_SET_TIMERSLACK` (rule 1.43).
 pub fn set_timer_slack(task: &TaskRef, value: &[u8]) -> Result<()> {
     let value: u64 = number(value)?;
-    let thread = slack_of(task)?;
-    let [slack, default] = &thread.timer_slack_ns;
-    slack.store(if value == 0 { default.load(Relaxed) } else { value }, Relaxed);
+    slack_of(task)?.set_timer_slack(value);
     Ok(())
 }
 

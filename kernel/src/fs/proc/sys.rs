@@ -9,14 +9,19 @@ use proctree::NumberSpace;
 
 use super::node::{Entry, Kind};
 use crate::{
-    fs::{aio, event::epoll, notify::inotify, pipe},
+    fs::{aio, devpts, event::epoll, notify::inotify, pipe},
     ipc::{
         mqueue,
         sysv::{self, msg, sem, shm},
     },
     mm, net,
     prelude::*,
-    process::{Cap, Thread, coredump::pattern, credentials::LAST_CAP, reaper, rlimit, seccomp, tree},
+    process::{
+        Cap, Thread,
+        coredump::pattern,
+        credentials::{self, LAST_CAP},
+        reaper, rlimit, seccomp, tree,
+    },
     sched,
     syscall::system,
 };
@@ -26,6 +31,8 @@ pub struct Sysctl {
     read: fn() -> String,
     write: Option<fn(&str) -> Result<()>>,
     perm: u32,
+    /// One number: a write takes the first word, and what is behind it is not looked at.
+    is_number: bool,
 }
 
 impl Sysctl {
@@ -33,27 +40,80 @@ impl Sysctl {
         self.perm
     }
 
+    /// Root can't change the others either.
+    pub fn is_writable(&self) -> bool {
+        self.write.is_some()
+    }
+
     pub fn read(&self, out: &mut Vec<u8>) {
         out.extend_from_slice((self.read)().as_bytes());
         out.push(b'\n');
     }
 
-    pub fn write(&self, value: &[u8]) -> Result<()> {
-        let value = core::str::from_utf8(value).map_err(|_| EINVAL)?;
-        (self.write.ok_or(EACCES)?)(value.trim_end_matches(['\n', '\0']))
+    /// Returns how many of the bytes were taken.
+    pub fn write(&self, value: &[u8]) -> Result<usize> {
+        let text = core::str::from_utf8(value).map_err(|_| EINVAL)?;
+        let write = self.write.ok_or(EACCES)?;
+        if !self.is_number {
+            return write(text.trim_end_matches(['\n', '\0'])).map(|()| value.len());
+        }
+        let behind_blanks = text.trim_ascii_start();
+        let Some(word) = behind_blanks.split_ascii_whitespace().next() else { return Ok(value.len()) };
+        write(word.trim_end_matches('\0'))?;
+        // With the blank that ends it.
+        Ok((text.len() - behind_blanks.len() + word.len() + 1).min(value.len()))
     }
 }
 
 const fn read_only(read: fn() -> String) -> Sysctl {
-    Sysctl { read, write: None, perm: 0o444 }
+    Sysctl { read, write: None, perm: 0o444, is_number: false }
 }
 
 const fn writable(read: fn() -> String, write: fn(&str) -> Result<()>) -> Sysctl {
-    Sysctl { read, write: Some(write), perm: 0o644 }
+    Sysctl { read, write: Some(write), perm: 0o644, is_number: false }
+}
+
+const fn one_number(read: fn() -> String, write: fn(&str) -> Result<()>) -> Sysctl {
+    Sysctl { read, write: Some(write), perm: 0o644, is_number: true }
 }
 
 const fn file(name: &'static str, sysctl: &'static Sysctl) -> Entry {
     Entry { name, kind: Kind::Sysctl(sysctl) }
+}
+
+/// A number as C writes it: 10, 0xa, 012.
+fn parse<T: TryFrom<i128>>(value: &str) -> Result<T> {
+    let value = value.trim_ascii();
+    let (sign, digits) = value.strip_prefix('-').map_or((1, value), |digits| (-1, digits));
+    let (radix, digits) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (16, digits),
+        None if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
+        None => (10, digits),
+    };
+    // No second sign.
+    if !digits.starts_with(|first: char| first.is_digit(radix)) {
+        return Err(EINVAL);
+    }
+    let number = i128::from_str_radix(digits, radix).map_err(|_| EINVAL)?;
+    T::try_from(sign * number).map_err(|_| EINVAL)
+}
+
+/// A value between bounds.
+fn parse_in<T: TryFrom<i128> + PartialOrd>(value: &str, range: RangeInclusive<T>) -> Result<T> {
+    parse(value).ok().filter(|value| range.contains(value)).ok_or(EINVAL)
+}
+
+/// A parameter that is a number between bounds.
+macro_rules! number {
+    ($value:path, $range:expr) => {
+        one_number(
+            || $value.load(Relaxed).to_string(),
+            |value| {
+                $value.store(parse_in(value, $range)?, Relaxed);
+                Ok(())
+            },
+        )
+    };
 }
 
 pub const SYS: &[Entry] = &[
@@ -84,22 +144,30 @@ const NET_CORE: &[Entry] = &[
 const NET_UNIX: &[Entry] = &[file("max_dgram_qlen", &MAX_DGRAM_QLEN)];
 
 static AIO_NR: Sysctl = read_only(|| aio::nr().to_string());
-static AIO_MAX_NR: Sysctl = writable(
+static AIO_MAX_NR: Sysctl = one_number(
     || aio::max_nr().to_string(),
     |value| {
-        aio::set_max_nr(value.trim().parse().map_err(|_| EINVAL)?);
+        aio::set_max_nr(parse(value)?);
         Ok(())
     },
 );
 static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
 static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());
 static FILE_NR: Sysctl = read_only(|| format!("{}\t0\t{}", super::files::count(), i64::MAX));
-static PIPE_MAX_SIZE: Sysctl = read_only(|| pipe::MAX_CAPACITY.to_string());
-static SUID_DUMPABLE: Sysctl = writable(
+static PIPE_MAX_SIZE: Sysctl = writable(
+    || pipe::MAX_CAPACITY.load(Relaxed).to_string(),
+    |value| {
+        let Some(word) = value.split_ascii_whitespace().next() else { return Ok(()) };
+        pipe::MAX_CAPACITY.store(pipe::round_capacity(parse::<u64>(word)? as u32 as usize)?, Relaxed);
+        Ok(())
+    },
+);
+static PIPE_PAGES_HARD: Sysctl = number!(pipe::USER_PAGES_HARD, 0..=usize::MAX);
+static PIPE_PAGES_SOFT: Sysctl = number!(pipe::USER_PAGES_SOFT, 0..=usize::MAX);
+static SUID_DUMPABLE: Sysctl = one_number(
     || mm::suid_dumpable().to_string(),
     |value| {
-        let value = value.trim().parse().ok().filter(|value| *value <= 2).ok_or(EINVAL)?;
-        mm::set_suid_dumpable(value);
+        mm::set_suid_dumpable(parse_in(value, 0..=2)?);
         Ok(())
     },
 );
@@ -117,27 +185,13 @@ const FS: &[Entry] = &[
     file("mount-max", &MOUNT_MAX),
     Entry { name: "mqueue", kind: Kind::Dir(MQUEUE) },
     file("nr_open", &NR_OPEN),
+    file("overflowgid", &OVERFLOW_GID),
+    file("overflowuid", &OVERFLOW_UID),
     file("pipe-max-size", &PIPE_MAX_SIZE),
+    file("pipe-user-pages-hard", &PIPE_PAGES_HARD),
+    file("pipe-user-pages-soft", &PIPE_PAGES_SOFT),
     file("suid_dumpable", &SUID_DUMPABLE),
 ];
-
-/// A value between bounds.
-fn parse_in<T: core::str::FromStr + PartialOrd>(value: &str, range: RangeInclusive<T>) -> Result<T> {
-    value.trim().parse().ok().filter(|value| range.contains(value)).ok_or(EINVAL)
-}
-
-/// A parameter that is a number between bounds.
-macro_rules! number {
-    ($value:path, $range:expr) => {
-        writable(
-            || $value.load(Relaxed).to_string(),
-            |value| {
-                $value.store(parse_in(value, $range)?, Relaxed);
-                Ok(())
-            },
-        )
-    };
-}
 
 static MQ_MSG_DEFAULT: Sysctl = number!(mqueue::DEFAULT_MESSAGES, 1..=mqueue::HARD_MAX_MESSAGES);
 static MQ_MSG_MAX: Sysctl = number!(mqueue::MAX_MESSAGES, 1..=mqueue::HARD_MAX_MESSAGES);
@@ -160,7 +214,7 @@ const INT_MAX: usize = i32::MAX as usize;
 
 static QUEUED_EVENTS: Sysctl = number!(inotify::MAX_QUEUED_EVENTS, 0..=INT_MAX);
 static USER_INSTANCES: Sysctl = number!(inotify::MAX_USER_INSTANCES, 0..=INT_MAX);
-static USER_WATCHES: Sysctl = writable(
+static USER_WATCHES: Sysctl = one_number(
     || inotify::max_user_watches().to_string(),
     |value| parse_in(value, 0..=INT_MAX).map(inotify::set_max_user_watches),
 );
@@ -185,13 +239,18 @@ static DOMAINNAME: Sysctl = writable(
 /// Programs, stacks and mappings are where they always are.
 static RANDOMIZE_VA_SPACE: Sysctl = read_only(|| String::from("0"));
 static TAINTED: Sysctl = read_only(|| String::from("0"));
-static PID_MAX: Sysctl = writable(pid_max, set_pid_max);
+static PID_MAX: Sysctl = one_number(pid_max, set_pid_max);
 /// Who may write it is looked at when it is written.
-static LAST_PID: Sysctl = Sysctl { read: || last_pid().to_string(), write: Some(set_last_pid), perm: 0o666 };
-static THREADS_MAX: Sysctl = read_only(|| rlimit::max_threads().to_string());
+static LAST_PID: Sysctl =
+    Sysctl { perm: 0o666, ..one_number(|| last_pid().to_string(), set_last_pid) };
+static THREADS_MAX: Sysctl = number!(rlimit::THREADS_MAX, 1..=rlimit::THREADS_MAX_LIMIT);
 static CAP_LAST_CAP: Sysctl = read_only(|| LAST_CAP.to_string());
 static NGROUPS_MAX: Sysctl = read_only(|| crate::process::credentials::NGROUPS_MAX.to_string());
-static OVERFLOW_ID: Sysctl = read_only(|| String::from("65534"));
+static OVERFLOW_UID: Sysctl = number!(credentials::OVERFLOW_UID, 0..=MAX_SHORT_ID);
+static OVERFLOW_GID: Sysctl = number!(credentials::OVERFLOW_GID, 0..=MAX_SHORT_ID);
+
+/// What stands for an id that can't be told fits into 16 bits.
+const MAX_SHORT_ID: u32 = u16::MAX as u32;
 static CORE_PATTERN: Sysctl = writable(pattern::get, pattern::set);
 static CORE_USES_PID: Sysctl = writable(pattern::uses_pid, pattern::set_uses_pid);
 
@@ -253,10 +312,11 @@ const KERNEL: &[Entry] = &[
     file("ns_last_pid", &LAST_PID),
     file("osrelease", &OSRELEASE),
     file("ostype", &OSTYPE),
-    file("overflowgid", &OVERFLOW_ID),
-    file("overflowuid", &OVERFLOW_ID),
+    file("overflowgid", &OVERFLOW_GID),
+    file("overflowuid", &OVERFLOW_UID),
     file("pid_max", &PID_MAX),
     file("printk", &PRINTK),
+    Entry { name: "pty", kind: Kind::Dir(PTY) },
     file("randomize_va_space", &RANDOMIZE_VA_SPACE),
     file("tainted", &TAINTED),
     Entry { name: "random", kind: Kind::Dir(RANDOM) },
@@ -273,6 +333,12 @@ const KERNEL: &[Entry] = &[
     file("threads-max", &THREADS_MAX),
     file("version", &VERSION),
 ];
+
+static PTY_MAX: Sysctl = number!(devpts::MAX, 0..=i32::MAX);
+static PTY_RESERVE: Sysctl = number!(devpts::RESERVE, 0..=i32::MAX);
+static PTY_NR: Sysctl = read_only(|| devpts::COUNT.load(Relaxed).to_string());
+
+const PTY: &[Entry] = &[file("max", &PTY_MAX), file("nr", &PTY_NR), file("reserve", &PTY_RESERVE)];
 
 /// The limits of System V semaphores; those that are left out stay.
 static SEM: Sysctl = writable(
@@ -300,10 +366,10 @@ const MAX_OBJECTS: i32 = sysv::MAX_OBJECTS as i32;
 static MSGMAX: Sysctl = number!(msg::MAX_MESSAGE, 0..=i32::MAX);
 static MSGMNB: Sysctl = number!(msg::MAX_BYTES, 0..=i32::MAX);
 static MSGMNI: Sysctl = number!(msg::MAX_QUEUES, 0..=MAX_OBJECTS);
-static SHM_RMID_FORCED: Sysctl = writable(
+static SHM_RMID_FORCED: Sysctl = one_number(
     || u32::from(shm::forced()).to_string(),
     |value| {
-        shm::set_forced(parse_in(value, 0..=1)? != 0);
+        shm::set_forced(parse_in(value, 0..=1)? != 0i32);
         Ok(())
     },
 );
@@ -328,10 +394,7 @@ fn pid_max() -> String {
 }
 
 fn set_pid_max(value: &str) -> Result<()> {
-    let pid_max: u32 = value.trim().parse().map_err(|_| EINVAL)?;
-    if !(tree::PID_MAX_MIN..=tree::PID_MAX_LIMIT).contains(&pid_max) {
-        return Err(EINVAL);
-    }
+    let pid_max = parse_in(value, tree::PID_MAX_MIN..=tree::PID_MAX_LIMIT)?;
     with_numbers(|numbers| numbers.set_pid_max(pid_max));
     Ok(())
 }
@@ -347,7 +410,7 @@ fn set_last_pid(value: &str) -> Result<()> {
     if !creds.capable(Cap::SysAdmin) && !creds.capable(Cap::CheckpointRestore) {
         return Err(EPERM);
     }
-    let last: u32 = value.trim().parse().map_err(|_| EINVAL)?;
+    let last: u32 = parse(value)?;
     let set = |numbers: &mut NumberSpace| {
         let in_range = last <= numbers.pid_max();
         if in_range {

@@ -11,6 +11,8 @@ mod capability;
 mod exec;
 mod user;
 
+use core::sync::atomic::AtomicU32;
+
 use bitflags::bitflags;
 
 pub use capability::{Cap, CapSet, LAST_CAP};
@@ -19,6 +21,10 @@ pub use user::{Charge, User};
 
 use super::{Thread, clone};
 use crate::{mm, prelude::*};
+
+/// kernel.overflowuid and overflowgid: what an id is shown as that has no number for the reader.
+pub static OVERFLOW_UID: AtomicU32 = AtomicU32::new(65534);
+pub static OVERFLOW_GID: AtomicU32 = AtomicU32::new(65534);
 
 bitflags! {
     /// Securebits (rule 1.42); each has a lock bit right above it.

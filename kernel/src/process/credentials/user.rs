@@ -23,6 +23,8 @@ pub struct User {
     pub inotify_watches: AtomicUsize,
     /// Descriptors in messages that this user sent and nobody has received.
     pub in_flight: AtomicUsize,
+    /// Pages that this user's pipes may fill.
+    pub pipe_pages: AtomicUsize,
 }
 
 static USERS: SpinLock<BTreeMap<u32, Weak<User>>> = SpinLock::new(lock_order::PROCESS_MISC, BTreeMap::new());
@@ -43,6 +45,7 @@ impl User {
             inotify_instances: zero(),
             inotify_watches: zero(),
             in_flight: zero(),
+            pipe_pages: zero(),
         });
         users.insert(uid, Arc::downgrade(&user));
         user

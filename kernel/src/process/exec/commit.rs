@@ -32,6 +32,7 @@ pub fn commit(ctx: &mut Context, program: Program) -> Result<()> {
     replace::commit(ctx.thread, vm, &name, creds);
     ctx.thread.robust_list.store(0, Relaxed);
     ctx.thread.rseq.forget();
+    ctx.thread.user_dispatch.end();
     fpu::reset();
     let mut user = UserContext::new();
     user.set_rip(entry);

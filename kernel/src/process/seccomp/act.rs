@@ -14,7 +14,7 @@ use crate::{
     prelude::*,
     process::{
         coredump,
-        signal::{self, SIGKILL, SIGSYS, SigInfo, work},
+        signal::{self, SIGKILL, SIGSYS, SYS_SECCOMP, SigInfo, work},
     },
     syscall::Context,
 };
@@ -184,5 +184,5 @@ fn filtered(ctx: &mut Context, newest: &Filter) -> bool {
 
 /// SIGSYS about the call that was not allowed.
 fn siginfo(ctx: &Context, number: i32, value: u32) -> SigInfo {
-    SigInfo::seccomp(SIGSYS, value as i32, ctx.user.rip() as u64, number, filter::ARCH)
+    SigInfo::syscall(SIGSYS, SYS_SECCOMP, value as i32, ctx.user.rip() as u64, number, filter::ARCH)
 }

@@ -7,7 +7,7 @@
 //!
 //! # The way of a system call
 //! A thread without seccomp pays nothing: its loop ([`user_loop`](super::user_loop)) serves calls as they come. With it, it is in
-//! another loop that asks [`admits`] first. What moves it there is the flag [`work::SECCOMP`], set once: by the thread itself, by
+//! another loop that asks [`admits`] first. What moves it there is the flag [`work::SYSCALLS`], set once: by the thread itself, by
 //! a sibling ([TSYNC](install)) or at birth. A sibling in user mode is interrupted before TSYNC returns, so there is no call after
 //! that which its filter has not seen.
 //!
@@ -30,7 +30,7 @@ use ostd::{
 use self::notify::Notifier;
 pub use self::{
     act::{Action, admits},
-    filter::{Filter, FilterFlags},
+    filter::{ARCH, Filter, FilterFlags},
 };
 use super::{
     Cap, Thread,
@@ -99,7 +99,7 @@ pub fn set_strict(thread: &Thread) -> Result<()> {
     let _group = thread.process.signals.lock();
     may_enter(thread, Mode::Strict)?;
     thread.seccomp.mode.store(Mode::Strict as u8, Relaxed);
-    thread.work.fetch_or(work::SECCOMP, Relaxed);
+    thread.work.fetch_or(work::SYSCALLS, Relaxed);
     Ok(())
 }
 
@@ -200,7 +200,7 @@ fn can_follow(sibling: &Thread, newest: &Option<Arc<Filter>>) -> bool {
 /// The signal lock is held.
 fn enter(thread: &Thread, filter: &Arc<Filter>) {
     thread.seccomp.set_filter(filter.clone());
-    thread.work.fetch_or(work::SECCOMP, Relaxed);
+    thread.work.fetch_or(work::SYSCALLS, Relaxed);
 }
 
 /// What a new thread takes over. For a thread of the creator's process the signal lock is held, so that it has either the filters
@@ -214,7 +214,7 @@ pub fn inherit(child: &Thread, creator: &Thread) {
     }
     *child.seccomp.newest.lock() = creator.seccomp.newest();
     child.seccomp.mode.store(creator.seccomp.mode.load(Relaxed), Relaxed);
-    child.work.fetch_or(work::SECCOMP, Relaxed);
+    child.work.fetch_or(work::SYSCALLS, Relaxed);
 }
 
 /// The calling thread makes no system call any more: its filters are let go of, so that who listens to them hears of it.

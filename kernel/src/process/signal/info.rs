@@ -29,6 +29,7 @@ pub const FPE_INTDIV: i32 = 1;
 pub const FPE_FLTINV: i32 = 7;
 pub const TRAP_TRACE: i32 = 2;
 pub const SYS_SECCOMP: i32 = 1;
+pub const SYS_USER_DISPATCH: i32 = 2;
 
 /// Bytes of a `siginfo_t`.
 pub const SIGINFO_SIZE: usize = 128;
@@ -125,10 +126,10 @@ impl SigInfo {
         SigInfo { signo, forced: code == SI_KERNEL, code, fields: Fields::Fault { addr } }
     }
 
-    /// By a seccomp filter, about the system call `number` that returns to `addr`.
-    pub fn seccomp(signo: Signo, errno: i32, addr: u64, number: i32, arch: u32) -> SigInfo {
+    /// About the system call `number` that returns to `addr`; `code` is one of `SYS_*`.
+    pub fn syscall(signo: Signo, code: i32, errno: i32, addr: u64, number: i32, arch: u32) -> SigInfo {
         let fields = Fields::Syscall { errno, addr, number, arch };
-        SigInfo { signo, forced: false, code: SYS_SECCOMP, fields }
+        SigInfo { signo, forced: false, code, fields }
     }
 
     /// About a child: `signo` is its exit signal, `code` one of `CLD_*`, times in clock ticks (rule 5.1).

@@ -72,8 +72,8 @@ pub mod work {
     pub const KILL: u32 = 2;
     /// A mask is to be put back once a handler has been set up or none was (sigsuspend, ppoll).
     pub const RESTORE_MASK: u32 = 4;
-    /// The thread's system calls are to be looked at from here on (seccomp).
-    pub const SECCOMP: u32 = 8;
+    /// The thread's system calls are to be looked at from here on (seccomp, syscall user dispatch).
+    pub const SYSCALLS: u32 = 8;
     /// A tick has passed, and somebody watches the CPU time that the process uses.
     pub const CPU_TIME: u32 = 16;
     /// The thread's restartable sequence is to be looked at.

@@ -48,6 +48,11 @@ impl ThreadUndo {
         list.get_or_insert_with(UndoList::new).clone()
     }
 
+    /// The number of the list, if there is one: other lists have others.
+    pub fn id(&self) -> Option<usize> {
+        self.list.lock().as_ref().map(|list| list.number as usize)
+    }
+
     /// CLONE_SYSVSEM: `child`, which does not run yet, shares this list.
     pub fn share_with(&self, child: &ThreadUndo) {
         let list = self.get();
