@@ -313,6 +313,27 @@ CASE(permission)
 	quit(u, 0);
 }
 
+static long set_real_ids_of_thread(long uid) { return syscall(SYS_setresuid, uid, uid, uid); }
+static long new_session(long x) { (void)x; return setsid(); }
+
+CASE(permission_to_continue)
+{
+	NEED_ROOT("[1.26] kill permission");
+	struct agent *p = spawn(NULL), *c = mourner(p, SIGCONT), *other = mourner(p, SIGCONT);
+	REQUIRE(call(other, new_session, 0) > 0);
+	struct agent *m = spawn(p), *t = spawn_thread(m);
+	call(m, ag_catch, RT);
+	REQUIRE(call(t, set_real_ids_of_thread, 65534) == 0 && call(t, ag_pdeathsig, RT) == 0);
+	REQUIRE(call(p, ag_drop, 65534) == 0);
+	retire(p, NULL);
+	CHECK_EQ(hits(c, SIGCONT), 1, "[1.26] an unprivileged parent sends SIGCONT to whom it likes in its session");
+	CHECK_EQ(hits(other, SIGCONT), 0, "[1.26] but not beyond");
+	CHECK_EQ(hits(m, RT), 1, "[1.26] what counts are the ids of the thread that asked for the signal");
+	quit(c, 0);
+	quit(other, 0);
+	quit(m, 0);
+}
+
 CASE(not_retroactive)
 {
 	struct agent *p = spawn(NULL), *c = spawn(p);

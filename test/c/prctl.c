@@ -729,3 +729,179 @@ CASE(arch)
 	CHECK(arch(1L << 32 | 0x1001, 4096) == 0 && arch(0x1004, (long)&v) == 0 && v == 4096, "[arch] the high half of the code is ignored");
 	arch(0x1001, 0);
 }
+
+/* ---- every argument of every option ---- */
+
+static const struct refusal {
+	int option;
+	const char *rule, *name;
+	long arg2, arg3;	/* what is accepted, with the rest 0 */
+	int unused;		/* bit n: argument n has to be 0 */
+} refusals[] = {
+	{ PR_SET_NO_NEW_PRIVS, "1.38", "SET_NO_NEW_PRIVS", 1, 0, 1 << 3 | 1 << 4 | 1 << 5 },
+	{ PR_GET_NO_NEW_PRIVS, "1.38", "GET_NO_NEW_PRIVS", 0, 0, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 47, "1.41", "CAP_AMBIENT_IS_SET", 1, CAP_KILL, 1 << 4 | 1 << 5 },
+	{ 47, "1.41", "CAP_AMBIENT_LOWER", 3, CAP_KILL, 1 << 4 | 1 << 5 },
+	{ 47, "1.41", "CAP_AMBIENT_CLEAR_ALL", 4, 0, 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 41, "1.47", "SET_THP_DISABLE", 1, 0, 1 << 4 | 1 << 5 },
+	{ 42, "1.47", "GET_THP_DISABLE", 0, 0, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 33, "1.48", "MCE_KILL_CLEAR", 0, 0, 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 33, "1.48", "MCE_KILL_SET", 1, 1, 1 << 4 | 1 << 5 },
+	{ 34, "1.48", "MCE_KILL_GET", 0, 0, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 65, "1.51", "SET_MDWE", 0, 0, 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 66, "1.51", "GET_MDWE", 0, 0, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 67, "1.51", "SET_MEMORY_MERGE", 0, 0, 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 68, "1.51", "GET_MEMORY_MERGE", 0, 0, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 52, "1.51", "GET_SPECULATION_CTRL", 0, 0, 1 << 3 | 1 << 4 | 1 << 5 },
+	{ 0x41555856, "1.51", "GET_AUXV", 0, 0, 1 << 4 | 1 << 5 },
+};
+
+CASE(arguments_that_must_be_zero)
+{
+	IF_SINCE(6, 18, "[1.38] arguments that must be 0")
+	for (unsigned i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+		const struct refusal *r = &refusals[i];
+		char text[128];
+		snprintf(text, sizeof text, "[%s] %s alone is accepted", r->rule, r->name);
+		CHECK(pr(r->option, r->arg2, r->arg3, 0, 0) >= 0, text);
+		for (int n = 2; n <= 5; n++) {
+			if (!(r->unused & 1 << n))
+				continue;
+			static const long values[] = { 1, -1, 1L << 32 };
+			bool refused = true;
+			for (int v = 0; v < 3; v++) {
+				long a[6] = { 0, 0, r->arg2, r->arg3, 0, 0 };
+				a[n] = values[v];
+				refused &= pr(r->option, a[2], a[3], a[4], a[5]) == -1 && errno == EINVAL;
+			}
+			snprintf(text, sizeof text, "[1.1,%s] %s with anything in arg%d: EINVAL, in its high half as well", r->rule, r->name, n);
+			CHECK(refused, text);
+		}
+	}
+}
+
+/* Options that look at arg2 alone, or at none, with what they return or -errno. */
+CASE(arguments_that_do_not_count)
+{
+	static char name[16];
+	static long where[2];
+	static const struct { long option; const char *rule, *name; long arg2, want; } some[] = {
+		{ 1, "1.17", "SET_PDEATHSIG", 0, 0 }, { 2, "1.18", "GET_PDEATHSIG", (long)where, 0 },
+		{ 3, "1.34", "GET_DUMPABLE", 0, 1 }, { 4, "1.34", "SET_DUMPABLE", 1, 0 },
+		{ 7, "1.39", "GET_KEEPCAPS", 0, 0 }, { 8, "1.39", "SET_KEEPCAPS", 0, 0 },
+		{ 13, "1.50", "GET_TIMING", 0, 0 }, { 14, "1.50", "SET_TIMING", 0, 0 },
+		{ 15, "1.31", "SET_NAME", (long)name, 0 }, { 16, "1.32", "GET_NAME", (long)name, 0 },
+		{ 21, "1.46", "GET_SECCOMP", 0, 0 }, { 22, "1.46", "SET_SECCOMP", 3, -EINVAL },
+		{ 23, "1.40", "CAPBSET_READ", 40, 1 }, { 23, "1.40", "CAPBSET_READ", 1L << 32, -EINVAL },
+		{ 25, "1.50", "GET_TSC", (long)where, 0 }, { 26, "1.50", "SET_TSC", 1, 0 },
+		{ 27, "1.42", "GET_SECUREBITS", 0, 0 }, { 29, "1.43", "SET_TIMERSLACK", 0, 0 },
+		{ 30, "1.43", "GET_TIMERSLACK", 0, 50000 }, { 31, "1.50", "TASK_PERF_EVENTS_DISABLE", 0, 0 },
+		{ 32, "1.50", "TASK_PERF_EVENTS_ENABLE", 0, 0 }, { 36, "1.3", "SET_CHILD_SUBREAPER", 0, 0 },
+		{ 37, "1.3", "GET_CHILD_SUBREAPER", (long)where, 0 }, { 40, "1.44", "GET_TID_ADDRESS", (long)where, 0 },
+		{ 8, "1.39", "SET_KEEPCAPS", 1L << 32, -EINVAL }, { 38, "1.38", "SET_NO_NEW_PRIVS", 1L << 32 | 1, -EINVAL },
+		{ 14, "1.50", "SET_TIMING", 1L << 32, -EINVAL }, { 41, "1.47", "SET_THP_DISABLE", 2, -EINVAL },
+	};
+	for (unsigned i = 0; i < sizeof some / sizeof *some; i++) {
+		char text[128];
+		snprintf(text, sizeof text, "[%s] %s(%#lx): arg3 to arg5 do not count", some[i].rule, some[i].name, some[i].arg2);
+		errno = 0;
+		long r = pr(some[i].option, some[i].arg2, 1, -1, 1L << 32);
+		CHECK((r == -1 ? -errno : r) == some[i].want, text);
+	}
+}
+
+static int thp_over_fork(void)
+{
+	pr(41, 1L << 32, 0, 0, 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(pr(42, 0, 0, 0, 0));
+	return WEXITSTATUS(reap(pid)) * 16 + pr(42, 0, 0, 0, 0);
+}
+
+static int flusher(void)
+{
+	if (pr(58, 0, 0, 0, 0) != 0 || pr(57, 1, 0, 0, 0) != 0 || pr(58, 0, 0, 0, 0) != 1)
+		return 1;
+	static const long odd[][4] = { { 2, 0, 0, 0 }, { -1, 0, 0, 0 }, { 1, 1, 0, 0 }, { 1, 0, 1, 0 }, { 1, 0, 0, 1 } };
+	for (int i = 0; i < 5; i++)
+		if (pr(57, odd[i][0], odd[i][1], odd[i][2], odd[i][3]) != -1 || errno != EINVAL)
+			return 2;
+	for (int i = 0; i < 4; i++)
+		if (pr(58, i == 0, i == 1, i == 2, i == 3) != -1 || errno != EINVAL)
+			return 3;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(pr(58, 0, 0, 0, 0));
+	return reap(pid) == 1 << 8 ? 0 : 4;
+}
+
+CASE(clauses)
+{
+	child_exits(thp_over_fork, 0x11, "[1.47] any word but 0 disables, and is inherited over fork");
+	CHECK_OK(pr(33, 1, 2, 0, 0), "[1.48] SET to the default");
+	CHECK_EQ(pr(34, 0, 0, 0, 0), 2, "[1.48] reads as it");
+	CHECK(pr(33, 1, 1, 0, 0) == 0 && pr(34, 0, 0, 0, 0) == 1, "[1.48] SET early");
+	unsigned char aux[1024], whole[1024];
+	memset(aux, 0xa5, sizeof aux);
+	long n = pr(0x41555856, (long)whole, sizeof whole, 0, 0);
+	CHECK(n > 20 && pr(0x41555856, (long)aux, 20, 0, 0) == n && !memcmp(aux, whole, 20) && aux[20] == 0xa5, "[1.51] GET_AUXV copies what there is room for, and returns the whole size");
+	IF_SINCE(6, 18, "[1.51] the size of the vector")
+		CHECK_EQ(n, 448, "[1.51] of 28 pairs");
+	char b[16];
+	CHECK_ERR(pr(PR_SET_NAME, (long)BADPTR, 0, 0, 0), EFAULT, "[1.31] SET_NAME from nowhere: EFAULT");
+	CHECK_ERR(pr(PR_GET_NAME, (long)map_readonly(), 0, 0, 0), EFAULT, "[1.32] GET_NAME to memory that can't be written: EFAULT");
+	CHECK(pr(PR_GET_NAME, (long)b, 0, 0, 0) == 0, "[1.32] and otherwise 0");
+	unsigned tsc[3] = { -1, -1, -1 };
+	CHECK(pr(PR_GET_TSC, (long)(tsc + 1), 0, 0, 0) == 0 && tsc[0] + 1 == 0 && tsc[1] == 1 && tsc[2] + 1 == 0, "[1.50] GET_TSC stores an int");
+	long word[3] = { -1, -1, -1 };
+	CHECK(pr(40, (long)(word + 1), 0, 0, 0) == 0 && word[0] == -1 && word[1] != -1 && word[2] == -1, "[1.44] GET_TID_ADDRESS stores 8 bytes");
+	struct agent *a = spawn(NULL);
+	REQUIRE(call(a, no_sysres, 0) == 0);
+	long exe_fd(long fd)
+	{
+		struct mm_map m;
+		read_map(&m);
+		m.exe_fd = fd;
+		return pr(35, 14, (long)&m, sizeof m, 0);
+	}
+	CHECK(call(a, exe_fd, 0) == -1 && a->err == EPERM, "[1.45] MAP with a new program file needs a capability: EPERM");
+	retire(a, NULL);
+	if (has_cap(24))
+		child_exits(flusher, 0, "[1.50] IO_FLUSHER: 0 or 1, without other arguments; inherited over fork");
+	else
+		tap_skip("[1.50] IO_FLUSHER with CAP_SYS_RESOURCE", "not had");
+	NEED_ROOT("[1.41] RAISE, [1.21] user namespaces");
+	a = spawn(NULL);
+	long raise_inheritable(long cap)
+	{
+		struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+		struct __user_cap_data_struct d[2] = { { 0, 0, 1u << cap }, { 0, 0, 0 } };
+		return syscall(SYS_capset, &h, d) == 0 ? pr(47, 2, cap, 0, 0) : 99;
+	}
+	CHECK(call(a, raise_inheritable, CAP_KILL) == -1 && a->err == EPERM, "[1.41] RAISE of one that is inheritable and not permitted: EPERM");
+	retire(a, NULL);
+	a = spawn(NULL);
+	long enter_user_ns(long x) { pr(PR_SET_PDEATHSIG, x, 0, 0, 0); return unshare(CLONE_NEWUSER); }
+	long pdeathsig(long x) { int v = -1; pr(PR_GET_PDEATHSIG, (long)&v, 0, 0, 0); return v + x; }
+	if (call(a, enter_user_ns, SIGUSR2) == 0)
+		CHECK_EQ(call(a, pdeathsig, 0), SIGUSR2, "[1.21] a new user namespace keeps the parent-death signal");
+	else
+		tap_skip("[1.21] a new user namespace", "there are none");
+	retire(a, NULL);
+	struct agent *p = spawn(NULL);
+	REQUIRE(call(p, become, 1000) == 0);
+	struct stat st;
+	char path[64];
+	long become_group(long gid) { return syscall(SYS_setresgid, gid, gid, gid); }
+	struct agent *q = spawn(NULL);
+	REQUIRE(call(q, become_group, 1000) == 0);
+	snprintf(path, sizeof path, "/proc/%d", q->pid);
+	CHECK(stat(path, &st) == 0 && st.st_gid == 1000, "[1.37] the directory of a process that is not dumpable keeps its egid");
+	snprintf(path, sizeof path, "/proc/%d/status", q->pid);
+	CHECK(stat(path, &st) == 0 && st.st_gid == 0 && st.st_uid == 0, "[1.37] its files are of root's group");
+	REQUIRE(call(q, set_dumpable, 1) == 0);
+	CHECK(stat(path, &st) == 0 && st.st_gid == 1000, "[1.37] dumpable, of its own");
+	retire(p, NULL);
+	retire(q, NULL);
+}

@@ -180,7 +180,8 @@ impl Sink<Foster> for Effects {
             Some(creds) => creds.clone(),
             None => from.process.creds(),
         };
-        if !sender.may_signal(&to.creds()) {
+        let target = thread.map_or_else(|| to.creds(), |thread| thread.creds());
+        if !sender.may_signal(&target) && !(signal == SIGCONT && from.same_session) {
             return Effect::None;
         }
         send_process_in_sink(to, thread, SigInfo::kill(signal, from.pid, sender.uid))

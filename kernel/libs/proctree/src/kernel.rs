@@ -146,6 +146,8 @@ pub struct Dying<'a, K: Kernel> {
     pub process: &'a K::Process,
     /// Its number in the receiver's pid namespace, 0 if invisible.
     pub pid: u32,
+    /// It is in the receiver's session: SIGCONT needs no other permission.
+    pub same_session: bool,
 }
 
 /// A process that left the table.

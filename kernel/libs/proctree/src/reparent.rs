@@ -338,7 +338,11 @@ impl<K: Kernel> Table<K> {
                 (signal, self.processes[child].payload(), father.payload())
             {
                 wanted = true;
-                let dying = Dying { process, pid: self.number_in(father.pid, self.processes[child].ns) };
+                let dying = Dying {
+                    process,
+                    pid: self.number_in(father.pid, self.processes[child].ns),
+                    same_session: self.session_of(adoption.father) == self.session_of(child),
+                };
                 let effect = sink.parent_death(to, node.payload.as_ref(), signal, dying);
                 self.apply(child, effect);
             }
