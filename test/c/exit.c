@@ -822,3 +822,106 @@ CASE(robust_list_at_exec)
 	}
 	CHECK_EQ(reap(pid), 0, "[10.10] exec forgets the robust list and the clear_child_tid address");
 }
+
+/* ---- what a zombie still has of its signals ---- */
+
+/* A user of nobody else's, whose queued signals are all ours. */
+#define QUEUER 23456
+
+static long queued_of(pid_t pid)
+{
+	char b[64];
+	return proc_status(pid, "SigQ", b, sizeof b) ? atol(b) : -1;
+}
+
+static bool mask_is(pid_t pid, const char *key, unsigned long want)
+{
+	char b[64];
+	return proc_status(pid, key, b, sizeof b) && strtoul(b, NULL, 16) == want;
+}
+
+static long fill_queue(long n)
+{
+	for (int sig = SIGRTMIN + 1; sig <= SIGRTMIN + 2; sig++)
+		ag_block(sig);
+	signal(SIGUSR1, SIG_IGN);
+	for (long i = 0; i < n; i++)
+		if (sigqueue(getpid(), SIGRTMIN + 1, (union sigval){ 0 }))
+			return -1;
+	return sys_tgkill(getpid(), getpid(), SIGRTMIN + 2);
+}
+
+CASE(signals_of_a_zombie)
+{
+	NEED_ROOT("[3.11] the signals of a user");
+	struct agent *u = spawn(NULL), *z = spawn(NULL);
+	REQUIRE(call(u, ag_drop, QUEUER) == 0 && call(z, ag_drop, QUEUER) == 0);
+	REQUIRE(queued_of(u->pid) == 0);
+	REQUIRE(call(z, fill_queue, 5) == 0);
+	CHECK_EQ(queued_of(u->pid), 6, "[3.11,12.7] (what is queued counts against the user)");
+	unsigned long one = 1UL << SIGRTMIN, two = 1UL << (SIGRTMIN + 1);
+	quit(z, 0);
+	REQUIRE(await_zombie(z->pid));
+	CHECK(queued_of(u->pid) >= 5, "[3.11] what was sent to a process counts as long as it is a zombie");
+	CHECK(mask_is(z->pid, "ShdPnd", one), "[3.11] and is there to be seen");
+	CHECK(mask_is(z->pid, "SigPnd", 0) || mask_is(z->pid, "SigPnd", two), "[3.11] what was sent to the thread may be gone");
+	CHECK(mask_is(z->pid, "SigBlk", one | two), "[3.11] with what it blocked");
+	char ignored[64];
+	CHECK(proc_status(z->pid, "SigIgn", ignored, sizeof ignored) && strtoul(ignored, NULL, 16) & 1UL << (SIGUSR1 - 1), "[3.11] and ignored");
+	CHECK_OK(kill(z->pid, SIGRTMIN + 3), "[3.12] another signal to it");
+	CHECK(mask_is(z->pid, "ShdPnd", one), "[3.12] does not become pending");
+	CHECK_EQ(reap(z->pid), 0, "[3.11] it is reaped");
+	CHECK_EQ(queued_of(u->pid), 0, "[3.11] and its signals with it");
+	retire(u, NULL);
+}
+
+/* ---- 3.17: the ends of a robust list ---- */
+
+CASE(robust_list_ends)
+{
+	enum { COUNT = 2100, LIMIT = 2048 };
+	struct entry { struct entry *next; int word, pad; } *all = mmap(NULL, COUNT * sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	static struct { struct entry *next; long offset; struct entry *pending; } list;
+	REQUIRE(all != MAP_FAILED);
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		for (int i = 0; i < COUNT; i++) {
+			all[i].next = i + 1 < COUNT ? &all[i + 1] : (struct entry *)&list;
+			all[i].word = sys_gettid();
+		}
+		list.next = all;
+		list.offset = offsetof(struct entry, word);
+		_exit(syscall(SYS_set_robust_list, &list, 24L) ? 1 : 0);
+	}
+	REQUIRE(reap(pid) == 0);
+	int done = 0;
+	for (int i = 0; i < COUNT; i++)
+		done += all[i].word == FUTEX_OWNER_DIED;
+	CHECK_EQ(done, LIMIT, "[3.17] 2048 entries are looked at");
+	CHECK(all[LIMIT - 1].word == FUTEX_OWNER_DIED && all[LIMIT].word != FUTEX_OWNER_DIED, "[3.17] the first ones");
+	/* an entry in the middle that can't be read ends the walk */
+	pid = MUST(fork());
+	if (pid == 0) {
+		for (int i = 0; i < 4; i++) {
+			all[i].next = i == 1 ? (struct entry *)0x10 : &all[i + 1];
+			all[i].word = sys_gettid();
+		}
+		list.next = all;
+		list.offset = offsetof(struct entry, word);
+		_exit(syscall(SYS_set_robust_list, &list, 24L) ? 1 : 0);
+	}
+	REQUIRE(reap(pid) == 0);
+	CHECK(all[0].word == FUTEX_OWNER_DIED && all[1].word == FUTEX_OWNER_DIED, "[3.17] what is before a fault is done");
+	CHECK(all[2].word == pid && all[3].word == pid, "[3.17] what is behind it is not");
+	/* bit 0 of a pointer says that the futex is one with priority inheritance */
+	pid = MUST(fork());
+	if (pid == 0) {
+		all[0].next = (struct entry *)&list;
+		all[0].word = sys_gettid();
+		list.next = (struct entry *)((long)all | 1);
+		list.offset = offsetof(struct entry, word);
+		_exit(syscall(SYS_set_robust_list, &list, 24L) ? 1 : 0);
+	}
+	REQUIRE(reap(pid) == 0);
+	CHECK(all[0].word == FUTEX_OWNER_DIED, "[3.17] bit 0 of an entry's address is no part of it");
+}

@@ -373,10 +373,16 @@ static long nest(long depth)
 		nest(depth - 1);
 		syscall(SYS_exit_group, 0);
 	}
-	if (pid < 0)
+	if (pid < 0) {
 		sh->v[2] = errno;
-	else
+		sh->v[3] = unshare(CLONE_NEWPID) == -1 ? errno : 0;
+		pid = raw_clone(SIGCHLD);
+		if (pid == 0)
+			syscall(SYS_exit_group, 0);
+		sh->v[4] = reap(pid) == 0;
+	} else {
 		reap(pid);
+	}
 	return 0;
 }
 
@@ -386,6 +392,10 @@ CASE(depth)
 	struct agent *a = spawn(NULL);
 	call(a, nest, 40);
 	CHECK(sh->v[1] <= 32 && sh->v[1] >= 28 && sh->v[2] == ENOSPC, "[9.5,6.12] nested deeper than 32 levels: ENOSPC");
+	CHECK_EQ(sh->v[3], ENOSPC, "[9.5] by unshare as well");
+	CHECK(sh->v[4] == 1, "[9.5] which leaves the caller able to fork");
+	if (on_foster())
+		CHECK_EQ(sh->v[1], 32, "[9.5] 32 below the initial namespace there are");
 	retire(a, NULL);
 }
 

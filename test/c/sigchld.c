@@ -195,6 +195,8 @@ HELPER(spin_until_gone)
 	sigaddset(&s, SIGUSR1);
 	sigaddset(&s, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &s, NULL);
+	if (proc_stat(atoi(argv[2]), 38) != SIGUSR1)
+		return 89;	/* not as it was made with */
 	if (write(atoi(argv[1]), &c, 1) != 1)
 		return 90;
 	return sigtimedwait(&s, &si, &ts);
@@ -205,18 +207,20 @@ CASE(exec_of_parent)
 	pid_t p = MUST(fork());
 	if (p == 0) {
 		int go[2];
-		char fd[16];
+		char fd[16], kid[16];
 		if (pipe(go))
 			_exit(91);
-		if (raw_clone(SIGUSR1) == 0) {
+		pid_t pid = raw_clone(SIGUSR1);
+		if (pid == 0) {
 			char c;
 			_exit(read(go[0], &c, 1) == 1 ? 0 : 1);
 		}
 		snprintf(fd, sizeof fd, "%d", go[1]);
-		exec_self("spin_until_gone", fd, NULL, NULL);
+		snprintf(kid, sizeof kid, "%d", pid);
+		exec_self("spin_until_gone", fd, kid, NULL);
 		_exit(92);
 	}
-	CHECK_EQ(reap(p), SIGCHLD << 8, "[5.8] the parent has exec'ed since the clone: SIGCHLD instead of the exit signal");
+	CHECK_EQ(reap(p), SIGCHLD << 8, "[5.8] the parent has exec'ed since the clone: SIGCHLD instead of the exit signal, which its stat still shows");
 }
 
 HELPER(nothing)
@@ -305,7 +309,7 @@ CASE(times_in_siginfo)
 	call(p, ag_block, SIGCHLD);
 	call(g, burn_ticks, 300);
 	retire(g, c);
-	call(c, burn_ticks, 60);
+	call(c, burn_ticks, 90);
 	quit(c, 0);
 	REQUIRE(await_state(c->pid, 'Z'));
 	REQUIRE(call(p, take_times, 0) == SIGCHLD);
@@ -361,5 +365,116 @@ CASE(continued_while_stopping)
 	set_word(&sh->w[1], 1);
 	REQUIRE(finish(t) == sh->v[0]);
 	retire(c, p);
+	retire(p, NULL);
+}
+
+/* ---- every exit signal ---- */
+
+/* A parent that blocks all signals has a child with this exit signal; what it sees of its death: bit 0, the signal is pending, 1, with
+ * the child's siginfo, 2, nothing else is, 3, the zombie is seen with __WALL, 4, and with neither or __WCLONE as the signal says. */
+static int death_by(int exit_signal)
+{
+	sigset_t all, pending, one;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	pid_t pid = raw_clone(exit_signal);
+	if (pid == 0)
+		_exit(5);
+	if (pid < 0)
+		return 99;
+	siginfo_t si = { 0 };
+	if (sys_waitid(P_PID, pid, &si, WEXITED | WNOWAIT | __WALL, NULL))
+		return 98;
+	int seen = 0;
+	sigpending(&pending);
+	struct timespec now = { 0, 0 };
+	memset(&si, 0, sizeof si);
+	if (exit_signal >= 1 && exit_signal <= 64 && sigismember(&pending, exit_signal)) {
+		seen |= 1;
+		/* the library hides two signals from its sets */
+		unsigned long bit = 1UL << (exit_signal - 1);
+		if (syscall(SYS_rt_sigtimedwait, &bit, &si, &now, 8) == exit_signal && si.si_code == CLD_EXITED && si.si_pid == pid && si.si_status == 5)
+			seen |= 2;
+	}
+	sigemptyset(&one);
+	sigpending(&pending);
+	if (!memcmp(&pending, &one, 8))
+		seen |= 4;
+	bool plain = sys_wait4(pid, NULL, WNOHANG, NULL) == -1, clone = exit_signal == SIGCHLD || sys_wait4(pid, NULL, WNOHANG | __WCLONE, NULL) == pid;
+	if (plain == (exit_signal != SIGCHLD))
+		seen |= 16;
+	if (clone)
+		seen |= 8;
+	return seen;
+}
+
+CASE(every_exit_signal)
+{
+	for (int sig = 0; sig <= 64; sig++) {
+		if (sig == SIGKILL || sig == SIGSTOP || sig == 32 || sig == 33)
+			continue;
+		pid_t pid = MUST(fork());
+		if (pid == 0)
+			_exit(death_by(sig));
+		char text[96];
+		snprintf(text, sizeof text, sig ? "[5.8] exit signal %d: pending with the siginfo of a child, and nothing else" : "[5.9] exit signal %d: none is pending", sig);
+		CHECK_EQ(reap(pid), (sig ? 31 : 28) << 8, text);
+	}
+	IF_SINCE(6, 0, "[5.9] exit signals that there are not") {
+		static const int none[] = { 65, 66, 100, 127, 128, 200, 255 };
+		for (unsigned i = 0; i < sizeof none / sizeof *none; i++) {
+			pid_t pid = MUST(fork());
+			if (pid == 0)
+				_exit(death_by(none[i]));
+			int st = reap(pid);
+			char text[96];
+			snprintf(text, sizeof text, "[5.9,14.7] clone with exit signal %d: as with none, or refused by newer kernels", none[i]);
+			CHECK(st == 28 << 8 || (!on_foster() && st == 99 << 8), text);
+		}
+	}
+	static const struct { int sig; const char *text; } deadly[] = {
+		{ SIGKILL, "[5.8] exit signal SIGKILL: the parent dies of it" }, { SIGTERM, "[5.8] exit signal SIGTERM: the parent dies of it" },
+	};
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = MUST(fork());
+		if (pid == 0) {
+			pid_t kid = raw_clone(deadly[i].sig);
+			if (kid == 0)
+				_exit(0);
+			for (;;)
+				pause();
+		}
+		CHECK_EQ(reap(pid), deadly[i].sig, deadly[i].text);
+		while (reap_any(NULL) > 0)
+			;
+	}
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		if (raw_clone(SIGSTOP) == 0)
+			_exit(0);
+		for (;;)
+			pause();
+	}
+	int st = 0;
+	CHECK(waitpid(pid, &st, WUNTRACED) == pid && WIFSTOPPED(st), "[5.8] exit signal SIGSTOP: the parent stops");
+	kill(pid, SIGKILL);
+	reap(pid);
+	while (reap_any(NULL) > 0)
+		;
+}
+
+/* The notice of a continue, too, of who ignores SIGCHLD. */
+CASE(ignored_continue)
+{
+	struct agent *p = spawn(NULL);
+	long ignore(long x) { (void)x; signal(SIGCHLD, SIG_IGN); return 0; }
+	call(p, ignore, 0);
+	call(p, ag_block, SIGCHLD);
+	struct agent *c = spawn(p);
+	kill(c->pid, SIGSTOP);
+	REQUIRE(await_state(c->pid, 'T'));
+	kill(c->pid, SIGCONT);
+	REQUIRE(await_blocked(c->pid));
+	CHECK_EQ(call(p, ag_pending, SIGCHLD), 0, "[5.7,5.2] SIG_IGN: a continue notice does not become pending either");
 	retire(p, NULL);
 }

@@ -37,7 +37,8 @@ use proctree::{Exited, Fate};
 use super::{
     ExitRecord, Process, Thread, Usage,
     namespace::death,
-    pid, record, seccomp, signal,
+    pid, record, seccomp,
+    signal::{self, Pending, SigSet},
     thread::WORK_EXITED,
     tree::{self, Effects},
     usage,
@@ -226,6 +227,11 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         rt_priority: leader.rt_priority.load(Relaxed),
         affinity: leader.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)),
         oom_score_adj: process.oom_score_adj.load(Relaxed),
+        no_new_privs: leader.no_new_privs.load(Relaxed),
+        pending: Pending::new(),
+        blocked: leader.signals.blocked(),
+        ignored: SigSet::EMPTY,
+        caught: SigSet::EMPTY,
         tty: process.tty.load(Relaxed),
         start_ns: process.start_ns,
         own_ns: [0; 2],
@@ -236,7 +242,11 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
 
 /// Fills in what only the last thread to leave knows. Called with the table locked.
 fn close_record(record: &mut ExitRecord, process: &Process, status: i32) {
-    record.status = signal::group_exit_status(process).unwrap_or(status);
+    let signals = signal::remains(process);
+    record.status = signals.exit_status.unwrap_or(status);
+    record.pending = signals.pending;
+    record.ignored = signals.ignored;
+    record.caught = signals.caught;
     record.usage = *process.dead_threads.lock();
     record.own_ns = [record.usage.user_ns, record.usage.system_ns];
     record.usage.add(&process.waited_children.lock());

@@ -3,7 +3,12 @@
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{
-    Credentials, Rlimits, Usage, namespace::PidNs, pidfd::PidRef, thread::COMM_LEN, usage::ns_to_ticks,
+    Credentials, Rlimits, Usage,
+    namespace::PidNs,
+    pidfd::PidRef,
+    signal::{Pending, SigSet},
+    thread::COMM_LEN,
+    usage::ns_to_ticks,
 };
 use crate::prelude::*;
 
@@ -21,6 +26,13 @@ pub struct ExitRecord {
     pub rt_priority: u32,
     pub affinity: u64,
     pub oom_score_adj: i32,
+    pub no_new_privs: bool,
+    /// Signals to the process that nobody took.
+    pub pending: Pending,
+    /// Of the leader, and of the process.
+    pub blocked: SigSet,
+    pub ignored: SigSet,
+    pub caught: SigSet,
     /// As in [`Process`](super::Process): it has its terminal until it is reaped (rule 3.22).
     pub tty: u64,
     pub start_ns: u64,

@@ -28,10 +28,14 @@ macro_rules! put {
 
 pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     let found = task.find()?;
-    let (comm, creds) = match &found {
-        Task::Live(thread) => (thread.comm(), thread.creds()),
+    let (comm, creds, last_sets, no_new_privs) = match &found {
+        Task::Live(thread) => (thread.comm(), thread.creds(), [SigSet::EMPTY; 5], false),
         Task::Zombie(process) => match tree::lock().body(*process) {
-            Some(Body::Zombie(record)) => (record.comm, record.creds.clone()),
+            Some(Body::Zombie(record)) => {
+                let sets =
+                    [SigSet::EMPTY, record.pending.set(), record.blocked, record.ignored, record.caught];
+                (record.comm, record.creds.clone(), sets, record.no_new_privs)
+            }
             _ => return Err(ESRCH),
         },
     };
@@ -45,8 +49,8 @@ pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
             let mut text =
                 ids(task, (&numbers, task::nested_numbers(task, &found)), ('Z', "zombie"), &creds, None, 0);
             put!(text, "Threads:\t1\n");
-            signals(&mut text, creds.user.sigpending.load(Relaxed), queue_limit(task), [SigSet::EMPTY; 5]);
-            rights(&mut text, &creds, [0; 3]);
+            signals(&mut text, creds.user.sigpending.load(Relaxed), queue_limit(task), last_sets);
+            rights(&mut text, &creds, [no_new_privs.into(), 0, 0]);
             text
         }
     };

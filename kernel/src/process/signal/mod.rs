@@ -60,7 +60,7 @@ pub use set::*;
 pub use stop::Notice;
 pub use threads::{
     attach_thread, begin_dump, begin_exec_kill, begin_group_exit, current_dump, detach_thread, end_exec_kill,
-    exec_reset, fork_sighand, group_exit_status, override_exit_status, thread_sets, threads,
+    exec_reset, fork_sighand, group_exit_status, override_exit_status, remains, thread_sets, threads,
 };
 pub use timedwait::{take as take_pending, wait_for};
 

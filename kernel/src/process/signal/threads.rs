@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{AltStack, SigHand, SigSet, Signo, stop::EXITING, work};
+use super::{AltStack, Pending, SigHand, SigSet, Signo, stop::EXITING, work};
 use crate::{
     prelude::*,
     process::{Process, Thread, coredump::Meeting, seccomp},
@@ -96,6 +96,23 @@ pub fn begin_dump(process: &Process, signo: i32) -> core::result::Result<Arc<Mee
 /// The meeting for a core of the process that is being written.
 pub fn current_dump(process: &Process) -> Option<Arc<Meeting>> {
     process.signals.lock().dump.clone().filter(|meeting| meeting.is_on())
+}
+
+/// What is left of a process's signals when its last thread is gone.
+pub struct Remains {
+    /// The status of the whole process, if its death was one.
+    pub exit_status: Option<i32>,
+    /// What was sent to the process and nobody took: it counts against the sender's user until the zombie is reaped (rule 3.11).
+    pub pending: Pending,
+    pub ignored: SigSet,
+    pub caught: SigSet,
+}
+
+pub fn remains(process: &Process) -> Remains {
+    let mut group = process.signals.lock();
+    let (ignored, caught) = group.sighand.ignored_and_caught();
+    let pending = core::mem::take(&mut group.shared);
+    Remains { exit_status: group.exit_status, pending, ignored, caught }
 }
 
 pub fn group_exit_status(process: &Process) -> Option<i32> {
