@@ -51,10 +51,14 @@ impl FileOps for Memory {
     }
 
     fn write_at(&self, _: &File, buf: &mut WriteBuf, pos: u64) -> Result<(usize, u64)> {
-        if *self == Memory::Full && buf.left() > 0 {
+        if *self == Memory::Full {
             return Err(ENOSPC);
         }
         Ok((buf.skip_all(), pos))
+    }
+
+    fn has_owner(&self) -> bool {
+        *self == Memory::Random
     }
 
     fn is_seekable(&self) -> bool {

@@ -18,6 +18,14 @@ impl Inode for AnonInode {
     fn base(&self) -> &InodeBase {
         &self.base
     }
+
+    fn is_private(&self) -> bool {
+        true
+    }
+
+    fn may_change_attributes(&self) -> Result<()> {
+        Err(EOPNOTSUPP)
+    }
 }
 
 fn inode() -> Arc<dyn Inode> {

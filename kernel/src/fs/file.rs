@@ -173,6 +173,16 @@ pub trait FileOps: Send + Sync {
         Err(ENOTTY)
     }
 
+    /// Whether its kind can be read and written at all: if not, that is EINVAL whatever the buffer.
+    fn directions(&self) -> (bool, bool) {
+        (true, true)
+    }
+
+    /// Whether it tells an owner when it is ready (O_ASYNC); elsewhere that flag does not stick.
+    fn has_owner(&self) -> bool {
+        false
+    }
+
     /// The pipe, if this is an end of one.
     fn as_pipe(&self) -> Option<&Arc<super::pipe::Pipe>> {
         None
@@ -315,9 +325,20 @@ impl File {
     }
 
     /// F_SETFL.
-    pub fn set_flags(&self, new: OpenFlags) {
+    ///
+    /// # Errors
+    /// EINVAL for O_DIRECT where nothing could go past a cache, or into packets.
+    pub fn set_flags(&self, mut new: OpenFlags) -> Result<()> {
+        let has_pages = self.inode.base().is_regular() && self.ops.map_kind(self) == MapKind::Pages;
+        if new.contains(OpenFlags::DIRECT) && !has_pages && self.ops.as_pipe().is_none() {
+            return Err(EINVAL);
+        }
+        if !self.ops.has_owner() {
+            new.remove(OpenFlags::ASYNC);
+        }
         let kept = self.flags() - OpenFlags::SETTABLE;
         self.flags.store((kept | new & OpenFlags::SETTABLE).bits(), Relaxed);
+        Ok(())
     }
 
     /// Flags that F_GETFL shows though they mean nothing to open files in general.
@@ -335,12 +356,26 @@ impl File {
         self.owner_is_group.store(is_group, Relaxed);
     }
 
-    fn check_readable(&self) -> Result<()> {
+    /// EBADF if it is not open for reading.
+    pub fn check_readable(&self) -> Result<()> {
         if self.flags().readable() { Ok(()) } else { Err(EBADF) }
     }
 
-    fn check_writable(&self) -> Result<()> {
+    /// EBADF if it is not open for writing.
+    pub fn check_writable(&self) -> Result<()> {
         if self.flags().writable() { Ok(()) } else { Err(EBADF) }
+    }
+
+    /// EBADF if it is not open for reading, EINVAL if its kind is never read.
+    pub fn check_can_read(&self) -> Result<()> {
+        self.check_readable()?;
+        if self.ops.directions().0 { Ok(()) } else { Err(EINVAL) }
+    }
+
+    /// EBADF if it is not open for writing, EINVAL if its kind is never written.
+    pub fn check_can_write(&self) -> Result<()> {
+        self.check_writable()?;
+        if self.ops.directions().1 { Ok(()) } else { Err(EINVAL) }
     }
 
     /// read(2).
@@ -388,11 +423,17 @@ impl File {
         n
     }
 
-    /// pread(2). ESPIPE if the file has no offset.
-    pub fn read_at(&self, buf: &mut ReadBuf, pos: u64) -> Result<usize> {
-        if !self.seekable && !self.ops.takes_positions() {
-            return Err(if self.is_path_only() { EBADF } else { ESPIPE });
+    /// Whether it can be read and written at a position. ESPIPE if it has no offset.
+    pub fn check_positional(&self) -> Result<()> {
+        if self.seekable || self.ops.takes_positions() {
+            return Ok(());
         }
+        Err(if self.is_path_only() { EBADF } else { ESPIPE })
+    }
+
+    /// pread(2).
+    pub fn read_at(&self, buf: &mut ReadBuf, pos: u64) -> Result<usize> {
+        self.check_positional()?;
         self.check_readable()?;
         let n = self.ops.read_at(self, buf, pos)?;
         Ok(self.was_read(n))
@@ -400,9 +441,7 @@ impl File {
 
     /// pwrite(2).
     pub fn write_at(&self, buf: &mut WriteBuf, pos: u64) -> Result<usize> {
-        if !self.seekable && !self.ops.takes_positions() {
-            return Err(if self.is_path_only() { EBADF } else { ESPIPE });
-        }
+        self.check_positional()?;
         self.check_writable()?;
         let (n, _) = self.ops.write_at(self, buf, pos)?;
         Ok(self.was_written(n))
@@ -412,6 +451,9 @@ impl File {
     pub fn seek(&self, offset: i64, whence: u32) -> Result<u64> {
         if self.is_path_only() {
             return Err(EBADF);
+        }
+        if whence > SEEK_HOLE {
+            return Err(EINVAL);
         }
         let _lock = self.pos_lock.lock();
         let pos = self.ops.seek(self, self.pos(), offset, whence)?;

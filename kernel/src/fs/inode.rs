@@ -471,6 +471,16 @@ pub trait Inode: Any + Send + Sync {
         false
     }
 
+    /// Whether it can have those of the namespace `trusted.` alone.
+    fn has_trusted_xattrs(&self) -> bool {
+        false
+    }
+
+    /// One of the kernel's own, which security modules are not asked about.
+    fn is_private(&self) -> bool {
+        false
+    }
+
     /// The attributes are about to be changed by chmod, chown or utimensat.
     fn may_change_attributes(&self) -> Result<()> {
         Ok(())

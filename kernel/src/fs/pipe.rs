@@ -350,6 +350,10 @@ impl FileOps for PipeEnd {
         Ok(self.pipe.ring.lock().bytes.len())
     }
 
+    fn has_owner(&self) -> bool {
+        true
+    }
+
     fn as_pipe(&self) -> Option<&Arc<Pipe>> {
         Some(&self.pipe)
     }

@@ -80,17 +80,20 @@ impl Namespace {
 
 /// Whether the caller may read or write attributes of this kind. `refused` is what those get that have no business with it.
 fn check_permission(
-    base: &InodeBase,
+    inode: &Arc<dyn Inode>,
     creds: &Credentials,
     name: &[u8],
     access: Access,
     refused: Errno,
 ) -> Result<()> {
+    let base = inode.base();
+    // Descriptors of the kernel's have no type of file, but for those of processes.
+    let has_type = !inode.is_private() || inode.has_trusted_xattrs();
     match Namespace::of(name).0 {
         Namespace::Security => return Ok(()),
         Namespace::Trusted => return creds.require(Cap::SysAdmin).or(Err(refused)),
         Namespace::User => {
-            if !matches!(base.file_type(), FileType::Regular | FileType::Dir) {
+            if !has_type || !matches!(base.file_type(), FileType::Regular | FileType::Dir) {
                 return Err(refused);
             }
             let sticky = base.is_dir() && base.mode() & S_ISVTX != 0;
@@ -110,6 +113,8 @@ fn check_permission(
 /// EOPNOTSUPP; EINVAL for a namespace without a name behind it.
 fn check_name(inode: &Arc<dyn Inode>, name: &[u8]) -> Result<()> {
     match Namespace::of(name) {
+        (Namespace::Trusted, _) if inode.has_trusted_xattrs() && name != b"trusted." => Ok(()),
+        (Namespace::Trusted, _) if inode.has_trusted_xattrs() => Err(EINVAL),
         _ if !inode.has_xattrs() => Err(EOPNOTSUPP),
         (Namespace::Other, _) => Err(EOPNOTSUPP),
         (_, b"") => Err(EINVAL),
@@ -117,12 +122,23 @@ fn check_name(inode: &Arc<dyn Inode>, name: &[u8]) -> Result<()> {
     }
 }
 
+/// What is set as an access control list has to be one, though no file takes it.
+fn check_acl(name: &[u8], value: &[u8]) -> Result<()> {
+    const HEADER: usize = 4;
+    const ENTRY: usize = 8;
+    if !matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default") || value.is_empty() {
+        return Ok(());
+    }
+    let is_list = value.len() >= HEADER && (value.len() - HEADER).is_multiple_of(ENTRY);
+    if is_list { Ok(()) } else { Err(EINVAL) }
+}
+
 /// getxattr(2).
 ///
 /// # Errors
 /// ENODATA, EOPNOTSUPP, EACCES.
 pub fn get(inode: &Arc<dyn Inode>, creds: &Credentials, name: &[u8]) -> Result<Vec<u8>> {
-    check_permission(inode.base(), creds, name, Access::READ, ENODATA)?;
+    check_permission(inode, creds, name, Access::READ, ENODATA)?;
     check_name(inode, name)?;
     let value = inode.base().xattrs.get().and_then(|xattrs| xattrs.get(name)).ok_or(ENODATA)?;
     Ok(if name == CAPABILITY { FileCaps::shown(&value) } else { value.to_vec() })
@@ -150,8 +166,9 @@ pub fn set(
         }
         creds.require(Cap::Setfcap)?;
     }
-    check_permission(base, creds, name, Access::WRITE, EPERM)?;
-    if Namespace::of(name).0 == Namespace::Security && name != CAPABILITY {
+    check_acl(name, &value)?;
+    check_permission(inode, creds, name, Access::WRITE, EPERM)?;
+    if Namespace::of(name).0 == Namespace::Security && name != CAPABILITY && !inode.is_private() {
         creds.require(Cap::SysAdmin)?;
     }
     check_name(inode, name)?;
@@ -185,8 +202,8 @@ pub fn remove(inode: &Arc<dyn Inode>, read_only: bool, creds: &Credentials, name
     if read_only {
         return Err(EROFS);
     }
-    check_permission(base, creds, name, Access::WRITE, EPERM)?;
-    if Namespace::of(name).0 == Namespace::Security {
+    check_permission(inode, creds, name, Access::WRITE, EPERM)?;
+    if Namespace::of(name).0 == Namespace::Security && !inode.is_private() {
         creds.require(if name == CAPABILITY { Cap::Setfcap } else { Cap::SysAdmin })?;
     }
     check_name(inode, name)?;

@@ -160,16 +160,20 @@ impl Vm {
         on_fault: bool,
         limits: &MemoryLimits,
     ) -> Result<()> {
-        let start = super::page_floor(addr);
-        let len = page_ceil(len.checked_add(addr - start).ok_or(EINVAL)?).ok_or(EINVAL)?;
-        let end = start.checked_add(len).ok_or(EINVAL)?;
         if lock && limits.locked == 0 {
             return Err(EPERM);
         }
+        let start = super::page_floor(addr);
+        // A length that wraps around is one of few pages, as on Linux.
+        let len = page_ceil(len.wrapping_add(addr - start)).unwrap_or(0);
         let mut layout = self.layout.write();
-        let already = layout.locked_bytes(start, end);
-        if lock && layout.locked + len - already.min(len) > limits.locked {
+        let already = start.checked_add(len).map_or(0, |end| layout.locked_bytes(start, end));
+        if lock && layout.locked.saturating_add(len) - already.min(len) > limits.locked {
             return Err(ENOMEM);
+        }
+        let end = start.checked_add(len).ok_or(EINVAL)?;
+        if len == 0 {
+            return Ok(());
         }
         if layout.vmas.len() + 2 > MAX_MAP_COUNT || !ostd::mm::kernel_reserve_ok(1) {
             return Err(ENOMEM);

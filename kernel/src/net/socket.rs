@@ -173,6 +173,10 @@ impl FileOps for Socket {
         self.protocol.poll(table)
     }
 
+    fn has_owner(&self) -> bool {
+        true
+    }
+
     fn can_poll(&self) -> bool {
         true
     }

@@ -57,7 +57,7 @@ pub fn sys_fcntl(ctx: &mut Context, [fd, command, arg, ..]: Args) -> Result<usiz
     }
     let file = file(ctx, fd)?;
     match command {
-        F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32)),
+        F_SETFL => file.set_flags(OpenFlags::from_bits_truncate(arg as u32))?,
         F_GETOWN => return Ok(get_owner(&file) as usize),
         F_SETOWN => set_owner(ctx, &file, arg as i32)?,
         F_GETOWN_EX => {

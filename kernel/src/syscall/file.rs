@@ -7,7 +7,7 @@ use crate::{
     fs::{
         File,
         file::{MAX_FILE_SIZE, OpenFlags},
-        io::{MAX_RW_COUNT, ReadBuf, WriteBuf, read_iovecs},
+        io::{IoVec, MAX_RW_COUNT, ReadBuf, WriteBuf, read_iovecs},
         name_ops,
         notify::{self, Events},
     },
@@ -19,6 +19,12 @@ use crate::{
 #[inline]
 pub(super) fn file(ctx: &Context, fd: usize) -> Result<Arc<File>> {
     ctx.thread.with_files(|files| files.get(fd as i32))
+}
+
+/// A file that is open for more than its path. EBADF.
+pub(super) fn open_file(ctx: &Context, fd: usize) -> Result<Arc<File>> {
+    let file = file(ctx, fd)?;
+    if file.is_path_only() { Err(EBADF) } else { Ok(file) }
 }
 
 /// The end of a program's buffer must not lie beyond its half of the address space.
@@ -33,20 +39,24 @@ pub(super) fn check_range(addr: usize, len: usize) -> Result<()> {
 #[inline(always)]
 pub fn sys_read(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
-    check_range(addr, len)?;
+    check_range(addr, len).or_else(|e| file.check_can_read().and(Err(e)))?;
     file.read(&mut ReadBuf::user(addr, len))
 }
 
 #[inline(always)]
 pub fn sys_write(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
-    check_range(addr, len)?;
+    check_range(addr, len).or_else(|e| file.check_can_write().and(Err(e)))?;
     file.write(&mut WriteBuf::user(addr, len))
 }
 
 pub fn sys_readv(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
+    file.check_can_read()?;
     let list = read_iovecs(list, count)?;
+    if is_nothing(&list) {
+        return Ok(read_by_list(&file, 0));
+    }
     let n = file.read(&mut ReadBuf::user_list(&list))?;
     Ok(read_by_list(&file, n))
 }
@@ -59,9 +69,18 @@ fn read_by_list(file: &File, n: usize) -> usize {
     n
 }
 
+/// A list without a byte is done before the file is asked: what it does with reads and writes of nothing is not seen.
+fn is_nothing(list: &[IoVec]) -> bool {
+    list.iter().all(|iov| iov.len == 0)
+}
+
 pub fn sys_writev(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
+    file.check_can_write()?;
     let list = read_iovecs(list, count)?;
+    if is_nothing(&list) {
+        return Ok(0);
+    }
     file.write(&mut WriteBuf::user_list(&list))
 }
 
@@ -93,7 +112,12 @@ pub fn sys_pwrite64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result
 pub fn sys_preadv(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
     let pos = position(pos)?;
     let file = file(ctx, fd)?;
+    file.check_positional()?;
+    file.check_can_read()?;
     let list = read_iovecs(list, count)?;
+    if is_nothing(&list) {
+        return Ok(read_by_list(&file, 0));
+    }
     let n = file.read_at(&mut ReadBuf::user_list(&list), pos)?;
     Ok(read_by_list(&file, n))
 }
@@ -101,23 +125,48 @@ pub fn sys_preadv(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result
 pub fn sys_pwritev(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
     let pos = position(pos)?;
     let file = file(ctx, fd)?;
+    file.check_positional()?;
+    file.check_can_write()?;
     let list = read_iovecs(list, count)?;
+    if is_nothing(&list) {
+        return Ok(0);
+    }
     file.write_at(&mut WriteBuf::user_list(&list), pos)
 }
 
-/// preadv2 and pwritev2 take a position of -1 for "the file's own", and flags, of which none is known.
+/// preadv2 and pwritev2 take a position of -1 for "the file's own", and flags, of which none is known. That is found only when
+/// there is something to move.
 pub fn sys_preadv2(ctx: &mut Context, args: Args) -> Result<usize> {
-    if args[5] != 0 {
-        return Err(EOPNOTSUPP);
+    if args[5] as u32 != 0 {
+        return refuse_flags(ctx, args, File::check_can_read);
     }
     if args[3] as i64 == -1 { sys_readv(ctx, args) } else { sys_preadv(ctx, args) }
 }
 
 pub fn sys_pwritev2(ctx: &mut Context, args: Args) -> Result<usize> {
-    if args[5] != 0 {
-        return Err(EOPNOTSUPP);
+    if args[5] as u32 != 0 {
+        return refuse_flags(ctx, args, File::check_can_write);
     }
     if args[3] as i64 == -1 { sys_writev(ctx, args) } else { sys_pwritev(ctx, args) }
+}
+
+/// What a call with flags fails with: everything else is looked at first.
+fn refuse_flags(
+    ctx: &Context,
+    [fd, list, count, pos, ..]: Args,
+    check: fn(&File) -> Result<()>,
+) -> Result<usize> {
+    let own_position = pos as i64 == -1;
+    if !own_position {
+        position(pos)?;
+    }
+    let file = file(ctx, fd)?;
+    if !own_position {
+        file.check_positional()?;
+    }
+    check(&file)?;
+    let list = read_iovecs(list, count)?;
+    if is_nothing(&list) { Ok(0) } else { Err(EOPNOTSUPP) }
 }
 
 pub fn sys_lseek(ctx: &mut Context, [fd, offset, whence, ..]: Args) -> Result<usize> {
@@ -144,6 +193,10 @@ pub fn sys_fallocate(ctx: &mut Context, [fd, mode, offset, len, ..]: Args) -> Re
     const KEEP_SIZE: usize = 1;
     const PUNCH_HOLE: usize = 2;
     let (offset, len) = (offset as i64, len as i64);
+    let file = file(ctx, fd)?;
+    if file.is_path_only() {
+        return Err(EBADF);
+    }
     if offset < 0 || len <= 0 {
         return Err(EINVAL);
     }
@@ -152,7 +205,6 @@ pub fn sys_fallocate(ctx: &mut Context, [fd, mode, offset, len, ..]: Args) -> Re
         _ if mode == PUNCH_HOLE | KEEP_SIZE => true,
         _ => return Err(EOPNOTSUPP),
     };
-    let file = file(ctx, fd)?;
     if !file.flags().writable() {
         return Err(EBADF);
     }
@@ -189,12 +241,12 @@ pub fn sys_syncfs(ctx: &mut Context, [fd, ..]: Args) -> Result<usize> {
     Ok(0)
 }
 
-pub fn sys_fadvise64(ctx: &mut Context, [fd, _, _, advice, ..]: Args) -> Result<usize> {
+pub fn sys_fadvise64(ctx: &mut Context, [fd, _, len, advice, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
     if file.ops().as_pipe().is_some() {
         return Err(ESPIPE);
     }
-    if advice > 5 { Err(EINVAL) } else { Ok(0) }
+    if advice > 5 || (len as i64) < 0 { Err(EINVAL) } else { Ok(0) }
 }
 
 /// Requests that every file understands; the rest is the file's business.
@@ -216,8 +268,11 @@ pub fn sys_ioctl(ctx: &mut Context, [fd, request, arg, ..]: Args) -> Result<usiz
             let flag = if request == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
             let on = mem::read::<i32>(arg)? != 0;
             let mut flags = file.flags();
+            if request == FIOASYNC && flags.contains(flag) != on && !file.ops().has_owner() {
+                return Err(ENOTTY);
+            }
             flags.set(flag, on);
-            file.set_flags(flags);
+            file.set_flags(flags)?;
         }
         FIONREAD => mem::write(arg, &i32::try_from(file.ops().available(&file)?).unwrap_or(i32::MAX))?,
         FIOSETOWN | SIOCSPGRP if Socket::of(&file).is_ok() => fcntl::set_owner(ctx, &file, mem::read(arg)?)?,
@@ -294,6 +349,7 @@ fn write_position(addr: usize, pos: Option<u64>) -> Result<()> {
 }
 
 pub fn sys_sendfile(ctx: &mut Context, [to, from, pos, count, ..]: Args) -> Result<usize> {
+    let given = if pos == 0 { 0 } else { mem::read::<i64>(pos)? };
     let (from, to) = (file(ctx, from)?, file(ctx, to)?);
     if !from.flags().readable() || !to.flags().writable() {
         return Err(EBADF);
@@ -301,7 +357,8 @@ pub fn sys_sendfile(ctx: &mut Context, [to, from, pos, count, ..]: Args) -> Resu
     if !from.ops().is_seekable() || to.flags().contains(OpenFlags::APPEND) {
         return Err(EINVAL);
     }
-    let from_pos = read_position(pos)?;
+    let given = position(given as usize)?;
+    let from_pos = (pos != 0).then_some(given);
     let mut copier = Copier { from: &from, to: &to, from_pos, to_pos: None };
     let done = copier.run(count.min(MAX_RW_COUNT))?;
     write_position(pos, copier.from_pos)?;

@@ -139,7 +139,7 @@ pub fn sys_mq_getsetattr(ctx: &mut Context, [fd, new, old, ..]: Args) -> Result<
     if let Some(new_flags) = new_flags {
         let mut flags = flags;
         flags.set(OpenFlags::NONBLOCK, new_flags & nonblock != 0);
-        file.set_flags(flags);
+        file.set_flags(flags)?;
     }
     if old != 0 {
         mem::write(old, &attr)?;

@@ -33,6 +33,15 @@ pub fn sys_mkdir(ctx: &mut Context, [path, mode, ..]: Args) -> Result<usize> {
 }
 
 pub fn sys_mknodat(ctx: &mut Context, [dirfd, path, mode, dev, ..]: Args) -> Result<usize> {
+    // What cannot be made is found before the name is looked at.
+    const KINDS: [FileType; 5] =
+        [FileType::Regular, FileType::Char, FileType::Block, FileType::Fifo, FileType::Socket];
+    match mode as u32 & S_IFMT {
+        0 => {}
+        bits if bits == FileType::Dir.mode_bits() => return Err(EPERM),
+        bits if KINDS.iter().any(|kind| kind.mode_bits() == bits) => {}
+        _ => return Err(EINVAL),
+    }
     let path = UserPath::read(path)?;
     let umask = ctx.thread.fs().umask();
     // The type may be left out for a regular file.
@@ -134,12 +143,13 @@ pub fn sys_readlinkat(ctx: &mut Context, [dirfd, path, buf, size, ..]: Args) -> 
     if size as i32 <= 0 {
         return Err(EINVAL);
     }
+    let is_empty = mem::read::<u8>(path)? == 0;
     // "" names the link that the descriptor was opened for.
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
     let target = Target::find(ctx.thread, dirfd as i32, path, flags)?;
     let inode = target.inode()?;
     if !inode.base().is_symlink() {
-        return Err(if matches!(target, Target::File(_)) { ENOENT } else { EINVAL });
+        return Err(if is_empty { ENOENT } else { EINVAL });
     }
     inode.base().touch_atime();
     let text = inode.link_text()?;
@@ -149,10 +159,6 @@ pub fn sys_readlinkat(ctx: &mut Context, [dirfd, path, buf, size, ..]: Args) -> 
 }
 
 pub fn sys_readlink(ctx: &mut Context, [path, buf, size, ..]: Args) -> Result<usize> {
-    // Unlike readlinkat, "" is no file.
-    if mem::read::<u8>(path)? == 0 {
-        return Err(ENOENT);
-    }
     sys_readlinkat(ctx, [CWD, path, buf, size, 0, 0])
 }
 

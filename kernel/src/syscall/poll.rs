@@ -225,13 +225,11 @@ pub fn sys_select(ctx: &mut Context, [count, read, write, except, timeout, ..]: 
 }
 
 pub fn sys_pselect6(ctx: &mut Context, [count, read, write, except, timeout, mask]: Args) -> Result<usize> {
+    let mask = if mask == 0 { None } else { Some(mem::read::<[usize; 2]>(mask)?) };
     let timeout = Timeout::timespec(timeout)?;
     let masked = match mask {
-        0 => false,
-        addr => {
-            let [mask, size] = mem::read::<[usize; 2]>(addr)?;
-            set_mask(ctx, mask, size)?
-        }
+        None => false,
+        Some([mask, size]) => set_mask(ctx, mask, size)?,
     };
     let result = select(ctx, count, [read, write, except], timeout.deadline);
     timeout.write_back();

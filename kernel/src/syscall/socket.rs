@@ -46,6 +46,9 @@ pub fn sys_socket(ctx: &mut Context, [family, kind, protocol, ..]: Args) -> Resu
 
 pub fn sys_socketpair(ctx: &mut Context, [family, kind, protocol, fds, ..]: Args) -> Result<usize> {
     let (kind, flags) = split_type(kind)?;
+    // The place for the numbers is looked at before what is to be made.
+    ctx.thread.files().require_free()?;
+    mem::write(fds, &mem::read::<[i32; 2]>(fds)?)?;
     let (a, b) = net::create_pair(family as i32, kind, protocol as i32)?;
     let pair = (Socket::open(a, flags)?, Socket::open(b, flags)?);
     let files = ctx.thread.files();
@@ -85,6 +88,7 @@ pub fn sys_accept(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize>
 }
 
 pub fn sys_accept4(ctx: &mut Context, [fd, addr, len, flags, ..]: Args) -> Result<usize> {
+    file::open_file(ctx, fd)?;
     accept(ctx, fd, addr, len, open_flags(flags)?)
 }
 

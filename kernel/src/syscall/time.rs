@@ -55,12 +55,33 @@ fn set_time(ctx: &Context, realtime_ns: u64) -> Result<usize> {
     Ok(0)
 }
 
-pub fn sys_settimeofday(ctx: &mut Context, args: Args) -> Result<usize> {
-    match args[0] {
-        0 if args[1] == 0 => Ok(0),
-        0 => Err(EINVAL),
-        addr => set_time(ctx, read_timeval_ns(addr)?),
+/// The time zone is kept for nobody: it is checked, and is 0 again when it is asked for.
+pub fn sys_settimeofday(ctx: &mut Context, [time, zone, ..]: Args) -> Result<usize> {
+    const USEC_PER_SEC: i64 = 1_000_000;
+    /// The most that `tz_minuteswest` may be, in both directions.
+    const FARTHEST: i32 = 15 * 60;
+    let given = if time == 0 { None } else { Some(mem::read::<[i64; 2]>(time)?) };
+    if given.is_some_and(|[_, usec]| !(0..USEC_PER_SEC).contains(&usec)) {
+        return Err(EINVAL);
     }
+    let zone = if zone == 0 { None } else { Some(mem::read::<[i32; 2]>(zone)?) };
+    let realtime_ns = match given {
+        None => None,
+        Some([sec, usec]) => {
+            let ns = (sec as u64).saturating_mul(NSEC_PER_SEC).saturating_add(usec as u64 * 1000);
+            if sec < 0 || ns > LAST_SETTABLE_NS {
+                return Err(EINVAL);
+            }
+            Some(ns)
+        }
+    };
+    if !ctx.thread.creds().capable(Cap::SysTime) {
+        return Err(EPERM);
+    }
+    if zone.is_some_and(|[west, _]| !(-FARTHEST..=FARTHEST).contains(&west)) {
+        return Err(EINVAL);
+    }
+    realtime_ns.map_or(Ok(0), |ns| set_time(ctx, ns))
 }
 
 const TIMER_ABSTIME: u32 = 1;

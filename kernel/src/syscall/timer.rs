@@ -27,7 +27,7 @@ fn read_event(addr: usize) -> Result<SigEvent> {
 pub fn sys_timer_create(ctx: &mut Context, args: Args) -> Result<usize> {
     let [raw, event, id_addr, ..] = args;
     let event = if event == 0 { None } else { Some(read_event(event)?) };
-    let clock = Clock::for_timer(raw, ctx.thread)?;
+    let clock = Clock::for_timer(raw, ctx.thread).or_else(|e| check_id_place(raw, id_addr).and(Err(e)))?;
     let timers = &ctx.process().posix_timers;
     let asked = match timers.is_used() && timers.restores_ids() {
         true => match mem::read::<i32>(id_addr)? {
@@ -43,6 +43,18 @@ pub fn sys_timer_create(ctx: &mut Context, args: Args) -> Result<usize> {
         return Err(error.into());
     }
     Ok(0)
+}
+
+/// Whether a process or thread has the clock `raw` is found only after the place of the timer's number is known to be good.
+fn check_id_place(raw: usize, addr: usize) -> Result<()> {
+    const KIND: i32 = 7;
+    /// Clocks that are open files, of which there are none.
+    const KIND_FILE: i32 = 3;
+    let raw = raw as i32;
+    if raw < 0 && raw & KIND != KIND_FILE {
+        mem::write(addr, &mem::read::<i32>(addr)?)?;
+    }
+    Ok(())
 }
 
 /// `struct itimerspec`: the interval, then the value.

@@ -501,6 +501,10 @@ impl Epoll {
 }
 
 impl FileOps for Epoll {
+    fn directions(&self) -> (bool, bool) {
+        (false, false)
+    }
+
     fn poll<'a>(&'a self, _: &'a File, table: &mut PollTable<'a>) -> PollEvents {
         table.add(&self.core.pollers);
         if self.is_ready() { PollEvents::READABLE } else { PollEvents::empty() }

@@ -263,6 +263,10 @@ impl TimerFile {
 }
 
 impl FileOps for TimerFile {
+    fn directions(&self) -> (bool, bool) {
+        (true, false)
+    }
+
     fn read_at(&self, file: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
         if buf.left() < size_of::<u64>() {
             return Err(EINVAL);

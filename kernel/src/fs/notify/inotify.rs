@@ -293,6 +293,10 @@ impl Drop for Inotify {
 }
 
 impl FileOps for Inotify {
+    fn has_owner(&self) -> bool {
+        true
+    }
+
     fn read_at(&self, file: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
         loop {
             let next = self.0.state.lock().take(buf.left());

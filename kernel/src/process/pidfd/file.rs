@@ -64,6 +64,10 @@ pub fn pid_of(file: &File) -> Result<&Arc<PidRef>> {
 const GET_VERSION: u32 = 0x8008_7601;
 
 impl FileOps for PidFile {
+    fn directions(&self) -> (bool, bool) {
+        (false, false)
+    }
+
     /// As in Linux: pread is EINVAL as read is, not ESPIPE.
     fn takes_positions(&self) -> bool {
         true
@@ -145,6 +149,14 @@ impl Inode for PidRef {
 
     fn may_resize(&self) -> Result<()> {
         Err(EOPNOTSUPP)
+    }
+
+    fn has_trusted_xattrs(&self) -> bool {
+        true
+    }
+
+    fn is_private(&self) -> bool {
+        true
     }
 
     fn may_change_attributes(&self) -> Result<()> {
