@@ -188,6 +188,7 @@ CASE(frame_contents)
 	memcpy(&saved, &seen.uc_sigmask, 8);
 	CHECK_EQ(saved, 1UL << (SIGHUP - 1), "[7.39] uc_sigmask is the mask from before the handler");
 	CHECK_EQ(seen.uc_stack.ss_size, 0, "[7.39] uc_stack says that there is no alternate stack");
+	CHECK_EQ(seen.uc_stack.ss_flags, 0, "[7.39] its flags are those that were set: none");
 	CHECK(seen.uc_mcontext.fpregs && ((unsigned long)seen.uc_mcontext.fpregs & 63) == 0, "[7.39] the FP state is 64-aligned");
 	CHECK_EQ((unsigned long)seen_uc & 15, 0, "[7.39] (the ucontext is 16-aligned)");
 	CHECK(seen_si.si_signo == SIGUSR1 && seen_si.si_code == SI_TKILL && seen_si.si_pid == getpid(), "[7.39] the siginfo is filled");
@@ -646,4 +647,16 @@ CASE(altstack_autodisarm)
 	CHECK_OK(sigaltstack(&ss, NULL), "[7.35] together with SS_ONSTACK");
 	ss.ss_flags = SS_AUTODISARM | 0x40;
 	CHECK_ERR(sigaltstack(&ss, NULL), EINVAL, "[7.35] with an unknown flag: EINVAL");
+}
+
+CASE(altstack_unchanged)
+{
+	stack_t none = { 0 }, old, small = { none.ss_sp, 0, 1 };
+	REQUIRE(sigaltstack(NULL, &old) == 0 && old.ss_flags == SS_DISABLE);
+	CHECK_OK(syscall(SYS_sigaltstack, &none, 0), "[7.35] what is set is accepted again, though it is too small");
+	CHECK_ERR(syscall(SYS_sigaltstack, &small, 0), ENOMEM, "[7.35] anything else that small is not");
+	stack_t off = { 0, SS_DISABLE, 0 };
+	CHECK_OK(syscall(SYS_sigaltstack, &off, 0), "[7.35] after SS_DISABLE");
+	CHECK_ERR(syscall(SYS_sigaltstack, &none, 0), ENOMEM, "[7.35] no size is too small again");
+	CHECK_ERR(syscall(SYS_sigaltstack, &small, BADPTR), ENOMEM, "[7.35] the new one is judged before the old is written");
 }

@@ -507,3 +507,64 @@ CASE(handler_flags)
 		      (old.sa_flags & (SA_RESTART | SA_ONSTACK | SA_NOCLDSTOP | SA_NODEFER)) == (SA_RESTART | SA_ONSTACK | SA_NOCLDSTOP),
 	      "[7.17] sigaction reads back handler, flags and mask");
 }
+
+/* ---- what the kernel keeps of a siginfo_t, and which argument is looked at first ---- */
+
+static long raw_sigqueue(pid_t pid, int sig, void *info) { return syscall(SYS_rt_sigqueueinfo, pid, sig, info); }
+static long raw_tgsigqueue(pid_t tgid, pid_t tid, int sig, void *info)
+{
+	return syscall(SYS_rt_tgsigqueueinfo, tgid, tid, sig, info);
+}
+
+CASE(queued_bytes)
+{
+	unsigned char given[128], got[128], zero[128] = { 0 };
+	sigset_t set;
+	struct timespec now = { 0, 0 };
+	sigemptyset(&set);
+	sigaddset(&set, RT);
+	MUST(sigprocmask(SIG_BLOCK, &set, NULL));
+	memset(given, 0x5a, sizeof given);
+	*(int *)(given + 8) = SI_QUEUE;
+	REQUIRE(raw_sigqueue(getpid(), RT, given) == 0);
+	memset(got, 0xff, sizeof got);
+	CHECK_EQ(syscall(SYS_rt_sigtimedwait, &set, got, &now, 8), RT, "[7.7] bytes that no field has");
+	CHECK_EQ(*(int *)got, RT, "[7.7] si_signo is overwritten");
+	CHECK(!memcmp(got + 4, given + 4, 44), "[7.7] si_errno, padding and all of the first 48 bytes come through");
+	CHECK(!memcmp(got + 48, zero, 80), "[7.7] the rest is zero");
+
+	REQUIRE(raw_sigqueue(getpid(), RT, given) == 0);
+	int fd = MUST(syscall(SYS_signalfd4, -1, &set, 8, 0));
+	CHECK(read(fd, got, 128) == 128 && *(int *)(got + 4) == 0x5a5a5a5a, "[7.33] ssi_errno is what was queued");
+}
+
+CASE(queue_order)
+{
+	unsigned char info[128] = { 0 };
+	int *code = (int *)(info + 8);
+	*code = SI_USER;
+	struct agent *a = spawn(NULL);
+	CHECK_ERR(raw_tgsigqueue(0, a->pid, 0, info), EINVAL, "[7.7] tgsigqueue: ids before who may say what");
+	CHECK_ERR(raw_tgsigqueue(a->pid, a->pid, 0, info), EPERM, "[7.7] a bad si_code: EPERM");
+	CHECK_ERR(raw_tgsigqueue(0x7ffffff, 0x7ffffff, 0, info), EPERM, "[7.7] before the target is looked for");
+	CHECK_ERR(raw_tgsigqueue(0, 0, 0, BADPTR), EFAULT, "[7.7] a bad pointer before all");
+	CHECK_ERR(raw_sigqueue(0, 0, info), EPERM, "[7.7] sigqueue: si_code before the pid");
+	*code = SI_QUEUE;
+	CHECK_ERR(raw_sigqueue(0, 0, info), ESRCH, "[7.7] then pid 0: ESRCH");
+	CHECK_ERR(raw_sigqueue(a->pid, 65, info), EINVAL, "[7.7] a bad signal to who is there");
+	CHECK_ERR(raw_sigqueue(0x7ffffff, 65, info), ESRCH, "[7.7] to nobody: ESRCH");
+	retire(a, NULL);
+	pid_t dead = fork();
+	if (dead == 0)
+		_exit(0);
+	await_zombie(dead);
+	CHECK_OK(raw_sigqueue(dead, 0, info), "[7.7,3.12] to a zombie: 0");
+	CHECK_OK(raw_tgsigqueue(dead, dead, RT, info), "[7.7,3.12] and to its thread");
+	CHECK_ERR(raw_tgsigqueue(dead, dead, 65, info), EINVAL, "[7.7] a bad signal to it");
+	CHECK_ERR(raw_tgsigqueue(getpid(), dead, 0, info), ESRCH, "[7.7] that is not of this process: ESRCH");
+	reap(dead);
+
+	CHECK_EQ(syscall(SYS_rt_sigaction, 65, BADPTR, 0, 8) < 0 ? errno : 0, EFAULT, "[7.16] sigaction reads the action before it looks at the signal");
+	CHECK_EQ(syscall(SYS_rt_sigaction, 65, BADPTR, 0, 4) < 0 ? errno : 0, EINVAL, "[7.16] and at the size before that");
+	CHECK_EQ(syscall(SYS_rt_sigaction, 65, 0, BADPTR, 8) < 0 ? errno : 0, EINVAL, "[7.16] where to write the old one counts last");
+}

@@ -101,7 +101,7 @@ pub fn start() -> Result<()> {
             creds.clone(),
         ),
         tid: 1,
-        signals: ThreadSignals::new(SigSet::EMPTY, AltStack::DISABLED),
+        signals: ThreadSignals::new(SigSet::EMPTY, AltStack::NONE),
         creds,
         vm: None,
         files: FileTable::new(),

@@ -249,18 +249,23 @@ pub(super) fn signal_thread(ctx: &Context, thread: &Arc<Thread>, raw: usize) -> 
     Ok(())
 }
 
-/// A `siginfo_t` from user mode; only to itself may a process claim to be the kernel or kill(2) (rule 7.7).
-fn read_siginfo(addr: usize, number: usize, to_self: bool) -> Result<Option<SigInfo>> {
+/// A `siginfo_t` from user mode.
+fn read_raw_siginfo(addr: usize, number: usize) -> Result<[u8; SIGINFO_SIZE]> {
     let mut raw = [0; SIGINFO_SIZE];
     mem::copy_from_user(&mut raw, addr)?;
     SigInfo::check_user(number as i32, &raw)?;
+    Ok(raw)
+}
+
+/// What is to be queued; only to itself may a process claim to be the kernel or kill(2) (rule 7.7).
+fn siginfo_of(raw: &[u8; SIGINFO_SIZE], number: usize, to_self: bool) -> Result<Option<SigInfo>> {
     // A bad number is found only where there is a target.
     let signo = sendable(number).unwrap_or(None);
     let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
     if (code >= 0 || code == SI_TKILL) && !to_self {
         return Err(EPERM);
     }
-    Ok(signo.map(|signo| SigInfo::from_user(signo, &raw)))
+    Ok(signo.map(|signo| SigInfo::from_user(signo, raw)))
 }
 
 /// What the caller queues for `target`, as that one will see it.
@@ -272,7 +277,7 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let pid = args[0] as i32;
     // The thread itself, not its process: a thread may not forge what its siblings get through the leader (rule 7.7).
     let to_self = pid == ctx.thread.tid() as i32;
-    let info = read_siginfo(args[2], args[1], to_self)?;
+    let info = siginfo_of(&read_raw_siginfo(args[2], args[1])?, args[1], to_self)?;
     let signo = sendable(args[1]);
     if pid <= 0 {
         return Err(ESRCH);
@@ -292,11 +297,12 @@ pub fn sys_rt_sigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
     let (tgid, tid) = (args[0] as i32, args[1] as i32);
     let to_self = tid == ctx.thread.tid() as i32;
-    let info = read_siginfo(args[3], args[2], to_self)?;
-    let signo = sendable(args[2]);
+    let raw = read_raw_siginfo(args[3], args[2])?;
     if tgid <= 0 || tid <= 0 {
         return Err(EINVAL);
     }
+    let info = siginfo_of(&raw, args[2], to_self)?;
+    let signo = sendable(args[2]);
     match pid::find(tid as u32).ok_or(ESRCH)? {
         pid::Target::Thread(thread) if thread.process.pid_in(ctx.process().ns()) == tgid as u32 => {
             may_signal_thread(ctx, &thread, signo?)?;
@@ -305,6 +311,9 @@ pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
             }
             Ok(0)
         }
+        pid::Target::Zombie(corpse) if tgid == tid => {
+            may_signal_corpse(ctx, &tree::lock(), &corpse, signo?).map(|()| 0)
+        }
         _ => Err(ESRCH),
     }
 }
@@ -312,11 +321,10 @@ pub fn sys_rt_tgsigqueueinfo(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_rt_sigaction(ctx: &mut Context, args: Args) -> Result<usize> {
     let [raw, new, old, size, ..] = args;
     check_size(size)?;
+    // The action is read before the number is looked at.
+    let words = if new == 0 { None } else { Some(mem::read::<[u64; 4]>(new)?) };
     let signo = valid_signo(raw)?;
-    let previous = if new == 0 {
-        ctx.process().signals.sighand().get(signo)
-    } else {
-        let words = mem::read::<[u64; 4]>(new)?;
+    let previous = if let Some(words) = words {
         let action = SigAction {
             handler: words[0],
             flags: SaFlags::from_bits_retain(words[1]) & !SaFlags::UNSUPPORTED,
@@ -324,6 +332,8 @@ pub fn sys_rt_sigaction(ctx: &mut Context, args: Args) -> Result<usize> {
             mask: SigSet(words[3]),
         };
         signal::set_action(ctx.process(), signo, action)?
+    } else {
+        ctx.process().signals.sighand().get(signo)
     };
     if old != 0 {
         let words = [previous.handler, previous.flags.bits(), previous.restorer, previous.mask.0];
@@ -408,7 +418,10 @@ pub fn sys_sigaltstack(ctx: &mut Context, args: Args) -> Result<usize> {
         if current.contains(sp) {
             return Err(EPERM);
         }
-        ctx.thread.signals.set_altstack(AltStack::from_user(base, flags as u32, size)?);
+        // What is there already is accepted whatever its size.
+        if (base, flags as u32, size) != (current.base, current.flags, current.size) {
+            ctx.thread.signals.set_altstack(AltStack::from_user(base, flags as u32, size)?);
+        }
     }
     if old != 0 {
         mem::write(old, &[current.base, current.flags_at(sp) as u64, current.size])?;

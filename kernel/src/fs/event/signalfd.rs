@@ -60,6 +60,10 @@ impl SignalFd {
 }
 
 impl FileOps for SignalFd {
+    fn directions(&self) -> (bool, bool) {
+        (true, false)
+    }
+
     fn read_at(&self, file: &File, buf: &mut ReadBuf, _: u64) -> Result<usize> {
         if buf.left() < RECORD {
             return Err(EINVAL);
@@ -141,12 +145,13 @@ fn encode(info: &SigInfo) -> [u8; RECORD] {
             put(96, &arch.to_ne_bytes());
         }
         // Pid, uid and value, as sigqueue(3) lays them out.
-        Fields::Raw(rest) => {
-            put(12, &rest[..4]);
-            put(16, &rest[4..8]);
+        Fields::Raw(raw) => {
+            put(4, &raw[4..8]);
+            put(12, &raw[16..20]);
+            put(16, &raw[20..24]);
             if info.code != SI_USER {
-                put(44, &rest[8..12]);
-                put(48, &rest[8..16]);
+                put(44, &raw[24..28]);
+                put(48, &raw[24..32]);
             }
         }
     }

@@ -20,6 +20,9 @@ pub struct AltStack {
 impl AltStack {
     pub const DISABLED: AltStack = AltStack { base: 0, size: 0, flags: SS_DISABLE };
 
+    /// What a process starts with: disabled as well, though nobody said so.
+    pub const NONE: AltStack = AltStack { base: 0, size: 0, flags: 0 };
+
     /// Checks what a program passes to sigaltstack(2).
     ///
     /// # Errors

@@ -114,7 +114,7 @@ pub(super) fn push(ctx: &mut Context, info: &SigInfo, action: &SigAction, saved_
         ucontext: UContext {
             flags: UC_FLAGS,
             link: 0,
-            stack: [altstack.base, altstack.flags_at(sp).into(), altstack.size],
+            stack: [altstack.base, altstack.flags.into(), altstack.size],
             context: SigContext {
                 r8: r.r8,
                 r9: r.r9,

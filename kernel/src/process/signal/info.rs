@@ -34,6 +34,9 @@ pub const SYS_USER_DISPATCH: i32 = 2;
 /// Bytes of a `siginfo_t`.
 pub const SIGINFO_SIZE: usize = 128;
 
+/// So many of them are kept of what a program passes; all that any layout uses.
+pub const KEPT: usize = 48;
+
 /// A signal on its way, with what `siginfo_t` will say of it.
 #[derive(Clone, Debug)]
 pub struct SigInfo {
@@ -61,8 +64,8 @@ pub enum Fields {
     Timer(Arc<PosixTimer>),
     /// A POSIX timer's signal as the program sees it: its number, the expiries that had no signal, the program's value.
     TimerFired { id: i32, overrun: i32, value: u64 },
-    /// As rt_sigqueueinfo(2) gave it: everything behind the three leading ints and their padding.
-    Raw(Box<[u8; SIGINFO_SIZE - 16]>),
+    /// As rt_sigqueueinfo(2) gave it, `si_errno` and padding included, but for what is behind the bytes that are kept.
+    Raw(Box<[u8; KEPT]>),
 }
 
 impl SigInfo {
@@ -96,11 +99,11 @@ impl SigInfo {
 
     /// By a POSIX message queue, to which `pid` (0 if the receiver's namespace does not know it) of the real `uid` has sent a message.
     pub fn message(signo: Signo, pid: u32, uid: u32, value: u64) -> SigInfo {
-        let mut rest = Box::new([0; SIGINFO_SIZE - 16]);
-        rest[..4].copy_from_slice(&pid.to_ne_bytes());
-        rest[4..8].copy_from_slice(&uid.to_ne_bytes());
-        rest[8..16].copy_from_slice(&value.to_ne_bytes());
-        SigInfo { signo, forced: pid == 0, code: SI_MESGQ, fields: Fields::Raw(rest) }
+        let mut raw = Box::new([0; KEPT]);
+        raw[16..20].copy_from_slice(&pid.to_ne_bytes());
+        raw[20..24].copy_from_slice(&uid.to_ne_bytes());
+        raw[24..32].copy_from_slice(&value.to_ne_bytes());
+        SigInfo { signo, forced: pid == 0, code: SI_MESGQ, fields: Fields::Raw(raw) }
     }
 
     /// A signal was taken from its queue, and all locks are released: the timer that sent it goes on, and says what it
@@ -145,13 +148,12 @@ impl SigInfo {
         SigInfo { signo, forced: false, code: SI_USER, fields }
     }
 
-    /// Checks a `siginfo_t` of user mode, for signal `signo` (any number): the kernel keeps the first 48 bytes of it, so what is
+    /// Checks a `siginfo_t` of user mode, for signal `signo` (any number): the kernel keeps the first [`KEPT`] bytes of it, so what is
     /// behind them must be zero unless the code is one whose layout is known to end before (rule 7.7).
     ///
     /// # Errors
     /// `E2BIG`.
     pub fn check_user(signo: i32, raw: &[u8; SIGINFO_SIZE]) -> Result<()> {
-        const KEPT: usize = 48;
         const SI_DETHREAD: i32 = -7;
         const SI_ASYNCNL: i32 = -60;
         let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
@@ -170,20 +172,20 @@ impl SigInfo {
 
     /// As a program passed it to rt_sigqueueinfo(2); `signo` overrides its `si_signo` (rule 7.7).
     pub fn from_user(signo: Signo, raw: &[u8; SIGINFO_SIZE]) -> SigInfo {
-        let mut rest = Box::new([0; SIGINFO_SIZE - 16]);
-        rest.copy_from_slice(&raw[16..]);
+        let mut kept = Box::new([0; KEPT]);
+        kept.copy_from_slice(&raw[..KEPT]);
         let code = i32::from_ne_bytes([raw[8], raw[9], raw[10], raw[11]]);
-        SigInfo { signo, forced: code == SI_KERNEL, code, fields: Fields::Raw(rest) }
+        SigInfo { signo, forced: code == SI_KERNEL, code, fields: Fields::Raw(kept) }
     }
 
     /// The same for a receiver whose namespace does not know the sender: `si_pid` is 0 (rules 7.10, 7.28).
     pub fn without_sender(mut self) -> SigInfo {
         const SI_TIMER: i32 = -2;
         const SI_SIGIO: i32 = -5;
-        if let Fields::Raw(rest) = &mut self.fields
+        if let Fields::Raw(raw) = &mut self.fields
             && !matches!(self.code, SI_TIMER | SI_SIGIO)
         {
-            rest[..4].fill(0);
+            raw[16..20].fill(0);
             self.forced = true;
         }
         self
@@ -230,10 +232,14 @@ impl SigInfo {
                 out[2] = pair(*id as u32, *overrun as u32);
                 out[3] = *value;
             }
-            Fields::Raw(rest) => {
-                for (word, bytes) in out[2..].iter_mut().zip(rest.as_chunks().0) {
+            Fields::Raw(raw) => {
+                for (word, bytes) in out.iter_mut().zip(raw.as_chunks().0) {
                     *word = u64::from_ne_bytes(*bytes);
                 }
+                let errno = (out[0] >> 32) as u32;
+                let padding = (out[1] >> 32) as u32;
+                out[0] = pair(self.signo.into(), errno);
+                out[1] = pair(self.code as u32, padding);
             }
         }
     }

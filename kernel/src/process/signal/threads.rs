@@ -164,7 +164,9 @@ pub fn exec_reset(thread: &Thread) {
         group.sighand.reset_handlers();
     }
     drop(group);
-    thread.signals.set_altstack(AltStack::DISABLED);
+    // The flags stay.
+    let flags = thread.signals.altstack().flags;
+    thread.signals.set_altstack(AltStack { flags, ..AltStack::NONE });
 }
 
 /// The dispositions for a forked child.
