@@ -104,6 +104,7 @@ fn feed() {
 /// Opens the console by one of its names.
 pub(super) fn open(rdev: DevId, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
     let tty = tty();
+    tty.check_open()?;
     let is_console = rdev == DEV_CONSOLE;
     // An open of /dev/console never makes it the controlling terminal.
     if !is_console && !flags.contains(OpenFlags::NOCTTY) && flags.readable() {

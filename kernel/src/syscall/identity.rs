@@ -4,6 +4,7 @@ use ostd::user::mem;
 
 use super::{Args, Context};
 use crate::{
+    device::tty,
     prelude::*,
     process::{
         Cap, Credentials,
@@ -238,4 +239,11 @@ pub fn sys_capset(ctx: &mut Context, args: Args) -> Result<usize> {
     // Numbers beyond the last capability are no capabilities.
     let [effective, permitted, inheritable] = sets.map(|set| set & CapSet::FULL);
     commit(ctx, ctx.thread.creds().capset(effective, permitted, inheritable))
+}
+
+/// vhangup(2): of the controlling terminal.
+pub fn sys_vhangup(ctx: &mut Context, _: Args) -> Result<usize> {
+    ctx.thread.creds().require(Cap::SysTtyConfig)?;
+    tty::hang_up_own();
+    Ok(0)
 }

@@ -170,6 +170,7 @@ pub static TABLE: [Entry; SIZE] = table! {
     150 => mm::sys_munlock,
     151 => mm::sys_mlockall,
     152 => mm::sys_munlockall,
+    153 => identity::sys_vhangup,
     157 => process::sys_prctl,
     158 => system::sys_arch_prctl,
     159 => time::sys_adjtimex,

@@ -93,8 +93,8 @@ pub struct Ldisc {
 }
 
 impl Ldisc {
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(termios: Termios) -> Self {
+        Self { termios, ..Self::default() }
     }
 
     pub fn termios(&self) -> &Termios {
@@ -104,7 +104,8 @@ impl Ldisc {
     /// Changes the settings, and what is buffered along with them when canonical mode is switched.
     pub fn set_termios(&mut self, new: Termios, sink: &mut impl Sink) {
         let old = core::mem::replace(&mut self.termios, new);
-        if old.has(Lflag::ICANON) != self.canonical() {
+        let mode = Lflag::ICANON | Lflag::EXTPROC;
+        if old.lflag & mode != self.termios.lflag & mode {
             self.literal = false;
             self.erasing = false;
             self.restart_buffer();
@@ -112,6 +113,11 @@ impl Ldisc {
         if old.iflag.contains(Iflag::IXON) && !self.termios.iflag.contains(Iflag::IXON) && !self.suspended {
             self.start(sink);
         }
+    }
+
+    /// Changes settings that mean nothing to the line discipline itself.
+    pub fn change_termios(&mut self, change: impl FnOnce(&mut Termios)) {
+        change(&mut self.termios);
     }
 
     /// Whether output must wait.
@@ -173,6 +179,11 @@ impl Ldisc {
         CAPACITY.saturating_sub(self.buffer.len())
     }
 
+    /// Whether a full buffer takes input all the same: a line being edited has to come to its end, and loses what is too much.
+    pub fn cuts_input(&self) -> bool {
+        self.canonical() && !self.readable(false)
+    }
+
     /// Takes input for a program: at most one line in canonical mode, else whatever there is.
     ///
     /// `None`: nothing to read yet. `Some(0)` with a buffer that is not empty is the end of file.
@@ -184,6 +195,15 @@ impl Ldisc {
             return Some(self.read_line(to));
         }
         let count = to.len().min(self.buffer.len());
+        // What the other side has made lines of: an end-of-file character alone is the end of the file.
+        if count == 1
+            && self.termios.has(Lflag::ICANON)
+            && self.buffer.front().is_some_and(|cell| cell.byte == self.termios.cc(Cc::Eof))
+        {
+            self.buffer.pop_front();
+            self.tail += 1;
+            return Some(0);
+        }
         for (to, cell) in to.iter_mut().zip(self.buffer.drain(..count)) {
             *to = cell.byte;
         }
@@ -242,6 +262,10 @@ impl Ldisc {
         if t.iflag.contains(Iflag::IUCLC) && t.has(Lflag::IEXTEN) {
             byte = chars::to_lower(byte);
         }
+        if self.termios.has(Lflag::EXTPROC) {
+            self.store(byte);
+            return;
+        }
         if core::mem::take(&mut self.literal) {
             self.start_by_any(sink);
             self.show_and_store(byte, sink);
@@ -289,8 +313,9 @@ impl Ldisc {
         }
     }
 
+    /// Canonical mode, unless the other side does the editing (EXTPROC): then bytes are kept and given as they come.
     fn canonical(&self) -> bool {
-        self.termios.has(Lflag::ICANON)
+        self.termios.has(Lflag::ICANON) && !self.termios.has(Lflag::EXTPROC)
     }
 
     fn extended(&self, byte: u8, index: Cc) -> bool {
@@ -313,7 +338,7 @@ impl Ldisc {
             cell.delimiter = false;
         }
         self.line = self.tail;
-        if self.canonical()
+        if self.termios.has(Lflag::ICANON)
             && let Some(last) = self.buffer.back_mut()
         {
             last.delimiter = true;

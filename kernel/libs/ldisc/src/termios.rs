@@ -43,7 +43,11 @@ bitflags! {
     pub struct Cflag: u32 {
         const B38400 = 0o17;
         const CS8 = 0o60;
+        const CSIZE = 0o60;
         const CREAD = 0o200;
+        const PARENB = 0o400;
+        /// Mark of an address on a bus, which no line here knows.
+        const ADDRB = 1 << 29;
         const HUPCL = 0o2000;
         const CLOCAL = 0o4000;
         const _ = !0;
@@ -107,6 +111,9 @@ pub struct Termios {
     pub lflag: Lflag,
     pub line: u8,
     pub cc: [u8; NCCS],
+    /// Speeds in baud, which are not in what TCGETS copies.
+    pub input_speed: u32,
+    pub output_speed: u32,
 }
 
 impl Default for Termios {
@@ -144,6 +151,8 @@ impl Default for Termios {
                 | Lflag::IEXTEN,
             line: 0,
             cc,
+            input_speed: 38400,
+            output_speed: 38400,
         }
     }
 }
@@ -178,7 +187,7 @@ impl Termios {
         out
     }
 
-    /// The structure as a program gives it to TCSETS. Any value is accepted, as in Linux.
+    /// The structure as a program gives it to TCSETS, without speeds. Any value is accepted, as in Linux.
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
         let mut words = [0u32; 4];
         for (word, from) in words.iter_mut().zip(bytes.chunks_exact(4)) {
@@ -193,6 +202,8 @@ impl Termios {
             lflag: Lflag::from_bits_retain(words[3]),
             line: bytes[16],
             cc,
+            input_speed: 0,
+            output_speed: 0,
         }
     }
 }

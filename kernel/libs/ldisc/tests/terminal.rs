@@ -26,7 +26,7 @@ struct Tty {
 
 impl Tty {
     fn new(change: impl FnOnce(&mut Termios)) -> Self {
-        let mut tty = Tty { ldisc: Ldisc::new(), screen: Screen::default() };
+        let mut tty = Tty { ldisc: Ldisc::new(Termios::default()), screen: Screen::default() };
         tty.set(change);
         tty
     }
@@ -310,7 +310,8 @@ fn a_full_buffer_drops_bytes_but_takes_the_newline() {
 #[test]
 fn termios_round_trips_through_its_bytes() {
     let termios = Termios::default();
-    assert_eq!(Termios::from_bytes(&termios.to_bytes()), termios);
+    let speedless = Termios { input_speed: 0, output_speed: 0, ..termios };
+    assert_eq!(Termios::from_bytes(&termios.to_bytes()), speedless);
     let odd = [0xa5; Termios::SIZE];
     assert_eq!(Termios::from_bytes(&odd).to_bytes(), odd);
     assert_eq!(termios.to_bytes()[..4], [0, 5, 0, 0], "ICRNL and IXON");

@@ -5,7 +5,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use ostd::sync::SpinLock;
+use ostd::{sync::SpinLock, user};
 use proctree::{KeptPid, NsId, PidId};
 
 use super::{State, Tty, TtyFile};
@@ -145,6 +145,12 @@ impl Tty {
     pub(super) fn master_closed(&self) {
         self.is_orphan.store(true, Relaxed);
         self.hangups.fetch_add(1, Relaxed);
+        self.leave_session();
+        self.wake_all();
+    }
+
+    /// Hung up: the session has it no more, of which its leader hears at once and the foreground when the leader exits (8.21).
+    fn leave_session(&self) {
         if let (Some(session), foreground) = self.take_from_session() {
             if let Some(pgrp) = foreground {
                 LOST.lock().push((session, pgrp));
@@ -159,6 +165,12 @@ impl Tty {
                 }
             }
         }
+    }
+
+    /// vhangup(2): its files are dead, and its session loses it; the leader is told.
+    pub(super) fn hang_up(&self) {
+        self.hangups.fetch_add(1, Relaxed);
+        self.leave_session();
         self.wake_all();
     }
 
@@ -216,7 +228,9 @@ impl Tty {
     }
 
     /// TIOCSPGRP.
-    pub(super) fn set_foreground(&self, nr: i32) -> Result<usize> {
+    pub(super) fn set_foreground(&self, arg: usize) -> Result<usize> {
+        self.check_change().map_err(|e| if e == EIO { ENOTTY } else { e })?;
+        let nr: i32 = user::mem::read(arg)?;
         let thread = Thread::current();
         let process = &thread.process;
         if nr < 0 {
@@ -281,11 +295,6 @@ fn tty_of_session(session: PidId) -> Option<Arc<Tty>> {
     CONTROLLING.lock().iter().find(|tty| tty.session() == Some(session)).cloned()
 }
 
-/// TIOCSPGRP on a master, which is nobody's controlling terminal.
-pub(super) fn set_foreground_by_master() -> Result<usize> {
-    Err(ENOTTY)
-}
-
 /// The controlling terminal as /proc/pid/stat shows it: its device number, and the foreground group as `ns` numbers it.
 /// `claim` is that of the process ([`Process`]'s `tty`).
 pub fn stat_numbers(claim: u64, ns: NsId) -> (u64, i64) {
@@ -311,9 +320,17 @@ pub fn session_leader_exits(session: PidId) {
     }
 }
 
+/// vhangup(2): of the caller's controlling terminal, if it has one.
+pub fn hang_up_own() {
+    if let Some(tty) = controlling_tty(&Thread::current().process) {
+        tty.hang_up();
+    }
+}
+
 /// Opens /dev/tty. ENXIO without a controlling terminal.
 pub fn open_controlling() -> Result<Box<dyn FileOps>> {
     let thread = Thread::current();
     let tty = controlling_tty(&thread.process).ok_or(ENXIO)?;
+    tty.check_open()?;
     Ok(Box::new(TtyFile::new(tty, false)))
 }

@@ -8,10 +8,11 @@
 //! Locks: [`TTY`](lock_order::TTY), a spin lock around all of that. The process table may be asked while it is held;
 //! signals are sent after it is released.
 
+use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use bitflags::bitflags;
-use ldisc::{Cc, Ldisc, Lflag, Signal, Termios};
+use ldisc::{Cc, Cflag, Ldisc, Lflag, Signal, Termios};
 use ostd::sync::{SpinLock, WaitQueue};
 use proctree::{KeptPid, PidId};
 
@@ -25,17 +26,20 @@ use crate::{
     lock_order,
     prelude::*,
     process::{
+        Thread,
+        credentials::Cap,
         signal::{SIGINT, SIGQUIT, SIGTSTP, SIGWINCH, SigInfo, Signo},
         tree,
         wait_event::{wait_interruptible, wait_interruptible_until},
     },
 };
 
+mod baud;
 mod ioctl;
 mod job;
 pub mod pty;
 
-pub use job::{open_controlling, session_leader_exits, stat_numbers};
+pub use job::{hang_up_own, open_controlling, session_leader_exits, stat_numbers};
 
 /// /dev/tty: the opener's controlling terminal.
 pub const DEV_TTY: DevId = DevId::new(5, 0);
@@ -75,6 +79,8 @@ bitflags! {
         /// Flow control by ^S and ^Q was switched off, or on.
         const NO_STOP = 16;
         const DO_STOP = 32;
+        /// The settings were changed while the master does the editing (EXTPROC).
+        const IOCTL = 64;
     }
 }
 
@@ -91,7 +97,11 @@ ostd::pod_struct! {
 
 struct State {
     ldisc: Ldisc,
+    /// What has been typed and has no room in the line discipline yet.
+    pending: VecDeque<u8>,
     size: WinSize,
+    /// Which bits and characters of the settings can't be changed (TIOCSLCKTRMIOS): those that are set here.
+    locked: Termios,
     /// The session that this is the controlling terminal of.
     session: Option<PidId>,
     /// Which acquisition that was: the processes with this number have the terminal ([`Process::tty`]). 0 for none.
@@ -100,6 +110,22 @@ struct State {
     claim: u64,
     /// The foreground process group. Its number is told as long as it is this, members or not.
     foreground: Option<Arc<KeptPid>>,
+}
+
+/// So much input waits for room; what is typed beyond is lost, unless the line can hold it back.
+const MAX_PENDING: usize = 65536;
+
+impl State {
+    /// Input that may have to wait. A line that is being edited never does: what is too much of it is cut off.
+    fn queue_input(&mut self, bytes: &[u8], effects: &mut Effects) {
+        let room = MAX_PENDING - self.pending.len();
+        self.pending.extend(&bytes[..bytes.len().min(room)]);
+        while (self.ldisc.room() > 0 || self.ldisc.cuts_input())
+            && let Some(byte) = self.pending.pop_front()
+        {
+            self.ldisc.input(byte, effects);
+        }
+    }
 }
 
 /// A terminal: see the [module's description](self).
@@ -117,6 +143,8 @@ pub struct Tty {
     is_orphan: AtomicBool,
     /// Open files, and whether there ever was one.
     opens: AtomicU32,
+    /// Only the privileged may open it again (TIOCEXCL).
+    exclusive: AtomicBool,
     was_opened: AtomicBool,
 }
 
@@ -183,7 +211,21 @@ impl ldisc::Sink for Effects<'_> {
 impl Tty {
     pub fn new(dev: DevId, driver: Box<dyn TtyDriver>) -> Arc<Tty> {
         let size = WinSize { rows: 24, columns: 80, ..WinSize::default() };
-        let state = State { ldisc: Ldisc::new(), size, session: None, claim: 0, foreground: None };
+        let mut termios = Termios::default();
+        if driver.is_pty() {
+            termios.cflag.remove(Cflag::HUPCL);
+        }
+        let locked = Termios::from_bytes(&[0; Termios::SIZE]);
+        let ldisc = Ldisc::new(termios);
+        let state = State {
+            ldisc,
+            pending: VecDeque::new(),
+            size,
+            locked,
+            session: None,
+            claim: 0,
+            foreground: None,
+        };
         Arc::new(Tty {
             dev,
             driver,
@@ -193,6 +235,7 @@ impl Tty {
             hangups: AtomicU32::new(0),
             is_orphan: AtomicBool::new(false),
             opens: AtomicU32::new(0),
+            exclusive: AtomicBool::new(false),
             was_opened: AtomicBool::new(false),
         })
     }
@@ -202,8 +245,12 @@ impl Tty {
         let (foreground, signals) = {
             let mut effects = Effects::batched(&*self.driver);
             let mut state = self.state.lock();
-            for &byte in bytes {
-                state.ldisc.input(byte, &mut effects);
+            if state.pending.is_empty() && state.ldisc.room() >= bytes.len() {
+                for &byte in bytes {
+                    state.ldisc.input(byte, &mut effects);
+                }
+            } else {
+                state.queue_input(bytes, &mut effects);
             }
             state.ldisc.end_input(&mut effects);
             (state.foreground(), effects.finish())
@@ -214,6 +261,13 @@ impl Tty {
             }
         }
         self.wake_all();
+    }
+
+    /// There may be room for what is pending.
+    fn resume_input(&self) {
+        if !self.state.lock().pending.is_empty() {
+            self.input(&[]);
+        }
     }
 
     fn wake_all(&self) {
@@ -297,17 +351,22 @@ impl Tty {
         if self.is_orphan.load(Relaxed) { Err(EIO) } else { Ok(0) }
     }
 
+    /// Whether the caller may open it now. EBUSY after a TIOCEXCL.
+    pub fn check_open(&self) -> Result<()> {
+        if self.exclusive.load(Relaxed) && !Thread::current().creds().capable(Cap::SysAdmin) {
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
     /// Every file of it was closed.
     fn all_closed(&self) -> bool {
         self.was_opened.load(Relaxed) && self.opens.load(Relaxed) == 0
     }
 
-    /// How many bytes can be typed before some would be lost. In canonical mode that is nobody's concern: a line that is too
-    /// long is cut.
+    /// How many bytes can be typed before some would be lost.
     fn input_room(&self) -> usize {
-        let state = self.state.lock();
-        let canonical = state.ldisc.termios().has(Lflag::ICANON);
-        if canonical && !state.ldisc.readable(false) { ldisc::CAPACITY } else { state.ldisc.room() }
+        MAX_PENDING - self.state.lock().pending.len()
     }
 
     /// Woken when there is room again.
@@ -382,6 +441,7 @@ impl FileOps for TtyFile {
             return Ok(0);
         }
         // There is room for more input.
+        self.tty.resume_input();
         self.tty.writable.wake_all();
         buf.put(&bytes[..n])
     }
@@ -424,6 +484,10 @@ impl FileOps for TtyFile {
             events |= PollEvents::WRITABLE;
         }
         events
+    }
+
+    fn has_owner(&self) -> bool {
+        true
     }
 
     fn can_poll(&self) -> bool {

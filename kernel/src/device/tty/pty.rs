@@ -14,7 +14,10 @@ use ostd::{
     user::mem,
 };
 
-use super::{PacketEvents, Tty, TtyDriver, TtyFile, job};
+use super::{
+    PacketEvents, Tty, TtyDriver, TtyFile,
+    ioctl::{End, TCIFLUSH, TCIOFF, TCIOFLUSH, TCION, TCOFLUSH, TCOOFF, TCOON},
+};
 use crate::{
     fs::{
         File, OpenFlags,
@@ -29,6 +32,7 @@ use crate::{
     prelude::*,
     process::{
         Thread,
+        credentials::Cap,
         signal::{SIGINT, SIGQUIT, SIGTSTP, SigInfo},
         tree,
         wait_event::wait_interruptible,
@@ -125,6 +129,7 @@ impl Pty {
 
     /// Opens the slave. EIO while it is locked.
     pub fn open_slave(&self, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
+        self.slave.check_open()?;
         if self.locked.load(Relaxed) {
             return Err(EIO);
         }
@@ -140,11 +145,15 @@ pub struct Master {
     pty: Arc<Pty>,
     /// Where the slave has its node, until this is closed.
     home: Arc<DevPts>,
+    /// It was asked to send nothing (TCOOFF).
+    stopped: AtomicBool,
+    /// TIOCEXCL, which means nothing to what is opened once.
+    exclusive: AtomicBool,
 }
 
 impl Master {
     pub fn new(pty: Arc<Pty>, home: Arc<DevPts>) -> Master {
-        Master { pty, home }
+        Master { pty, home, stopped: AtomicBool::new(false), exclusive: AtomicBool::new(false) }
     }
 
     /// Opens the slave by the master (TIOCGPTPEER), whatever its node is called.
@@ -164,6 +173,48 @@ impl Master {
             self.pty.link.events.store(0, Relaxed);
         }
         self.pty.link.packet.store(on, Relaxed);
+    }
+
+    /// How much can be typed now.
+    fn room(&self) -> usize {
+        if self.stopped.load(Relaxed) { 0 } else { self.pty.slave.input_room() }
+    }
+
+    /// TIOCSTI: a byte as if the slave had sent it.
+    fn feign(&self, arg: usize) -> Result<usize> {
+        if !Thread::current().creds().capable(Cap::SysAdmin) {
+            return Err(EPERM);
+        }
+        let byte: u8 = mem::read(arg)?;
+        self.pty.link.output.lock().push_back(byte);
+        self.pty.link.readable.wake_all();
+        Ok(0)
+    }
+
+    /// tcflush(3): its input is the slave's output. What it sent has arrived.
+    fn flush(&self, arg: usize) -> Result<usize> {
+        match arg {
+            TCIFLUSH | TCIOFLUSH => self.pty.link.output.lock().clear(),
+            TCOFLUSH => {}
+            _ => return Err(EINVAL),
+        }
+        self.pty.slave.wake_all();
+        Ok(0)
+    }
+
+    /// tcflow(3): of what it sends; its own settings have the usual characters.
+    fn flow(&self, arg: usize) -> Result<usize> {
+        const STOP: u8 = 0x13;
+        const START: u8 = 0x11;
+        match arg {
+            TCOOFF => self.stopped.store(true, Relaxed),
+            TCOON => self.stopped.store(false, Relaxed),
+            TCIOFF => self.pty.slave.input(&[STOP]),
+            TCION => self.pty.slave.input(&[START]),
+            _ => return Err(EINVAL),
+        }
+        self.pty.slave.drained().wake_all();
+        Ok(0)
     }
 
     /// TIOCSIG: a signal of the keyboard's to the slave's foreground group.
@@ -229,7 +280,7 @@ impl FileOps for Master {
         let mut written = 0;
         while buf.left() > 0 {
             // Only as much is taken from the program as the slave's buffer holds.
-            let look = || Some(slave.input_room()).filter(|&room| room > 0);
+            let look = || Some(self.room()).filter(|&room| room > 0);
             let room =
                 if nonblocking { look().ok_or(EAGAIN) } else { wait_interruptible(slave.drained(), look) };
             let step = room.and_then(|room| {
@@ -253,9 +304,13 @@ impl FileOps for Master {
         let told = self.pty.link.packet.load(Relaxed) && self.pty.link.events.load(Relaxed) != 0;
         events.set(PollEvents::PRI, told);
         events.set(PollEvents::READABLE, told || !self.pty.link.output.lock().is_empty());
-        events.set(PollEvents::WRITABLE, self.pty.slave.input_room() > 0);
+        events.set(PollEvents::WRITABLE, self.room() > 0);
         events.set(PollEvents::HUP, self.pty.slave.all_closed());
         events
+    }
+
+    fn has_owner(&self) -> bool {
+        true
     }
 
     fn can_poll(&self) -> bool {
@@ -271,6 +326,12 @@ impl FileOps for Master {
         const TIOCSPGRP: u32 = 0x5410;
         const TIOCGSID: u32 = 0x5429;
         const TIOCSCTTY: u32 = 0x540e;
+        const TIOCSTI: u32 = 0x5412;
+        const TCXONC: u32 = 0x540a;
+        const TCFLSH: u32 = 0x540b;
+        const TIOCEXCL: u32 = 0x540c;
+        const TIOCNXCL: u32 = 0x540d;
+        const TIOCGEXCL: u32 = 0x8004_5440;
         const TIOCNOTTY: u32 = 0x5422;
         const TIOCGPTPEER: u32 = 0x5441;
         const TIOCGPTN: u32 = 0x8004_5430;
@@ -291,10 +352,17 @@ impl FileOps for Master {
             TIOCGPGRP => {
                 mem::write(arg, &self.pty.slave.foreground_nr(Thread::current().process.ns()).unwrap_or(0))?
             }
-            TIOCGSID => mem::write(arg, &self.pty.slave.session().map_or(0, tree::pid_nr))?,
-            TIOCSPGRP => return job::set_foreground_by_master(),
-            TIOCSCTTY | TIOCNOTTY => return Err(ENOTTY),
-            _ => return self.pty.slave.settings(request, arg),
+            TIOCGSID => mem::write(arg, &self.pty.slave.session().map(tree::pid_nr).ok_or(ENOTTY)?)?,
+            // These are about the slave.
+            TIOCSPGRP => return self.pty.slave.set_foreground(arg),
+            TIOCSCTTY => return self.pty.slave.set_controlling(arg),
+            TIOCNOTTY => return Err(ENOTTY),
+            TIOCSTI => return self.feign(arg),
+            TCFLSH => return self.flush(arg),
+            TCXONC => return self.flow(arg),
+            TIOCEXCL | TIOCNXCL => self.exclusive.store(request == TIOCEXCL, Relaxed),
+            TIOCGEXCL => mem::write(arg, &i32::from(self.exclusive.load(Relaxed)))?,
+            _ => return self.pty.slave.settings(request, arg, End::Master),
         }
         Ok(0)
     }
