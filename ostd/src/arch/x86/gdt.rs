@@ -95,6 +95,9 @@ pub(crate) unsafe fn load(stacks: *mut IstStacks) {
             "mov fs, {zero:e}",
             "mov gs, {zero:e}",
             "ltr {tr:x}",
+            // A processor starts with a local table at address 0: programs' memory, from which their selectors would get
+            // descriptors, call gates to ring 0 among them.
+            "lldt {zero:x}",
             pointer = in(reg) &pointer,
             cs = const KERNEL_CS,
             tmp = out(reg) _,
