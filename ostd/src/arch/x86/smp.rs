@@ -274,7 +274,9 @@ fn call_others(own: CpuId, others: CpuSet, f: &(dyn Fn() + Sync)) {
     let slot = &CALLS[own.as_usize()];
     // SAFETY: the lifetime is not 'static, but nobody uses the reference once `pending` is empty, which is awaited below.
     let f: &'static (dyn Fn() + Sync) = unsafe { mem::transmute(f) };
-    // SAFETY: `pending` is empty: the last call of this CPU was answered before it returned.
+    // A function that calls on others itself would find the slot in use.
+    assert!(slot.pending.load(Ordering::Relaxed) == 0, "a call to other CPUs within another");
+    // SAFETY: `pending` is empty, so nobody looks.
     unsafe { *slot.function.get() = Some(f) };
     // Release: who sees its bit sees the function, and what the caller did before.
     slot.pending.store(others.0, Ordering::Release);
