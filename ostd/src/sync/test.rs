@@ -7,7 +7,7 @@ use crate::{
     task::{self, TaskBuilder, current, yield_now},
     time,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const LOW: LockRank = LockRank::new(10, "low");
@@ -350,14 +350,21 @@ fn forgotten_guards_are_harmless() {
     let queue = Arc::new(WaitQueue::new());
     let (theirs, flag) = (queue.clone(), done.clone());
     TaskBuilder::new(move || {
+        // The one that is built in, and one on the heap.
+        core::mem::forget(theirs.enqueue());
         core::mem::forget(theirs.enqueue());
         flag.store(true, Ordering::Release);
     })
     .spawn()
     .unwrap();
-    while !done.load(Ordering::Acquire) || !queue.is_empty() {
+    while !done.load(Ordering::Acquire) || Arc::strong_count(&queue) > 1 {
         yield_now();
     }
+    // The task is kept for who wakes it, wherever the queue is by then.
+    let moved = Box::new(Arc::into_inner(queue).unwrap());
+    assert_eq!(moved.len(), 2);
+    assert_eq!(moved.wake_all(), 2);
+    assert_eq!(moved.len(), 0);
     current().unpark();
     task::park();
 }

@@ -49,8 +49,9 @@ pub trait Wake: Send + Sync {
 enum Waiter {
     /// An entry that is linked nowhere.
     None,
-    /// A task that parks; the entry is unlinked when it is woken. The pointer is good while the entry is linked: the
-    /// task itself unlinks the entry before it ends (see [`WaitNode::retire`]).
+    /// A task that parks; the entry is unlinked when it is woken. The pointer is good while the entry is linked: a task whose
+    /// own entry is linked at its end is kept for good (see [`WaitNode::is_forgotten`]), and an entry on the heap has a
+    /// reference to it.
     Task(NonNull<Task>),
     /// A callback, which stays linked.
     Callback(Arc<dyn Wake>),
@@ -65,8 +66,6 @@ pub(crate) struct WaitNode {
     linked: AtomicBool,
     /// Some guard uses this entry (only the task that owns the entry reads or writes this).
     in_use: AtomicBool,
-    /// The queue, while a guard uses this entry, so that a guard that was forgotten can be undone.
-    queue: Cell<*const WaitQueue>,
 }
 
 // SAFETY: the links and the waiter are only touched under the queue's lock, or by the owner while the entry is not linked.
@@ -82,17 +81,13 @@ impl WaitNode {
             waiter: UnsafeCell::new(Waiter::None),
             linked: AtomicBool::new(false),
             in_use: AtomicBool::new(false),
-            queue: Cell::new(ptr::null()),
         }
     }
 
-    /// Takes the entry off its queue if a forgotten guard left it there. Called by the task that owns it, at its end.
-    pub(crate) fn retire(&self) {
-        if self.linked.load(Ordering::Acquire) {
-            // SAFETY: a queue that is dropped unlinks its entries first, so the queue of a linked entry is alive; and
-            // only this task, or the queue's drop, ends that state.
-            unsafe { (*self.queue.get()).unlink(self) };
-        }
+    /// Whether a forgotten guard left the entry on a queue: asked by the task that owns it, at its end. The queue may have been
+    /// moved since, so there is no way to take the entry off.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.linked.load(Ordering::Acquire)
     }
 }
 
@@ -206,13 +201,14 @@ impl WaitQueue {
         let task = task::current();
         let own = task.wait_node();
         let (node, heap) = if own.in_use.load(Ordering::Relaxed) {
+            // Its reference to the task, which the guard gives up.
+            core::mem::forget(task.to_arc());
             (NonNull::from(Box::leak(Box::new(WaitNode::new()))), true)
         } else {
             own.in_use.store(true, Ordering::Relaxed);
             (NonNull::from(own), false)
         };
         let guard = WaitGuard { queue: self, node, heap, _not_send: PhantomData };
-        guard.node().queue.set(self);
         // SAFETY: the entry is not linked, so it is the current task's alone.
         unsafe { *guard.node().waiter.get() = Waiter::Task(NonNull::from(&*task)) };
         self.link(guard.node());
@@ -224,7 +220,6 @@ impl WaitQueue {
         let node = Box::new(WaitNode::new());
         // SAFETY: the entry is not linked yet.
         unsafe { *node.waiter.get() = Waiter::Callback(waker) };
-        node.queue.set(Arc::as_ptr(self));
         self.link(&node);
         WakerRegistration { queue: self.clone(), node }
     }
@@ -392,8 +387,12 @@ impl Drop for WaitGuard<'_> {
             self.queue.unlink(self.node());
         }
         if self.heap {
-            // SAFETY: `enqueue` leaked this box for this guard, and it is no longer linked.
-            drop(unsafe { Box::from_raw(self.node.as_ptr()) });
+            // SAFETY: `enqueue` leaked this box for this guard, and it is no longer linked; and a reference to the current task,
+            // which has another one.
+            unsafe {
+                drop(Box::from_raw(self.node.as_ptr()));
+                Arc::decrement_strong_count(&raw const *task::current());
+            }
         } else {
             self.node().in_use.store(false, Ordering::Relaxed);
         }

@@ -606,7 +606,9 @@ pub fn exit() -> ! {
         drop(data);
         set_addr_space(None);
         mm::trim_stacks();
-        task.wait_node.retire();
+        if task.wait_node.is_forgotten() {
+            core::mem::forget(task.to_arc());
+        }
         task.timer_node.cancel();
         if CHECKED {
             assert!(task.held_locks.none_held(), "a task ended with a lock held");
