@@ -22,7 +22,7 @@ pub use scheduler::{EnqueueReason, SchedEntity, Scheduler, register_scheduler};
 pub use switch::{cpu_times_ns, switches};
 
 use crate::{
-    arch::x86::{cpu_local, fpu::FpuArea},
+    arch::x86::{cpu_local, fpu::FpuArea, selectors::Selectors},
     cpu, irq,
     mm::{self, AddrSpace, KStack, OutOfMemory},
     sync::{
@@ -95,6 +95,8 @@ struct UserState {
     cpu_seen: Cell<u32>,
     fs_base: Cell<u64>,
     gs_base: Cell<u64>,
+    /// The segment selectors, while they are not in the processor and not all 0.
+    selectors: Cell<Selectors>,
     /// The program may not read the time-stamp counter.
     no_tsc: Cell<bool>,
     fpu: UnsafeCell<Option<FpuArea>>,
@@ -145,8 +147,8 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
         self
     }
 
-    /// Gives the new task a copy of the current program's FPU registers instead of fresh ones, and its right to read the
-    /// time-stamp counter or not.
+    /// Gives the new task a copy of the current program's FPU registers and segment selectors instead of fresh ones, and its
+    /// right to read the time-stamp counter or not.
     pub fn inherit_fpu(mut self) -> Self {
         self.inherit_fpu = true;
         self
@@ -178,6 +180,9 @@ impl<F: FnOnce() + Send + 'static> TaskBuilder<F> {
         };
         let user = UserState::new(fpu, no_tsc);
         user.cpu_seen.set(self.cpu_seen);
+        if self.inherit_fpu && current().user.active.get() {
+            user.selectors.set(Selectors::read());
+        }
         Ok(Arc::new(Task {
             rsp: Cell::new(rsp),
             on_cpu: AtomicBool::new(false),
@@ -260,6 +265,7 @@ impl UserState {
             cpu_seen: Cell::new(NOT_WATCHED),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
+            selectors: Cell::new(Selectors::NULL),
             no_tsc: Cell::new(no_tsc),
             fpu: UnsafeCell::new(fpu),
         }
@@ -630,6 +636,11 @@ pub(crate) fn with_current_fpu<R>(f: impl FnOnce(&mut FpuArea) -> R) -> R {
             None => unreachable!("a user task has an area"),
         }
     })
+}
+
+/// Gives the current program the segment selectors of a fresh one. Its bases are to be loaded again.
+pub(crate) fn clear_selectors() {
+    irq::without(switch::clear_selectors);
 }
 
 /// Takes the time-stamp counter away from the current program, or gives it back.

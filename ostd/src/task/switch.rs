@@ -13,7 +13,11 @@
 
 use super::{EnqueueReason, Scheduler, Task, scheduler};
 use crate::{
-    arch::x86::{apic, cpu_local, features, fpu::FpuArea},
+    arch::x86::{
+        apic, cpu_local, features,
+        fpu::FpuArea,
+        selectors::{self, Selectors},
+    },
     cpu::{self, CpuId, PerCpu},
     time, timer,
     user::context,
@@ -170,8 +174,13 @@ fn count(counter: &AtomicU64) {
 
 fn switch_to(prev: &Task, next: &Task, outgoing: Outgoing) {
     let local = cpu_local::local();
-    if prev.user.active.get() && !matches!(outgoing, Outgoing::Exited) {
-        save_user_state(prev);
+    if prev.user.active.get() {
+        if !matches!(outgoing, Outgoing::Exited) {
+            save_user_state(prev);
+        }
+        if selectors::any() {
+            take_selectors(prev);
+        }
     }
     if next.user.active.get() {
         load_user_state(next);
@@ -299,8 +308,20 @@ fn save_user_state(task: &Task) {
     }
 }
 
+/// Takes the task's selectors out of the processor. Its bases have been saved.
+#[cold]
+fn take_selectors(task: &Task) {
+    task.user.selectors.set(Selectors::read());
+    // SAFETY: interrupts are off in a switch.
+    unsafe { Selectors::NULL.load() };
+}
+
 fn load_user_state(task: &Task) {
     let user = &task.user;
+    if !user.selectors.get().are_null() {
+        // SAFETY: interrupts are off in a switch, and the task had them. The bases follow.
+        unsafe { user.selectors.replace(Selectors::NULL).load() };
+    }
     if features::get().fsgsbase {
         // SAFETY: checked; interrupts are off in a switch.
         unsafe { context::write_bases_fast(user.fs_base.get(), user.gs_base.get()) };
@@ -337,6 +358,18 @@ pub(crate) fn become_user_task() {
     cpu_local::local().set_fpu_owner(task);
     user.fpu_cpu.set(cpu::current().as_usize() as u32);
     user.active.set(true);
+    if !user.selectors.get().are_null() {
+        // SAFETY: interrupts are off, and the parent had them. The caller loads the bases.
+        unsafe { user.selectors.replace(Selectors::NULL).load() };
+    }
+}
+
+/// Gives the current program the selectors of a fresh one. Interrupts are off; the bases are lost.
+pub(crate) fn clear_selectors() {
+    if selectors::any() {
+        // SAFETY: interrupts are off.
+        unsafe { Selectors::NULL.load() };
+    }
 }
 
 /// Remembers, after the bases were loaded from a context, what they are: without FSGSBASE they can't be read back.

@@ -15,3 +15,9 @@ pub use context::{ExceptionInfo, GeneralRegs, UserContext, UserExit};
 pub fn allow_tsc(allowed: bool) {
     crate::task::set_no_tsc(!allowed);
 }
+
+/// Gives the current program the segment selectors of a fresh one (execve): none. Its context has to be a new one too, from which
+/// the bases are loaded.
+pub fn clear_selectors() {
+    crate::task::clear_selectors();
+}

@@ -34,6 +34,7 @@ pub fn commit(ctx: &mut Context, program: Program) -> Result<()> {
     ctx.thread.rseq.forget();
     ctx.thread.user_dispatch.end();
     fpu::reset();
+    ostd::user::clear_selectors();
     let mut user = UserContext::new();
     user.set_rip(entry);
     user.set_rsp(sp);

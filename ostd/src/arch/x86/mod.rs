@@ -33,6 +33,7 @@ pub(crate) mod io;
 pub(crate) mod madt;
 pub(crate) mod mem;
 pub(crate) mod paging;
+pub(crate) mod selectors;
 pub(crate) mod smp;
 #[cfg(target_os = "none")]
 mod string;
