@@ -177,8 +177,11 @@ CASE(bad_pointers)
 	char *edge = map_edge(), *ro = map_readonly();
 	for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
 		const struct entry *e = &table[i];
-		long bad[6] = { 0x10, 0xffff800000001000L, (long)0x8000000000000000UL, (long)edge, 0, 0 };
-		int n = 4;
+		/* nothing, the kernel, not canonical, a hole; the last byte for programs, the page behind it, the last of the lower half,
+		 * the last of all */
+		long bad[10] = { 0x10, 0xffff800000001000L, (long)0x8000000000000000UL, (long)edge, 0x7fffffffefffL, 0x7ffffffff000L,
+				 0x7fffffffffffL, -1 };
+		int n = 8;
 		if (!(e->kind & NOEDGE)) {
 			edge[-1] = 'a';
 			bad[n++] = (long)edge - 1;

@@ -4,15 +4,20 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::{
+    mm::USER_END,
     task,
-    user::{ExceptionInfo, UserContext, UserExit},
+    user::{
+        ExceptionInfo, SINGLE_STEP, UserContext, UserExit,
+        fpu::{self, exceptions},
+    },
 };
 
 use super::{
     Thread, oom, rseq, seccomp,
     signal::{
-        self, BUS_ADRALN, BUS_ADRERR, FPE_FLTINV, FPE_INTDIV, ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR,
-        SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo, TRAP_TRACE, work,
+        self, BUS_ADRALN, BUS_ADRERR, FPE_FLTDIV, FPE_FLTINV, FPE_FLTOVF, FPE_FLTRES, FPE_FLTUND, FPE_INTDIV,
+        ILL_ILLOPN, SEGV_ACCERR, SEGV_MAPERR, SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SigInfo,
+        TRAP_BRKPT, TRAP_TRACE, work,
     },
     user_dispatch,
 };
@@ -107,6 +112,7 @@ mod vector {
     pub const BOUND_RANGE: u8 = 5;
     pub const INVALID_OPCODE: u8 = 6;
     pub const DEVICE_NOT_AVAILABLE: u8 = 7;
+    pub const SEGMENT_NOT_PRESENT: u8 = 11;
     pub const STACK_SEGMENT: u8 = 12;
     pub const PAGE_FAULT: u8 = 14;
     pub const X87: u8 = 16;
@@ -115,6 +121,7 @@ mod vector {
 }
 
 /// Bits of a page fault's error code.
+const PF_PRESENT: u64 = 1;
 const PF_WRITE: u64 = 1 << 1;
 const PF_EXEC: u64 = 1 << 4;
 
@@ -136,18 +143,49 @@ fn exception(ctx: &mut Context, info: &ExceptionInfo) {
             }
         }
         vector::DIVIDE_ERROR => SigInfo::fault(SIGFPE, FPE_INTDIV, rip),
-        vector::X87 | vector::SIMD => SigInfo::fault(SIGFPE, FPE_FLTINV, rip),
-        vector::DEBUG => SigInfo::fault(SIGTRAP, TRAP_TRACE, rip),
+        vector::X87 | vector::SIMD => {
+            let raised =
+                if info.vector == vector::X87 { fpu::x87_exceptions() } else { fpu::simd_exceptions() };
+            match arithmetic_code(raised) {
+                Some(code) => SigInfo::fault(SIGFPE, code, rip),
+                // The program has dealt with it by now.
+                None => return,
+            }
+        }
+        vector::DEBUG if info.fault_addr & SINGLE_STEP != 0 => SigInfo::fault(SIGTRAP, TRAP_TRACE, rip),
+        vector::DEBUG => SigInfo::fault(SIGTRAP, TRAP_BRKPT, rip),
         vector::BREAKPOINT => SigInfo::fault(SIGTRAP, SI_KERNEL, 0),
         vector::OVERFLOW | vector::BOUND_RANGE => SigInfo::fault(SIGSEGV, SI_KERNEL, 0),
         vector::INVALID_OPCODE | vector::DEVICE_NOT_AVAILABLE => SigInfo::fault(SIGILL, ILL_ILLOPN, rip),
-        vector::STACK_SEGMENT => SigInfo::fault(SIGBUS, SI_KERNEL, 0),
+        vector::SEGMENT_NOT_PRESENT | vector::STACK_SEGMENT => SigInfo::fault(SIGBUS, SI_KERNEL, 0),
         vector::ALIGNMENT => SigInfo::fault(SIGBUS, BUS_ADRALN, 0),
         // General protection and whatever else there is.
         _ => SigInfo::fault(SIGSEGV, SI_KERNEL, 0),
     };
-    ctx.thread.set_last_fault(info.fault_addr as u64, info.error_code, info.vector as u64);
+    let (mut address, mut error_code) = (0, info.error_code);
+    if info.vector == vector::PAGE_FAULT {
+        address = info.fault_addr;
+        if address >= USER_END {
+            // What is mapped in the kernel's half is none of the program's business.
+            error_code |= PF_PRESENT;
+        }
+    }
+    ctx.thread.set_last_fault(address as u64, error_code, info.vector as u64);
     signal::force(ctx.thread, signal);
+}
+
+/// The code for arithmetic exceptions that were raised at the same time; `None` for none.
+fn arithmetic_code(raised: u16) -> Option<i32> {
+    use exceptions::{DENORMAL, INEXACT, INVALID, OVERFLOW, UNDERFLOW, ZERO_DIVIDE};
+    [
+        (INVALID, FPE_FLTINV),
+        (ZERO_DIVIDE, FPE_FLTDIV),
+        (OVERFLOW, FPE_FLTOVF),
+        (DENORMAL | UNDERFLOW, FPE_FLTUND),
+        (INEXACT, FPE_FLTRES),
+    ]
+    .into_iter()
+    .find_map(|(exceptions, code)| (raised & exceptions != 0).then_some(code))
 }
 
 /// Brings the page in; the signal for a program that touched what it may not.

@@ -8,10 +8,10 @@
 //! `syscall` takes about 60 instructions from and to ring 3.
 //!
 //! *What is legal* is kept by construction: `cs` and `ss` are only ever written by [`UserContext::new`] and the processor,
-//! flags are sanitised when they are set, and a non-canonical instruction pointer (which must not reach `sysret`) forces the
-//! slow way, which refuses it.
+//! flags are sanitised when they are set, and an instruction pointer outside the lower half (which must not reach `sysret`)
+//! forces the slow way, which refuses one that is not canonical.
 //!
-//! *Segment bases and FPU registers* stay in the processor while the task is in the kernel; a task switch saves and
+//! *Segment bases and selectors and FPU registers* stay in the processor while the task is in the kernel; a task switch saves and
 //! loads them (`task::switch`).
 
 use crate::{
@@ -48,6 +48,9 @@ pub struct GeneralRegs {
     pub rdi: u64,
 }
 
+/// A condition of a debug exception: the trap flag was set.
+pub const SINGLE_STEP: usize = 1 << 14;
+
 /// The exception that brought a program into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExceptionInfo {
@@ -55,7 +58,7 @@ pub struct ExceptionInfo {
     pub vector: u8,
     /// The error code that the processor pushed, or 0.
     pub error_code: u64,
-    /// For a page fault: the address (CR2); else 0.
+    /// For a page fault: the address (CR2). For a debug exception: its conditions (DR6), such as [`SINGLE_STEP`]. Else 0.
     pub fault_addr: usize,
 }
 
@@ -106,6 +109,8 @@ const LOAD_BASES: u64 = 2;
 /// What the entry code returns; anything else means that it did not enter.
 const BY_SYSCALL: u64 = 0;
 const BY_TRAP: u64 = 1;
+/// Ring 3 was entered by `sysret`, or not.
+const BY_SYSRET: bool = true;
 
 const FRAME_SIZE: usize = size_of::<trap::TrapFrame>();
 /// Where the kernel's stack pointer is in a context.
@@ -251,6 +256,12 @@ pub(crate) fn init_this_cpu() {
     }
 }
 
+/// Whether the processor takes it for an address. In the kernel's half a program comes no further than a page fault.
+fn is_canonical(addr: u64) -> bool {
+    let sign = addr as i64 >> (CANONICAL_END.trailing_zeros());
+    sign == 0 || sign == -1
+}
+
 impl Default for UserContext {
     fn default() -> Self {
         Self::new()
@@ -328,7 +339,7 @@ impl UserContext {
         }
         match entered {
             BY_SYSCALL => UserExit::Syscall,
-            BY_TRAP => self.after_trap(),
+            BY_TRAP => self.after_trap(BY_SYSRET),
             _ => self.execute_slowly(),
         }
     }
@@ -355,7 +366,7 @@ impl UserContext {
                 out("r12") _, out("r13") _, out("r14") _, out("r15") _,
             );
         }
-        if entered == BY_SYSCALL { UserExit::Syscall } else { self.after_trap() }
+        if entered == BY_SYSCALL { UserExit::Syscall } else { self.after_trap(!BY_SYSRET) }
     }
 
     /// What a first entry, or one after a change of special registers, has to do. Interrupts are off; on `Err` they are
@@ -368,7 +379,7 @@ impl UserContext {
             task::switch::set_bases(self.fs_base, self.gs_base);
             self.slow &= !LOAD_BASES;
         }
-        if self.rip >= CANONICAL_END {
+        if !is_canonical(self.rip) {
             // SAFETY: they were on when `execute` was called.
             unsafe { asm!("sti", options(nostack, preserves_flags)) };
             self.orig_rax = u64::MAX;
@@ -382,7 +393,8 @@ impl UserContext {
     }
 
     /// Finds out what an exception or interrupt was and handles the interrupt. Interrupts are off, and on afterwards.
-    fn after_trap(&mut self) -> UserExit {
+    /// `by_sysret` tells how ring 3 was entered.
+    fn after_trap(&mut self, by_sysret: bool) -> UserExit {
         clear_ac();
         let (vector, error_code) = (self.vector, self.orig_rax);
         self.slow = RESTORE_ALL;
@@ -391,12 +403,27 @@ impl UserContext {
             trap::handle_irq(vector, true);
             UserExit::Interrupt
         } else {
-            let fault_addr = if vector == trap::PAGE_FAULT { features::read_cr2() } else { 0 };
-            UserExit::Exception(ExceptionInfo { vector: vector as u8, error_code, fault_addr })
+            let fault_addr = match vector {
+                trap::PAGE_FAULT => features::read_cr2(),
+                trap::DEBUG => features::take_debug_conditions() as usize,
+                _ => 0,
+            };
+            if vector == trap::DEBUG && by_sysret && self.is_where_sysret_leads() {
+                // `sysret` traps before the program's next instruction, `iret` after it, and a single step over a system
+                // call is to include that.
+                UserExit::Interrupt
+            } else {
+                UserExit::Exception(ExceptionInfo { vector: vector as u8, error_code, fault_addr })
+            }
         };
         // SAFETY: the program ran with interrupts on.
         unsafe { asm!("sti", options(nostack, preserves_flags)) };
         exit
+    }
+
+    /// Whether the registers are those that `sysret` leaves, with the trap flag set.
+    fn is_where_sysret_leads(&self) -> bool {
+        self.regs.rcx == self.rip && self.regs.r11 & FLAG_TRAP != 0
     }
 
     /// The instruction pointer.
@@ -432,10 +459,11 @@ impl UserContext {
         self.rflags
     }
 
-    /// Sets the flags that a program may set in a signal frame; the others keep their legal values.
+    /// Sets the flags that a program may set in a signal frame; the others stay as they are, which is as the processor let
+    /// the program have them.
     #[inline]
     pub fn set_rflags(&mut self, rflags: u64) {
-        self.rflags = rflags & FLAGS_USER | FLAG_INTERRUPTS | FLAG_RESERVED_ONE;
+        self.rflags = rflags & FLAGS_USER | self.rflags & !FLAGS_USER;
     }
 
     /// The code segment selector (0x33).

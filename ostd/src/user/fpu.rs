@@ -16,6 +16,10 @@ use crate::{
     task,
 };
 
+/// How areas are aligned: those of XSAVE, and those of FXSAVE.
+const AREA_ALIGN: usize = 64;
+const LEGACY_ALIGN: usize = 16;
+
 /// The size in bytes of a saved state: the XSAVE area (standard format) of the features that are enabled, or 512 on a
 /// processor that has FXSAVE only.
 #[inline]
@@ -29,35 +33,64 @@ pub fn features() -> u64 {
     features::get().xcr0
 }
 
-/// Whether an area of `len` bytes may be at `addr`.
-fn check(addr: usize, len: usize) -> Result<(), UserFault> {
-    let aligned = addr.is_multiple_of(64);
+/// Whether an area of `len` bytes may be at `addr`, a multiple of `align`.
+fn check(addr: usize, align: usize, len: usize) -> Result<(), UserFault> {
+    let aligned = addr.is_multiple_of(align);
     if aligned && addr <= USER_END - len { Ok(()) } else { Err(UserFault) }
 }
 
 /// Saves the current program's registers to its memory: [`size`] bytes at `addr`, a multiple of 64, and then `mark`. Of the
 /// area, `software` fills the 48 bytes that the processor leaves to software.
 pub fn save_to_user(addr: usize, software: &[u64; 6], mark: u32) -> Result<(), UserFault> {
-    check(addr, size() + size_of_val(&mark))?;
+    check(addr, AREA_ALIGN, size() + size_of_val(&mark))?;
     // SAFETY: checked above.
     unsafe { fpu::save_to_user(addr, software, mark) }
 }
 
-/// Loads the current program's registers from its memory at `addr`, a multiple of 64: [`size`] bytes, or 512 if not
-/// `extended` (then the registers that FXSAVE does not know become fresh). On error, which is also what the processor says
+/// Loads the current program's registers from its memory at `addr`, a multiple of 64: [`size`] bytes, or, from a multiple of
+/// 16, 512 if not `extended` (then the registers that FXSAVE does not know become fresh). On error, which is also what the processor says
 /// to an illegal state, all registers become fresh.
 pub fn restore_from_user(addr: usize, extended: bool) -> Result<(), UserFault> {
     let extended = extended && size() > LEGACY_SIZE;
-    check(addr, if extended { size() } else { LEGACY_SIZE })?;
+    let (align, len) = if extended { (AREA_ALIGN, size()) } else { (LEGACY_ALIGN, LEGACY_SIZE) };
     if !extended {
         reset();
     }
-    // SAFETY: checked above.
-    let result = unsafe { fpu::load_from_user(addr, extended) };
+    // SAFETY: checked before.
+    let result = check(addr, align, len).and_then(|()| unsafe { fpu::load_from_user(addr, extended) });
     if result.is_err() {
         reset();
     }
     result
+}
+
+/// Exceptions of floating-point arithmetic, in the order of the bits that unmask and report them.
+pub mod exceptions {
+    /// The operands make no sense.
+    pub const INVALID: u16 = 1;
+    /// An operand is denormal.
+    pub const DENORMAL: u16 = 1 << 1;
+    /// Division by zero.
+    pub const ZERO_DIVIDE: u16 = 1 << 2;
+    /// The result is too large.
+    pub const OVERFLOW: u16 = 1 << 3;
+    /// The result is too small.
+    pub const UNDERFLOW: u16 = 1 << 4;
+    /// The result is not exact.
+    pub const INEXACT: u16 = 1 << 5;
+    pub(super) const ALL: u16 = 0x3f;
+}
+
+/// Which [`exceptions`] the current program's x87 instructions have raised and do not mask.
+pub fn x87_exceptions() -> u16 {
+    let (status, control) = fpu::x87_words();
+    status & !control & exceptions::ALL
+}
+
+/// The same for its SSE and AVX instructions.
+pub fn simd_exceptions() -> u16 {
+    let control = fpu::mxcsr();
+    (control & !(control >> 7)) as u16 & exceptions::ALL
 }
 
 /// A copy of the current program's registers: [`size`] bytes, laid out as XSAVE lays them out (core dumps).

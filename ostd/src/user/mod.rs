@@ -8,7 +8,7 @@ pub mod vdso;
 #[cfg(feature = "ktest")]
 mod test;
 
-pub use context::{ExceptionInfo, GeneralRegs, UserContext, UserExit};
+pub use context::{ExceptionInfo, GeneralRegs, SINGLE_STEP, UserContext, UserExit};
 
 /// Whether the current program may read the processor's time-stamp counter; if not, it is a general protection exception. Children
 /// that [inherit the FPU](crate::task::TaskBuilder::inherit_fpu) inherit this.

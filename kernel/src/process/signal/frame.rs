@@ -10,10 +10,7 @@
 
 use core::mem::{MaybeUninit, offset_of};
 
-use ostd::{
-    mm::USER_END,
-    user::{GeneralRegs, UserContext, fpu, mem},
-};
+use ostd::user::{GeneralRegs, UserContext, fpu, mem};
 
 use super::{
     SigInfo, SigSet, Signo,
@@ -28,7 +25,8 @@ use crate::{prelude::*, process::Thread, syscall::Context};
 
 const RED_ZONE: u64 = 128;
 /// `uc_flags`: xsave image present, ss saved, ss restored strictly.
-const UC_FLAGS: u64 = 0x1 | 0x2 | 0x4;
+const UC_FLAGS: u64 = 0x1 | 0x2 | UC_STRICT_RESTORE_SS;
+const UC_STRICT_RESTORE_SS: u64 = 0x4;
 
 ostd::pod_struct! {
     /// `struct sigcontext`.
@@ -175,7 +173,8 @@ fn choose_stack(altstack: &AltStack, sp: u64, action: &SigAction) -> u64 {
 }
 
 /// rt_sigreturn(2): everything back as the frame says. Returns the value that `rax` shall have.
-/// A frame that makes no sense kills by SIGSEGV.
+/// A frame that makes no sense is SIGSEGV: in the registers of before, or, if they are good but for a segment, in those of the
+/// frame.
 pub fn sigreturn(ctx: &mut Context) -> usize {
     match restore(ctx) {
         Ok(rax) => rax as usize,
@@ -191,23 +190,36 @@ fn restore(ctx: &mut Context) -> Result<u64> {
     let mut place = MaybeUninit::<UContext>::uninit();
     let frame = mem::read_to(ctx.user.rsp(), &mut place)?;
     let context = &frame.context;
-    // Any privilege in the selector is overruled, but the segment must be the one for 64-bit programs.
-    if (context.segments & 0xffff) | 3 != ctx.user.cs() {
-        return Err(EFAULT);
-    }
-
     set_blocked(ctx.thread, SigSet(frame.mask));
     match context.fpstate {
         0 => fpu::reset(),
-        fp if fp < USER_END as u64 => xsave::restore(fp as usize)?,
-        _ => return Err(EFAULT),
+        fp => xsave::restore(fp as usize)?,
     }
     let [base, flags, size] = frame.stack;
     restore_altstack(ctx, base, flags as u32, size);
     restore_registers(ctx.user, context);
     ctx.user.set_orig_rax(-1);
     ctx.user.restore_all();
+    if let Some(selector) = refused_segment(ctx.user, context.segments, frame.flags) {
+        ctx.thread.set_last_fault(0, selector, GENERAL_PROTECTION);
+        send::force(ctx.thread, SigInfo::kernel(SIGSEGV));
+    }
     Ok(ctx.user.regs.rax)
+}
+
+/// The number of the exception that the processor raises for a segment which a program can't have.
+const GENERAL_PROTECTION: u64 = 13;
+
+/// The selector, if there is one, at which an `iret` to the segments of a frame would fail, without its privilege level: that is
+/// overruled. There is one code segment and one stack segment for programs.
+#[inline]
+fn refused_segment(user: &UserContext, segments: u64, flags: u64) -> Option<u64> {
+    let (cs, ss) = (segments & 0xffff | 3, segments >> 48 | 3);
+    if cs != user.cs() {
+        return Some(cs & !3);
+    }
+    // Before there was the flag, frames had no ss.
+    (ss != user.ss() && flags & UC_STRICT_RESTORE_SS != 0).then_some(ss & !3)
 }
 
 fn restore_registers(user: &mut UserContext, context: &SigContext) {

@@ -35,12 +35,21 @@ pub(super) fn save(addr: usize) -> Result<()> {
 /// the legacy part alone.
 ///
 /// # Errors
-/// `EFAULT`, also for a state that the processor refuses.
+/// `EFAULT`, also for a state that the processor refuses. Then the registers are those of a fresh program.
 pub(super) fn restore(addr: usize) -> Result<()> {
+    match is_extended(addr) {
+        Ok(extended) => Ok(fpu::restore_from_user(addr, extended)?),
+        Err(error) => {
+            fpu::reset();
+            Err(error)
+        }
+    }
+}
+
+fn is_extended(addr: usize) -> Result<bool> {
     let at = |offset: usize| addr.checked_add(offset).ok_or(EFAULT);
     let size = fpu::size();
-    let extended = mem::read::<u64>(at(SW_RESERVED)?)? as u32 == MAGIC1
+    Ok(mem::read::<u64>(at(SW_RESERVED)?)? as u32 == MAGIC1
         && mem::read::<u32>(at(SW_RESERVED + 16)?)? as usize == size
-        && mem::read::<u32>(at(size)?)? == MAGIC2;
-    Ok(fpu::restore_from_user(addr, extended)?)
+        && mem::read::<u32>(at(size)?)? == MAGIC2)
 }

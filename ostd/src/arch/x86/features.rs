@@ -134,6 +134,8 @@ const CR0_EM: u64 = 1 << 2;
 const CR0_TS: u64 = 1 << 3;
 const CR0_NE: u64 = 1 << 5;
 const CR0_WP: u64 = 1 << 16;
+/// A program's AC flag counts.
+const CR0_AM: u64 = 1 << 18;
 
 const EFER: u32 = 0xc000_0080;
 const EFER_SCE: u64 = 1;
@@ -161,7 +163,7 @@ pub(crate) fn enable() {
         asm!("mov cr4, {}", in(reg) cr4, options(nostack, preserves_flags));
         let mut cr0: u64;
         asm!("mov {}, cr0", out(reg) cr0, options(nomem, nostack, preserves_flags));
-        cr0 = cr0 & !(CR0_EM | CR0_TS) | CR0_MP | CR0_NE | CR0_WP;
+        cr0 = cr0 & !(CR0_EM | CR0_TS) | CR0_MP | CR0_NE | CR0_WP | CR0_AM;
         asm!("mov cr0, {}", in(reg) cr0, options(nostack, preserves_flags));
         if features.xsave {
             asm!("xsetbv", in("ecx") 0, in("eax") features.xcr0 as u32, in("edx") (features.xcr0 >> 32) as u32,
@@ -193,6 +195,20 @@ pub(crate) fn read_cr2() -> usize {
     // SAFETY: reading it has no effect.
     unsafe { asm!("mov {}, cr2", out(reg) cr2, options(nomem, nostack, preserves_flags)) };
     cr2
+}
+
+/// Which conditions made the last debug exception (DR6); they are forgotten, as the processor only ever adds to them.
+#[inline]
+pub(crate) fn take_debug_conditions() -> u64 {
+    /// No condition: the bits that are always set.
+    const DR6_NONE: u64 = 0xffff_0ff0;
+    let conditions: u64;
+    // SAFETY: the register says what happened, and nothing happens because of it.
+    unsafe {
+        asm!("mov {}, dr6", out(reg) conditions, options(nomem, nostack, preserves_flags));
+        asm!("mov dr6, {}", in(reg) DR6_NONE, options(nomem, nostack, preserves_flags));
+    }
+    conditions & !DR6_NONE
 }
 
 /// Reads a model-specific register.

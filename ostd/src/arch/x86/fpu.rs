@@ -134,6 +134,25 @@ unsafe fn save_to(area: *mut u8) {
     }
 }
 
+/// The x87 status and control words of this CPU.
+pub(crate) fn x87_words() -> (u16, u16) {
+    let (mut status, mut control) = (0u16, 0u16);
+    // SAFETY: writes the two words; neither instruction waits for pending exceptions.
+    unsafe {
+        asm!("fnstsw word ptr [{}]", "fnstcw word ptr [{}]", in(reg) &raw mut status, in(reg) &raw mut control,
+             options(nostack, preserves_flags));
+    }
+    (status, control)
+}
+
+/// The MXCSR of this CPU.
+pub(crate) fn mxcsr() -> u32 {
+    let mut value = 0u32;
+    // SAFETY: writes the word.
+    unsafe { asm!("stmxcsr dword ptr [{}]", in(reg) &raw mut value, options(nostack, preserves_flags)) };
+    value
+}
+
 /// Saves the registers of this CPU to user memory at `addr`, with the words in it that belong to software, and `mark` right
 /// behind it.
 ///
@@ -155,7 +174,7 @@ pub(crate) unsafe fn save_to_user(addr: usize, software: &[u64; 6], mark: u32) -
 /// some of them may have been loaded. The processor refuses what is not legal, whoever changes the memory meanwhile.
 ///
 /// # Safety
-/// As for [`save_to_user`].
+/// As for [`save_to_user`]; without `extended`, a multiple of 16 will do.
 pub(crate) unsafe fn load_from_user(addr: usize, extended: bool) -> Result<(), UserFault> {
     let features = features::get();
     let (low, high) = (features.xcr0 as u32, (features.xcr0 >> 32) as u32);

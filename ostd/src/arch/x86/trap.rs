@@ -375,7 +375,10 @@ extern "C" fn paranoid_trap(frame: &mut TrapFrame) {
         // A panic stops the other CPUs this way.
         NMI => super::smp::handle_nmi(),
         // A program's trap flag that survived into the first instruction of an entry (MOV SS): nothing to report.
-        DEBUG => frame.rflags &= !(1 << 8),
+        DEBUG => {
+            features::take_debug_conditions();
+            frame.rflags &= !(1 << 8);
+        }
         _ => fatal(frame, 0),
     }
 }
