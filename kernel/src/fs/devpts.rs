@@ -66,8 +66,41 @@ impl Drop for Counted {
 /// An instance.
 pub struct DevPts {
     dev: DevId,
-    slaves: SpinLock<BTreeMap<u32, Slave>>,
+    slaves: SpinLock<Slaves>,
     options: Options,
+}
+
+/// The slaves by number, and the set of the numbers: the lowest free one is found without asking for each.
+struct Slaves {
+    by_index: BTreeMap<u32, Slave>,
+    /// A bit for each number, as far as they go.
+    used: Vec<u64>,
+}
+
+impl Slaves {
+    const fn new() -> Slaves {
+        Slaves { by_index: BTreeMap::new(), used: Vec::new() }
+    }
+
+    fn lowest_free(&self) -> u32 {
+        let word = self.used.iter().position(|&word| word != u64::MAX).unwrap_or(self.used.len());
+        word as u32 * u64::BITS + self.used.get(word).map_or(0, |used| used.trailing_ones())
+    }
+
+    fn insert(&mut self, index: u32, slave: Slave) {
+        let word = (index / u64::BITS) as usize;
+        if word >= self.used.len() {
+            self.used.resize(word + 1, 0);
+        }
+        self.used[word] |= 1 << (index % u64::BITS);
+        self.by_index.insert(index, slave);
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Slave> {
+        let slave = self.by_index.remove(&index)?;
+        self.used[(index / u64::BITS) as usize] &= !(1 << (index % u64::BITS));
+        Some(slave)
+    }
 }
 
 struct Slave {
@@ -111,7 +144,7 @@ impl Options {
 pub fn new(options: &[u8]) -> Result<Arc<SuperBlock>> {
     let fs = Arc::new(DevPts {
         dev: anonymous_dev(),
-        slaves: SpinLock::new(lock_order::DEVPTS, BTreeMap::new()),
+        slaves: SpinLock::new(lock_order::DEVPTS, Slaves::new()),
         options: Options::parse(options)?,
     });
     let root = Node::new(&fs, 1, Kind::Root, FileType::Dir.mode_bits() | 0o755, (0, 0), DevId(0));
@@ -125,7 +158,7 @@ impl DevPts {
         let owner = (self.options.uid.unwrap_or(uid), self.options.gid.unwrap_or(gid));
         let counted = Counted::new()?;
         let mut slaves = self.slaves.lock();
-        let index = (0..self.options.max).find(|index| !slaves.contains_key(index)).ok_or(ENOSPC)?;
+        let index = Some(slaves.lowest_free()).filter(|&index| index < self.options.max).ok_or(ENOSPC)?;
         let pty = Pty::new(index);
         let mode = FileType::Char.mode_bits() | self.options.mode;
         let rdev = DevId::new(SLAVE_MAJOR, index);
@@ -138,19 +171,19 @@ impl DevPts {
 
     /// The master was closed: the slave's node is gone.
     pub fn remove(&self, index: u32) {
-        let gone = self.slaves.lock().remove(&index);
+        let gone = self.slaves.lock().remove(index);
         drop(gone);
     }
 
     /// A slave's node, in a place of its own.
     pub fn place(&self, index: u32) -> Option<(Path, Arc<dyn Inode>)> {
-        let node: Arc<dyn Inode> = self.slaves.lock().get(&index)?.node.clone();
+        let node: Arc<dyn Inode> = self.slaves.lock().by_index.get(&index)?.node.clone();
         let dentry = Dentry::new_unnamed(format!("/dev/pts/{index}").as_bytes(), node.clone());
         Some((Path { mount: super::root().mount, dentry }, node))
     }
 
     fn is_current(&self, pty: &Arc<Pty>) -> bool {
-        self.slaves.lock().get(&pty.index).is_some_and(|slave| Arc::ptr_eq(&slave.pty, pty))
+        self.slaves.lock().by_index.get(&pty.index).is_some_and(|slave| Arc::ptr_eq(&slave.pty, pty))
     }
 }
 
@@ -194,7 +227,7 @@ impl Inode for Node {
             return Err(ENOENT);
         }
         let slaves = self.fs.slaves.lock();
-        slaves.get(&index).map(|slave| slave.node.clone() as Arc<dyn Inode>).ok_or(ENOENT)
+        slaves.by_index.get(&index).map(|slave| slave.node.clone() as Arc<dyn Inode>).ok_or(ENOENT)
     }
 
     fn revalidate(&self) -> bool {
@@ -213,7 +246,8 @@ impl Inode for Node {
             return Ok(());
         }
         let first = u32::try_from(from.max(FIRST_SLAVE) - FIRST_SLAVE).unwrap_or(u32::MAX);
-        let indices: Vec<u32> = self.fs.slaves.lock().range(first..).map(|(&index, _)| index).collect();
+        let indices: Vec<u32> =
+            self.fs.slaves.lock().by_index.range(first..).map(|(&index, _)| index).collect();
         for index in indices {
             let name = index.to_string();
             if !emit(entry(name.as_bytes(), FIRST_SLAVE + u64::from(index))) {
