@@ -107,6 +107,8 @@ pub const WATCHERS: LockRank = LockRank::new(615, "file's watchers");
 pub const TIMERFD: LockRank = LockRank::new(620, "timerfd");
 /// Taken in interrupt context, with a wait queue locked.
 pub const EPOLL_READY: LockRank = LockRank::new(645, "epoll's ready files");
+/// The inodes that were ever locked. A leaf: inodes go wherever their last reference does.
+pub const LOCKED_INODES: LockRank = LockRank::new(647, "locked inodes");
 /// Taken with interrupts off: timer callbacks queue here.
 pub const DEFERRED: LockRank = LockRank::new(650, "deferred work");
 /// Taken in interrupt context: bytes of the console.

@@ -13,7 +13,10 @@ use core::{
 };
 
 use bitflags::bitflags;
-use ostd::sync::Mutex;
+use ostd::{
+    cpu::{self, MAX_CPUS, PerCpu},
+    sync::Mutex,
+};
 use proctree::{NsId, PidId};
 
 use super::{
@@ -230,6 +233,22 @@ pub fn seek_by_size(size: u64, current: u64, offset: i64, whence: u32) -> Result
     Ok(target)
 }
 
+/// How many more files were opened than closed on each CPU, modulo 2^64.
+static OPEN: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; MAX_CPUS]);
+
+/// How many open files there are.
+pub fn count() -> u64 {
+    let sum = cpu::all().fold(0, |sum: u64, cpu| sum.wrapping_add(OPEN.on(cpu).load(Relaxed)));
+    // Some may have been opened on a CPU that was looked at before, and closed on one that was looked at after that.
+    (sum as i64).max(0) as u64
+}
+
+fn add_open(more: u64) {
+    let open = OPEN.get();
+    // Only this CPU writes it.
+    open.store(open.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
 /// An open file: see the [module's description](self).
 pub struct File {
     ops: Box<dyn FileOps>,
@@ -271,6 +290,7 @@ impl File {
                 // Pipes and sockets have inodes of their own.
                 None => FileType::of_mode(inode.base().mode()).is_some(),
             };
+        add_open(1);
         Ok(Arc::new(File {
             ops,
             inode,
@@ -535,6 +555,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        add_open(1u64.wrapping_neg());
         let how = if self.flags().writable() { Events::CLOSE_WRITE } else { Events::CLOSE_NOWRITE };
         notify::file_event(self, how);
         self.watchers.file_closes();

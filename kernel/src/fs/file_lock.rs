@@ -11,11 +11,15 @@
 //! in the order in which they came, each one's ranges from the start of the file.
 //!
 //! Locks are few, so they stand in plain lists under a spin lock ([`FILE_LOCKS`](lock_order::FILE_LOCKS)); so do the
-//! notes ([`FILE_LOCK_WAITS`](lock_order::FILE_LOCK_WAITS)).
+//! notes ([`FILE_LOCK_WAITS`](lock_order::FILE_LOCK_WAITS)), and all inodes that have locks, for /proc/locks, in a tree
+//! ([`LOCKED_INODES`](lock_order::LOCKED_INODES)).
+
+use alloc::{collections::BTreeMap, sync::Weak};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ostd::sync::{SpinLock, WaitQueue};
 
-use super::file::File;
+use super::{file::File, inode::Inode};
 use crate::{
     lock_order,
     prelude::*,
@@ -154,22 +158,58 @@ impl Drop for Note {
     }
 }
 
+/// The inodes that have [`FileLocks`], by number.
+static LOCKED: SpinLock<BTreeMap<u64, Weak<dyn Inode>>> =
+    SpinLock::new(lock_order::LOCKED_INODES, BTreeMap::new());
+
+/// The inodes that were ever locked and are still there, in the order in which they were first.
+pub fn locked_inodes() -> impl Iterator<Item = Arc<dyn Inode>> {
+    let mut next = 0;
+    core::iter::from_fn(move || {
+        loop {
+            // One that is about to go is passed over, and its entry goes with its locks.
+            let (number, inode) =
+                LOCKED.lock().range(next..).next().map(|(&number, inode)| (number, inode.upgrade()))?;
+            next = number + 1;
+            if inode.is_some() {
+                return inode;
+            }
+        }
+    })
+}
+
 /// The locks of one inode.
 pub struct FileLocks {
     held: SpinLock<Held>,
     released: WaitQueue,
+    /// In [`LOCKED`].
+    number: u64,
 }
 
-impl Default for FileLocks {
-    fn default() -> Self {
-        FileLocks { held: SpinLock::new(lock_order::FILE_LOCKS, Held::default()), released: WaitQueue::new() }
+impl Drop for FileLocks {
+    fn drop(&mut self) {
+        let entry = LOCKED.lock().remove(&self.number);
+        drop(entry);
     }
 }
 
 impl FileLocks {
     /// The locks of a file, made at the first use.
     pub fn of(file: &File) -> &FileLocks {
-        file.inode().base().locks.call_once(|| Box::new(FileLocks::default()))
+        file.inode().base().locks.call_once(|| {
+            let locks = FileLocks::new();
+            LOCKED.lock().insert(locks.number, Arc::downgrade(file.inode()));
+            Box::new(locks)
+        })
+    }
+
+    fn new() -> FileLocks {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        FileLocks {
+            held: SpinLock::new(lock_order::FILE_LOCKS, Held::default()),
+            released: WaitQueue::new(),
+            number: NEXT.fetch_add(1, Relaxed),
+        }
     }
 
     /// flock(2): takes or converts the lock of `file`. EAGAIN if another file's lock is in the way and `wait` is false.
@@ -340,7 +380,7 @@ mod test {
 
     #[ktest::ktest]
     fn ranges_of_different_owners_exclude_each_other_only_where_they_overlap() {
-        let locks = FileLocks::default();
+        let locks = FileLocks::new();
         locks.lock_range(lock(1, 0, 9, LockKind::Exclusive), false).unwrap();
         assert_eq!(locks.lock_range(lock(2, 9, 20, LockKind::Shared), false), Err(EAGAIN));
         locks.lock_range(lock(2, 10, 20, LockKind::Shared), false).unwrap();
@@ -351,7 +391,7 @@ mod test {
 
     #[ktest::ktest]
     fn unlocking_the_middle_leaves_both_ends() {
-        let locks = FileLocks::default();
+        let locks = FileLocks::new();
         locks.lock_range(lock(1, 0, u64::MAX, LockKind::Exclusive), false).unwrap();
         locks.unlock_range(Owner(1), Range { start: 10, last: 19 }).unwrap();
         locks.lock_range(lock(2, 10, 19, LockKind::Exclusive), false).unwrap();
@@ -376,7 +416,7 @@ mod test {
 
     #[ktest::ktest]
     fn an_owner_converts_its_own_lock() {
-        let locks = FileLocks::default();
+        let locks = FileLocks::new();
         locks.lock_range(lock(1, 0, 9, LockKind::Exclusive), false).unwrap();
         locks.lock_range(lock(1, 5, 9, LockKind::Shared), false).unwrap();
         locks.lock_range(lock(2, 5, 9, LockKind::Shared), false).unwrap();

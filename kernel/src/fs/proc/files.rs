@@ -1,9 +1,4 @@
-//! What can be found by walking all open files: /proc/locks and /proc/sys/fs/file-nr.
-//!
-//! Who keeps a lock has the file open: a lock of fcntl(2) goes with any descriptor of its table, one of flock(2) with the
-//! file. A file that no descriptor table has (on its way through a socket) is not seen. Waiters are not listed.
-
-use alloc::collections::BTreeMap;
+//! The locks of files: /proc/locks, and those of a descriptor. Waiters are not listed.
 
 use proctree::NsId;
 
@@ -11,46 +6,20 @@ use crate::{
     fs::{
         File,
         fd_table::FileTable,
-        file_lock::{FileLocks, LockKind, Owner, Range},
+        file_lock::{self, FileLocks, LockKind, Owner, Range},
         inode::Inode,
     },
     prelude::*,
-    process::{pid, signal, tree},
+    process::pid,
 };
-
-/// All open files of all processes, each once.
-fn open_files() -> Vec<Arc<File>> {
-    let mut files: BTreeMap<usize, Arc<File>> = BTreeMap::new();
-    let mut tables: BTreeMap<usize, ()> = BTreeMap::new();
-    for process in tree::all_processes() {
-        for table in signal::threads(&process).iter().filter_map(|thread| thread.try_files()) {
-            if tables.insert(Arc::as_ptr(&table) as usize, ()).is_some() {
-                continue;
-            }
-            for file in table.list_from(0).into_iter().filter_map(|fd| table.get_any(fd).ok()) {
-                files.insert(Arc::as_ptr(&file) as usize, file);
-            }
-        }
-    }
-    files.into_values().collect()
-}
-
-pub fn count() -> usize {
-    open_files().len()
-}
 
 /// /proc/locks, as readers in `ns` number processes; what belongs to one that they do not see is left out.
 pub fn locks(out: &mut Vec<u8>) -> Result<()> {
     let ns = crate::process::Thread::current().process.ns();
-    let mut inodes: BTreeMap<usize, Arc<File>> = BTreeMap::new();
-    for file in open_files() {
-        let base: *const _ = file.inode().base();
-        inodes.insert(base as usize, file);
-    }
     let mut number = 0;
-    for file in inodes.values() {
-        let Some(locks) = file.inode().base().locks.get() else { continue };
-        for line in lines(locks, file.inode(), ns, |_| true) {
+    for inode in file_lock::locked_inodes() {
+        let Some(locks) = inode.base().locks.get() else { continue };
+        for line in lines(locks, &inode, ns, |_| true) {
             number += 1;
             out.try_reserve(line.len() + 16).map_err(|_| ENOMEM)?;
             out.extend_from_slice(format!("{number}: {line}\n").as_bytes());

@@ -153,7 +153,7 @@ static AIO_MAX_NR: Sysctl = one_number(
 );
 static FILE_MAX: Sysctl = read_only(|| i64::MAX.to_string());
 static NR_OPEN: Sysctl = read_only(|| rlimit::NR_OPEN.to_string());
-static FILE_NR: Sysctl = read_only(|| format!("{}\t0\t{}", super::files::count(), i64::MAX));
+static FILE_NR: Sysctl = read_only(|| format!("{}\t0\t{}", crate::fs::file::count(), i64::MAX));
 static PIPE_MAX_SIZE: Sysctl = writable(
     || pipe::MAX_CAPACITY.load(Relaxed).to_string(),
     |value| {
