@@ -245,6 +245,25 @@ impl NumberSpace {
         }
     }
 
+    /// The first number in use from `from` on, a word at a time.
+    pub fn next_used(&self, from: u32) -> Option<u32> {
+        let first = from as usize / 64;
+        let mut used = self.bits.get(first)? & (u64::MAX << (from % 64));
+        if first == 0 {
+            // 0 is nobody's number.
+            used &= !1;
+        }
+        for index in first.. {
+            if index > first {
+                used = *self.bits.get(index)?;
+            }
+            if used != 0 {
+                return Some(index as u32 * 64 + used.trailing_zeros());
+            }
+        }
+        None
+    }
+
     /// The first free number in `from..to`, a word at a time.
     fn first_free(&self, from: u32, to: u32) -> Option<u32> {
         let mut index = from as usize / 64;

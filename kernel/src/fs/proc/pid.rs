@@ -2,6 +2,7 @@
 
 use core::fmt::Write;
 
+use arrayvec::ArrayVec;
 use proctree::NsId;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     ipc::sysv::{msg, sem, shm},
     net,
     prelude::*,
-    process::{Thread, tree},
+    process::{Thread, pid, tree},
 };
 
 pub fn root(fs: &Arc<ProcFs>) -> Arc<dyn Inode> {
@@ -291,15 +292,18 @@ impl TaskDir {
 }
 
 /// Lists directories that are named by numbers, in ascending order; number n is at position `base + n + 2`.
-fn list_numbers(numbers: impl Iterator<Item = u32>, base: u64, emit: &mut dyn FnMut(DirEntry) -> bool) {
-    for nr in numbers {
+/// Returns whether all were taken.
+fn list_numbers(
+    numbers: impl IntoIterator<Item = u32>,
+    base: u64,
+    emit: &mut dyn FnMut(DirEntry) -> bool,
+) -> bool {
+    numbers.into_iter().all(|nr| {
         let name = nr.to_string();
         let next = base + u64::from(nr) + 3;
         let ino = u64::from(nr) << 32;
-        if !emit(DirEntry { name: name.as_bytes(), ino, file_type: FileType::Dir, next }) {
-            return;
-        }
-    }
+        emit(DirEntry { name: name.as_bytes(), ino, file_type: FileType::Dir, next })
+    })
 }
 
 /// The fixed entries, then the processes.
@@ -308,15 +312,37 @@ pub fn list_root(ns: NsId, ino: u64, from: u64, emit: &mut dyn FnMut(DirEntry) -
     if from < PIDS_FROM && !list_fixed(ino, ROOT_ENTRIES, from, emit) {
         return Ok(());
     }
-    let first = from.saturating_sub(PIDS_FROM + 2);
-    let mut numbers: Vec<u32> = {
-        let table = tree::lock();
-        let pids = table.processes_in(ns).filter_map(|process| table.pid(process));
-        pids.map(|pid| table.nr(pid, ns)).filter(|&nr| u64::from(nr) >= first).collect()
-    };
-    numbers.sort_unstable();
-    list_numbers(numbers.into_iter(), PIDS_FROM, emit);
+    let mut next = u32::try_from(from.saturating_sub(PIDS_FROM + 2)).ok();
+    while let Some(first) = next {
+        let numbers;
+        (numbers, next) = some_processes(ns, first);
+        if !list_numbers(numbers, PIDS_FROM, emit) {
+            break;
+        }
+    }
     Ok(())
+}
+
+/// Numbers of processes from `first` on, in order, and where to go on: a few, so that a reader pays for what it gets, however
+/// small its buffer is, and keeps nobody waiting for the table.
+fn some_processes(ns: NsId, first: u32) -> (ArrayVec<u32, 32>, Option<u32>) {
+    /// Numbers of threads are passed over.
+    const LOOKS: usize = 256;
+    let mut table = tree::lock();
+    let mut found = ArrayVec::new();
+    let mut next = Some(first);
+    for _ in 0..LOOKS {
+        if found.is_full() {
+            break;
+        }
+        let used = next.zip(table.ns_numbers(ns)).and_then(|(from, numbers)| numbers.next_used(from));
+        next = used.map(|nr| nr + 1);
+        let Some(nr) = used else { break };
+        if pid::lookup(ns, nr).is_some_and(|pid| table.pid_process(pid).is_some()) {
+            found.push(nr);
+        }
+    }
+    (found, next)
 }
 
 // ---- links ----------------------------------------------------------------------------------------------------------

@@ -24,6 +24,24 @@ fn numbers_go_up_and_wrap_to_300() {
 }
 
 #[test]
+fn numbers_in_use_are_found_in_order() {
+    let mut w = World::new();
+    let all = |w: &mut World, from| {
+        let numbers = w.t.ns_numbers(w.ns).unwrap();
+        std::iter::successors(numbers.next_used(from), |nr| numbers.next_used(nr + 1)).collect::<Vec<_>>()
+    };
+    assert_eq!(all(&mut w, 0), [1], "0 is nobody's");
+    for last in [62, 63, 126, 4999] {
+        w.t.ns_numbers(w.ns).unwrap().set_last(last);
+        alloc(&mut w.t, w.ns).unwrap();
+    }
+    assert_eq!(all(&mut w, 0), [1, 63, 64, 127, 5000]);
+    assert_eq!(all(&mut w, 64), [64, 127, 5000]);
+    assert_eq!(all(&mut w, 5001), []);
+    assert_eq!(all(&mut w, u32::MAX), [], "beyond the bitmap");
+}
+
+#[test]
 fn a_freed_number_is_not_given_out_at_once() {
     // 6.17
     let mut w = World::line(&["a"]);
