@@ -9,18 +9,14 @@
 //!
 //! A wait ends with a signal, always with EINTR: a handler's SA_RESTART and a stop make no difference (rules 7.23, 7.36).
 
-use core::sync::atomic::{
-    AtomicI32,
-    Ordering::{Acquire, Relaxed, Release},
-};
-
-use ostd::task::{self, Task};
-
 use super::{LIMIT_OPS, MAX_VALUE, REGISTRY, Set, limit, undo};
 use crate::{
-    ipc::sysv::{LastPid, READ, WRITE, now_seconds},
+    ipc::{
+        sysv::{LastPid, READ, WRITE, now_seconds},
+        waiter::Waiter,
+    },
     prelude::*,
-    process::{Thread, signal},
+    process::Thread,
 };
 
 /// `struct sembuf`.
@@ -40,17 +36,9 @@ impl Operation {
     }
 }
 
-/// A waiter has no result yet; otherwise 0, or an error number.
-const WAITING: i32 = -1;
-
-struct Waiter {
-    task: Arc<Task>,
-    status: AtomicI32,
-}
-
 /// A call that waits.
 pub(super) struct Pending {
-    waiter: Arc<Waiter>,
+    waiter: Arc<Waiter<()>>,
     ops: Vec<Operation>,
     /// The caller's list of undos, if an operation is to be undone.
     undo: Option<u64>,
@@ -72,9 +60,7 @@ impl Pending {
 
     /// Ends the wait. Called with the registry locked, for one that is taken out of its queue.
     pub(super) fn wake(&self, result: Result<()>) {
-        // Release pairs with the Acquire of the sleeper: what was done before is visible to it.
-        self.waiter.status.store(result.map_or_else(|error| error as i32, |()| 0), Release);
-        self.waiter.task.unpark();
+        self.waiter.finish(result);
     }
 }
 
@@ -241,50 +227,19 @@ pub fn operate(thread: &Thread, id: i32, ops: Vec<Operation>, deadline: Option<u
         Attempt::Blocked(at) if ops[at].flags & Operation::NOWAIT != 0 => return Err(EAGAIN),
         Attempt::Blocked(at) => at,
     };
-    let waiter = Arc::new(Waiter { task: task::current().to_arc(), status: AtomicI32::new(WAITING) });
+    let waiter = Waiter::new();
     set.queue.push(Pending { waiter: waiter.clone(), ops, undo, last, blocked });
     drop(registry);
-    sleep(thread, id, &waiter, deadline)
-}
-
-/// Sleeps until there is a result. A result that is there wins over a signal and the end of the time.
-fn sleep(thread: &Thread, id: i32, waiter: &Arc<Waiter>, deadline: Option<u64>) -> Result<()> {
-    let mut timed_out = false;
-    loop {
-        if let Some(result) = outcome(waiter) {
-            return result;
-        }
-        if timed_out || signal::signal_pending(thread) {
-            let left = leave(id, waiter);
-            return match outcome(waiter) {
-                Some(result) => result,
-                None => {
-                    drop(left);
-                    Err(if timed_out { EAGAIN } else { EINTR })
-                }
-            };
-        }
-        match deadline {
-            Some(deadline) => timed_out = task::park_until(deadline),
-            None => task::park(),
-        }
-    }
-}
-
-fn outcome(waiter: &Waiter) -> Option<Result<()>> {
-    match waiter.status.load(Acquire) {
-        WAITING => None,
-        0 => Some(Ok(())),
-        error => Some(Err(Errno::try_from(error as usize).unwrap_or(EIDRM))),
-    }
+    waiter.wait(thread, deadline, EINTR, || drop(leave(id, &waiter))).map_err(|error| match error {
+        // No operation fails so: the time is up.
+        ETIMEDOUT => EAGAIN,
+        error => error,
+    })
 }
 
 /// Takes a waiter out of its queue, if it is still in it. What it leaves is dropped without the lock.
-fn leave(id: i32, waiter: &Arc<Waiter>) -> Option<Pending> {
+fn leave(id: i32, waiter: &Arc<Waiter<()>>) -> Option<Pending> {
     let mut registry = REGISTRY.lock();
-    if waiter.status.load(Relaxed) != WAITING {
-        return None;
-    }
     let queue = &mut registry.ids.get_mut(id)?.queue;
     let at = queue.iter().position(|pending| Arc::ptr_eq(&pending.waiter, waiter))?;
     Some(queue.remove(at))
