@@ -64,7 +64,7 @@ pub struct RamFsOptions {
 impl Default for RamFsOptions {
     /// As Linux: half of the memory, as many inodes.
     fn default() -> Self {
-        let half = ostd::mm::stats().total as u64 / 2;
+        let half = ostd::mm::total_frames() as u64 / 2;
         RamFsOptions { max_pages: half, max_inodes: half, mode: 0o1777, uid: 0, gid: 0 }
     }
 }
@@ -112,7 +112,7 @@ fn parse_size(text: &str) -> Result<u64> {
         "m" | "M" => 20,
         "g" | "G" => 30,
         "%" => {
-            let total = ostd::mm::stats().total as u64 * PAGE_SIZE as u64;
+            let total = ostd::mm::total_frames() as u64 * PAGE_SIZE as u64;
             return Ok(total / 100 * number);
         }
         _ => return Err(EINVAL),

@@ -186,7 +186,7 @@ impl Layout {
                 return Err(ENOMEM);
             }
             // The overcommit heuristic: a single promise that exceeds all memory is refused.
-            if !flags.contains(VmFlags::NO_RESERVE) && added / PAGE_SIZE > ostd::mm::stats().total {
+            if !flags.contains(VmFlags::NO_RESERVE) && added / PAGE_SIZE > ostd::mm::total_frames() {
                 return Err(ENOMEM);
             }
         }

@@ -106,7 +106,7 @@ fn badness(process: &Process) -> Option<i64> {
     let vm = threads.iter().find_map(|thread| thread.try_vm())?;
     let files = threads.iter().find_map(|thread| thread.try_files());
     let pages = vm.rss() as i64 + files.map_or(0, |files| files.count()) as i64;
-    let total = mm::stats().total as i64;
+    let total = mm::total_frames() as i64;
     Some((pages + bias as i64 * total / 1000) * STEPS / total.max(1))
 }
 

@@ -124,5 +124,5 @@ pub const THREADS_MAX_LIMIT: usize = 0x3fff_ffff;
 /// What memory allows in threads: one eighth of it for their kernel stacks.
 pub fn max_threads() -> u64 {
     const STACK_PAGES: u64 = 4;
-    (ostd::mm::stats().total as u64 / (8 * STACK_PAGES)).max(20)
+    (ostd::mm::total_frames() as u64 / (8 * STACK_PAGES)).max(20)
 }

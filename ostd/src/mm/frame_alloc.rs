@@ -301,6 +301,11 @@ pub(super) fn counts() -> (usize, usize, usize) {
     (TOTAL.load(Relaxed), FREE.load(Relaxed), cached)
 }
 
+/// All frames.
+pub(super) fn total() -> usize {
+    TOTAL.load(Relaxed)
+}
+
 /// The number of the frame at `paddr`.
 #[inline(always)]
 pub(super) const fn pfn_of(paddr: Paddr) -> u32 {

@@ -109,6 +109,12 @@ pub struct MemStats {
     pub kernel_stacks: usize,
 }
 
+/// All usable memory, in frames: [`MemStats::total`], which never changes, without counting what is free.
+#[inline]
+pub fn total_frames() -> usize {
+    frame_alloc::total()
+}
+
 /// The present use of memory. A snapshot: counters of other CPUs may be moving.
 pub fn stats() -> MemStats {
     let (total, buddy, cached) = frame_alloc::counts();

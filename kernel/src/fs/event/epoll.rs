@@ -113,7 +113,7 @@ pub struct Item {
 /// /proc/sys/fs/epoll/max_user_watches: as in Linux, what fits in 1/25 of the memory.
 pub fn max_user_watches() -> usize {
     static LIMIT: Once<usize> = Once::new();
-    *LIMIT.call_once(|| ostd::mm::stats().total * PAGE_SIZE / 25 / (size_of::<Item>() + 128))
+    *LIMIT.call_once(|| ostd::mm::total_frames() * PAGE_SIZE / 25 / (size_of::<Item>() + 128))
 }
 
 impl Core {

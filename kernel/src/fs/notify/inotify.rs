@@ -73,7 +73,7 @@ static MAX_USER_WATCHES: AtomicUsize = AtomicUsize::new(usize::MAX);
 pub fn max_user_watches() -> usize {
     const COST: usize = 1280;
     match MAX_USER_WATCHES.load(Relaxed) {
-        usize::MAX => (ostd::mm::stats().total * PAGE_SIZE / 100 / COST).clamp(8192, 1 << 20),
+        usize::MAX => (ostd::mm::total_frames() * PAGE_SIZE / 100 / COST).clamp(8192, 1 << 20),
         limit => limit,
     }
 }

@@ -342,7 +342,7 @@ pub fn oom_score(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     };
     let resident = vm.rss() as i64;
     let adj = i64::from(thread.process.oom_score_adj.load(Relaxed));
-    let total = (ostd::mm::stats().total as i64).max(1);
+    let total = (ostd::mm::total_frames() as i64).max(1);
     let score = (resident * 1000 / total + adj + 1000) * 2 / 3;
     out.extend_from_slice(format!("{}\n", score.max(0)).as_bytes());
     Ok(())

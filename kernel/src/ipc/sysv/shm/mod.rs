@@ -208,7 +208,7 @@ fn check_size(registry: &Registry, bytes: usize, flags: i32) -> Result<u64> {
     if i64::try_from(bytes).is_err() {
         return Err(EINVAL);
     }
-    if flags & SHM_NORESERVE == 0 && pages > ostd::mm::stats().total as u64 {
+    if flags & SHM_NORESERVE == 0 && pages > ostd::mm::total_frames() as u64 {
         return Err(ENOMEM);
     }
     Ok(pages)
