@@ -767,7 +767,13 @@ CASE(sysctls)
 	CHECK(read_file("/proc/sys/fs/file-nr", buf, sizeof buf) > 0 && sscanf(buf, "%lu %lu %lu", &used, &unused, &max) == 3 && used > 0 && used < max,
 	      "[proc] fs/file-nr counts open files");
 	int fd = open("/proc/sys/kernel/ostype", O_WRONLY);
-	CHECK(fd < 0 || write(fd, "x", 1) < 0, "[proc] what is read-only cannot be written");
+	CHECK(fd < 0 && errno == EACCES, "[proc] what is read-only cannot be opened for writing, by root either");
+	CHECK(open("/proc/sys/vm/drop_caches", O_RDONLY) < 0 && errno == EACCES, "[proc] nor read what can only be written: EACCES");
+	fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
+	CHECK(fd >= 0 && write(fd, "3", 1) == 1, "[proc] drop_caches");
+	CHECK(pwrite(fd, "0", 1, 0) < 0 && errno == EINVAL, "[proc] drop_caches of nothing: EINVAL");
+	CHECK_EQ(pwrite(fd, "0", 1, 1), 1, "[proc] what is written behind the start is ignored");
+	close(fd);
 }
 
 CASE(fdinfo_of_itself)

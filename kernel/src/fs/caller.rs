@@ -33,7 +33,8 @@ pub fn fs_ids() -> (u32, u32) {
 
 /// The user to whose account the caller's files go; a kernel task's go to root's.
 pub fn user() -> Arc<User> {
-    Thread::try_current().map_or_else(|| User::find(0), |thread| thread.with_creds(|creds| creds.user.clone()))
+    Thread::try_current()
+        .map_or_else(|| User::find(0), |thread| thread.with_creds(|creds| creds.user.clone()))
 }
 
 /// Whether the caller has a capability; a kernel task has all.

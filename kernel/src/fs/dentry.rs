@@ -221,18 +221,21 @@ impl Drop for Dentry {
     /// A dentry whose removed ancestors live for it alone takes them along, one after the other: a program can make the chain
     /// longer than a kernel stack is deep.
     fn drop(&mut self) {
-        self.leave_cache();
+        let address: *const Dentry = self;
+        self.leave_cache(address);
         let mut next = self.place.get_mut().parent.take();
-        while let Some(mut dentry) = next.and_then(Arc::into_inner) {
-            dentry.leave_cache();
+        while let Some(last) = next {
+            let address = Arc::as_ptr(&last);
+            let Some(mut dentry) = Arc::into_inner(last) else { return };
+            dentry.leave_cache(address);
             next = dentry.place.get_mut().parent.take();
         }
     }
 }
 
 impl Dentry {
-    /// A volatile dentry that goes leaves no trace in the cache.
-    fn leave_cache(&mut self) {
+    /// A volatile dentry that goes leaves no trace in the cache, which knows it by the `address` that it has lived at.
+    fn leave_cache(&mut self, address: *const Dentry) {
         // Taken, so that it is told once.
         if let Some(inode) = self.inode.take() {
             notify::dentry_gone(&inode);
@@ -245,7 +248,7 @@ impl Dentry {
         let hash = hash(parent, &place.name);
         let slot = {
             let mut bucket = bucket(hash).lock();
-            let at = bucket.iter().position(|slot| slot.points_to(self));
+            let at = bucket.iter().position(|slot| slot.points_to(address));
             at.map(|at| bucket.swap_remove(at))
         };
         if slot.is_some() {
@@ -274,10 +277,10 @@ impl Slot {
         }
     }
 
-    fn points_to(&self, dentry: &Dentry) -> bool {
+    fn points_to(&self, dentry: *const Dentry) -> bool {
         match &self.dentry {
-            Ref::Strong(d) => core::ptr::eq(&**d, dentry),
-            Ref::Weak(d) => core::ptr::eq(d.as_ptr(), dentry),
+            Ref::Strong(d) => Arc::as_ptr(d) == dentry,
+            Ref::Weak(d) => d.as_ptr() == dentry,
         }
     }
 
@@ -518,6 +521,12 @@ fn prune(mut slot: Slot) {
         drop(bucket);
         CACHED.fetch_sub(1, Relaxed);
     }
+}
+
+/// How many entries the cache has.
+#[cfg(feature = "ktest")]
+pub fn cached() -> usize {
+    CACHED.load(Relaxed)
 }
 
 /// Drops everything that is not in use, as far as it is not the parent of something in use. For memory pressure and

@@ -46,6 +46,16 @@ const WOKEN: usize = usize::MAX;
 static TABLE: [SpinLock<Vec<Entry>>; BUCKETS] =
     [const { SpinLock::new(lock_order::FUTEX, Vec::new()) }; BUCKETS];
 
+/// Gives back the room that buckets without waiters keep for the next ones.
+pub fn shrink() {
+    for bucket in &TABLE {
+        let mut bucket = bucket.lock();
+        let room = if bucket.is_empty() { core::mem::take(&mut *bucket) } else { Vec::new() };
+        drop(bucket);
+        drop(room);
+    }
+}
+
 /// What a word of user memory is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {

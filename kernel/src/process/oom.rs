@@ -16,7 +16,7 @@ use super::{
     signal::{self, SIGKILL, SigInfo, work},
     tree,
 };
-use crate::{fs::dentry, lock_order, prelude::*};
+use crate::{fs::dentry, ipc::futex, lock_order, prelude::*};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// How long the faulting thread sleeps before it tries again.
@@ -59,6 +59,7 @@ pub fn relieve(thread: &Arc<Thread>) {
 pub fn give_back() -> bool {
     let before = mm::stats().free;
     dentry::shrink_all();
+    futex::shrink();
     mm::drain_caches();
     mm::stats().free > before + WORTHWHILE
 }

@@ -238,6 +238,13 @@ impl Inode for Node {
         if flags.writable() && !writable {
             return Err(EACCES);
         }
+        // Parameters obey their mode whatever the capabilities.
+        if let Kind::Sysctl(sysctl) = &self.kind
+            && (flags.readable() && sysctl.perm() & 0o400 == 0
+                || flags.writable() && sysctl.perm() & 0o200 == 0)
+        {
+            return Err(EACCES);
+        }
         if let Kind::TaskPrivate(task, ..) = &self.kind
             && matches!(task.inspect(), Err(EACCES))
         {
@@ -292,6 +299,8 @@ impl FileOps for TextFile {
         let mut value = vec![0; len];
         let mut n = buf.take(&mut value)?;
         match &self.node.kind {
+            // What is written behind the start is ignored, as kernel.sysctl_writes_strict = 1 has it.
+            Kind::Sysctl(_) if pos != 0 => {}
             Kind::Sysctl(sysctl) => n = sysctl.write(&value[..n])?,
             Kind::TaskText(task, _, Some((store, _))) => store(task, &value[..n])?,
             _ => return Err(EIO),

@@ -20,7 +20,7 @@ use crate::{
         Cap, Thread,
         coredump::pattern,
         credentials::{self, LAST_CAP},
-        reaper, rlimit, seccomp, tree,
+        oom, reaper, rlimit, seccomp, tree,
     },
     sched,
     syscall::system,
@@ -241,8 +241,7 @@ static RANDOMIZE_VA_SPACE: Sysctl = read_only(|| String::from("0"));
 static TAINTED: Sysctl = read_only(|| String::from("0"));
 static PID_MAX: Sysctl = one_number(pid_max, set_pid_max);
 /// Who may write it is looked at when it is written.
-static LAST_PID: Sysctl =
-    Sysctl { perm: 0o666, ..one_number(|| last_pid().to_string(), set_last_pid) };
+static LAST_PID: Sysctl = Sysctl { perm: 0o666, ..one_number(|| last_pid().to_string(), set_last_pid) };
 static THREADS_MAX: Sysctl = number!(rlimit::THREADS_MAX, 1..=rlimit::THREADS_MAX_LIMIT);
 static CAP_LAST_CAP: Sysctl = read_only(|| LAST_CAP.to_string());
 static NGROUPS_MAX: Sysctl = read_only(|| crate::process::credentials::NGROUPS_MAX.to_string());
@@ -451,11 +450,26 @@ fn uuid() -> String {
     text
 }
 
+/// Bits 0 and 1 ask for page cache and for dentries. All files are in memory, so there are only dentries to drop, and with
+/// them goes what the kernel's allocators keep for reuse.
+fn drop_caches(value: &str) -> Result<()> {
+    let what: u32 = value.trim_start().parse().map_err(|_| EINVAL)?;
+    if !(1..=4).contains(&what) {
+        return Err(EINVAL);
+    }
+    if what & 2 != 0 {
+        oom::give_back();
+    }
+    Ok(())
+}
+
+static DROP_CACHES: Sysctl = Sysctl { perm: 0o200, ..one_number(|| String::from("0"), drop_caches) };
 static OVERCOMMIT: Sysctl = read_only(|| String::from("1"));
 static MAX_MAP_COUNT: Sysctl = read_only(|| String::from("65530"));
 static MMAP_MIN_ADDR: Sysctl = read_only(|| String::from("65536"));
 
 const VM: &[Entry] = &[
+    file("drop_caches", &DROP_CACHES),
     file("max_map_count", &MAX_MAP_COUNT),
     file("mmap_min_addr", &MMAP_MIN_ADDR),
     file("overcommit_memory", &OVERCOMMIT),

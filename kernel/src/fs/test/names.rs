@@ -5,7 +5,8 @@ use ktest::ktest;
 use super::{Tree, error};
 use crate::{
     fs::{
-        OpenFlags, dentry,
+        OpenFlags,
+        dentry::{self, Dentry},
         mount::MountFlags,
         ramfs::{self, RamFsOptions},
     },
@@ -59,6 +60,22 @@ fn names_looked_for_in_vain_go_with_their_directory() {
     assert!(Arc::strong_count(&dir.dentry) > 100, "they are remembered");
     tree.op("/d").unwrap().rmdir().unwrap();
     assert_eq!(Arc::strong_count(&dir.dentry), 1);
+}
+
+#[ktest]
+fn volatile_directories_that_go_with_their_last_name_leave_the_cache() {
+    let tree = Tree::new();
+    let inode = tree.mkdir("/d").unwrap().inode().unwrap().clone();
+    let root = Dentry::new_root(inode.clone(), true);
+    let before = dentry::cached();
+    let mut last = root.clone();
+    for _ in 0..10 {
+        last = dentry::insert(&last, b"d", inode.clone());
+    }
+    assert_eq!(dentry::cached(), before + 10);
+    drop(last);
+    assert_eq!(dentry::cached(), before);
+    assert!(dentry::lookup(&root, b"d").is_none());
 }
 
 #[ktest]
