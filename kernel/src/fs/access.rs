@@ -7,7 +7,7 @@
 use bitflags::bitflags;
 
 use super::{
-    inode::{FileType, InodeBase, S_ISGID, S_ISVTX, S_IXGRP},
+    inode::{FileType, Inode, InodeBase, S_ISGID, S_ISVTX, S_IXGRP},
     path::Path,
 };
 use crate::{
@@ -42,6 +42,13 @@ pub fn check(base: &InodeBase, creds: &Credentials, wanted: Access) -> Result<()
     check_capabilities(mode, creds, wanted)
 }
 
+/// Checks the permission bits, and what the node itself has to say.
+#[inline]
+pub fn check_inode(inode: &dyn Inode, creds: &Credentials, wanted: Access) -> Result<()> {
+    let by_mode = check(inode.base(), creds, wanted);
+    if inode.base().decides_access() { inode.decide_access(by_mode) } else { by_mode }
+}
+
 #[cold]
 fn check_capabilities(mode: u32, creds: &Credentials, wanted: Access) -> Result<()> {
     let is_dir = FileType::of_mode(mode) == Some(FileType::Dir);
@@ -58,11 +65,11 @@ fn check_capabilities(mode: u32, creds: &Credentials, wanted: Access) -> Result<
 
 /// Checks the permission bits, and EROFS for a write on a read-only mount.
 pub fn check_path(path: &Path, creds: &Credentials, wanted: Access) -> Result<()> {
-    let base = path.inode()?.base();
-    if wanted.contains(Access::WRITE) && !is_special(base) && path.mount.is_read_only() {
+    let inode = path.inode()?;
+    if wanted.contains(Access::WRITE) && !is_special(inode.base()) && path.mount.is_read_only() {
         return Err(EROFS);
     }
-    check(base, creds, wanted)
+    check_inode(&**inode, creds, wanted)
 }
 
 /// Devices, FIFOs and sockets can be written to on a read-only file system.

@@ -135,6 +135,8 @@ pub struct InodeBase {
     pub xattrs: Once<Box<Xattrs>>,
     /// Who hears of what happens to it, once there has been one.
     pub marks: Once<Box<Marks>>,
+    /// The permission bits alone do not decide.
+    decides_access: bool,
 }
 
 impl InodeBase {
@@ -159,7 +161,17 @@ impl InodeBase {
             locks: Once::new(),
             xattrs: Once::new(),
             marks: Once::new(),
+            decides_access: false,
         }
+    }
+
+    /// From now on [`Inode::decide_access`] is asked.
+    pub fn ask_for_access(&mut self) {
+        self.decides_access = true;
+    }
+
+    pub fn decides_access(&self) -> bool {
+        self.decides_access
     }
 
     pub fn mode(&self) -> u32 {
@@ -464,6 +476,12 @@ pub trait Inode: Any + Send + Sync {
     /// Asked by ftruncate(2) of what is no regular file; without an objection it is EINVAL.
     fn may_resize(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether an access is allowed about which the permission bits say `by_mode`. Asked only of nodes whose base says so
+    /// ([`InodeBase::ask_for_access`]).
+    fn decide_access(&self, by_mode: Result<()>) -> Result<()> {
+        by_mode
     }
 
     /// Whether it can have extended attributes.

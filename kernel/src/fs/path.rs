@@ -257,7 +257,7 @@ impl<'a> Walker<'a> {
         if !inode.base().is_dir() {
             return Err(ENOTDIR);
         }
-        access::check(inode.base(), self.creds, Access::EXEC)
+        access::check_inode(&**inode, self.creds, Access::EXEC)
     }
 
     /// Looks `name` up in the directory at which the walk stands. ENOENT if it does not exist.

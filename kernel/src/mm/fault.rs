@@ -398,10 +398,10 @@ fn writable_flags(flags: VmFlags) -> PageFlags {
 static ZERO_PAGE: spin::Once<Frame> = spin::Once::new();
 
 /// The frame that all untouched anonymous pages show to readers.
-fn zero_page() -> Result<Frame, FaultError> {
+pub(super) fn zero_page() -> Result<Frame, FaultError> {
     ZERO_PAGE.try_call_once(|| Frame::zeroed(AllocClass::Kernel)).cloned().map_err(FaultError::from)
 }
 
-fn is_zero_page(frame: &Frame) -> bool {
+pub(super) fn is_zero_page(frame: &Frame) -> bool {
     ZERO_PAGE.get().is_some_and(|zero| zero == frame)
 }

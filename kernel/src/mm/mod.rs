@@ -34,6 +34,7 @@ mod remote;
 mod report;
 mod segment;
 mod settings;
+mod smaps;
 mod unmap;
 mod vdso;
 mod vma;
@@ -66,6 +67,7 @@ pub use self::{
     relabel::ProgramMap,
     remap::Move,
     settings::{mdwe, set_suid_dumpable, suid_dumpable},
+    smaps::PageInfo,
     vdso::{VDSO_PAGES, init as init_vdso, vdso_image},
     vma::{Backing, VmFlags, Vma, VmaAttr},
 };
@@ -239,6 +241,11 @@ impl Vm {
         let before = self.rss();
         self.peak.store(self.peak.load(Relaxed).max(before), Relaxed);
         self.resident.store(before.saturating_sub(pages), Relaxed);
+    }
+
+    /// Forgets how many pages there have been at most.
+    pub fn reset_max_rss(&self) {
+        self.peak.store(0, Relaxed);
     }
 
     /// Takes the pages of a range out of the page tables.

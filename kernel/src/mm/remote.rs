@@ -1,8 +1,9 @@
-//! Reading and writing the memory of a program that is not the running one (procfs, ptrace), and of a new one (exec).
+//! Reading and writing the memory of a program that is not the running one (procfs, process_vm_readv, ptrace), and of a new
+//! one (exec).
 
-use ostd::mm::Frame;
+use ostd::mm::{AllocClass, Frame};
 
-use super::{Access, FaultError, Vm, page_floor};
+use super::{Access, Backing, FaultError, OWNED, Vm, VmFlags, fault, page_floor};
 use crate::prelude::*;
 
 impl Vm {
@@ -65,5 +66,74 @@ impl Vm {
             // With no reference to the page: a fault looks at how many there are.
             self.handle_fault(addr, access)?;
         }
+    }
+
+    /// The frame of the page that holds `addr`, for another program: as its own accesses get it, and not more, even where the
+    /// processor can't help reading what it executes. With `force`, as a debugger gets it: what is mapped without the right is
+    /// read all the same, and of a private mapping written, in a page of the program's own.
+    pub fn foreign_frame(&self, addr: Vaddr, access: Access, force: bool) -> Result<Frame, FaultError> {
+        if addr >= ostd::mm::USER_END {
+            return Err(FaultError::NotMapped);
+        }
+        let (right, may) = match access {
+            Access::Write => (VmFlags::WRITE, VmFlags::MAY_WRITE),
+            _ => (VmFlags::READ, VmFlags::MAY_READ),
+        };
+        let found = self.layout.read().vmas.find(addr).map(|vma| vma.attr.flags);
+        match found {
+            Some(flags) if !flags.contains(right) => {
+                if !force || !flags.contains(may) {
+                    return Err(FaultError::Denied);
+                }
+                if access == Access::Write { self.own_page(page_floor(addr)) } else { self.hidden_page(addr) }
+            }
+            // Nothing there, unless it is a stack that grows.
+            _ => self.frame_for(addr, access),
+        }
+    }
+
+    /// What a page holds, or would, that the program may not read. It is not mapped for that.
+    fn hidden_page(&self, addr: Vaddr) -> Result<Frame, FaultError> {
+        let page = page_floor(addr);
+        let layout = self.layout.read();
+        let vma = layout.vmas.find(page).ok_or(FaultError::NotMapped)?;
+        let present = self.space.lock().query(page);
+        match (present, vma.attr.object_page(page - vma.start)) {
+            (Some((frame, _)), _) => Ok(frame),
+            (None, Some((object, index))) => object.frame(index, false),
+            (None, None) => fault::zero_page(),
+        }
+    }
+
+    /// A page of the program's own that it may not write, made if need be, for somebody else to write: a breakpoint in a text.
+    fn own_page(&self, page: Vaddr) -> Result<Frame, FaultError> {
+        let mut layout = self.layout.write();
+        let vma = layout.vmas.find(page).ok_or(FaultError::NotMapped)?;
+        let (start, end, flags) = (vma.start, vma.end, vma.attr.flags);
+        if flags.contains(VmFlags::MAP_SHARED) || !flags.contains(VmFlags::MAY_WRITE) {
+            return Err(FaultError::Denied);
+        }
+        let original = match vma.attr.object_page(page - start) {
+            Some((object, index)) => object.frame(index, false)?,
+            None => fault::zero_page()?,
+        };
+        if matches!(vma.attr.backing, Backing::Object(..)) && !flags.contains(VmFlags::MAY_OWN_PAGES) {
+            layout.vmas.update(start, end, |attr| attr.flags |= VmFlags::MAY_OWN_PAGES);
+        }
+        let mut mapper = self.space.lock();
+        let references = mapper.query_refcount(page);
+        if let Some((present, 1)) = references
+            && present.contains(OWNED)
+            && let Some((frame, _)) = mapper.query(page)
+        {
+            return Ok(frame);
+        }
+        let from = mapper.query(page).map_or(original, |(frame, _)| frame);
+        let copy = Frame::copy_of(&from, AllocClass::User)?;
+        mapper.map(page, copy.clone(), flags.page_flags() | OWNED)?;
+        if references.is_none() {
+            self.count_in(1);
+        }
+        Ok(copy)
     }
 }

@@ -71,6 +71,11 @@ impl Vm {
 
     /// The lines of `/proc/pid/maps`. They may be as many as there can be vmas: ENOMEM.
     pub fn maps(&self) -> Result<Vec<u8>> {
+        self.describe(0, |_, _| {})
+    }
+
+    /// A line for each vma, and behind it what `more` writes, about `room` bytes.
+    pub(super) fn describe(&self, room: usize, mut more: impl FnMut(&Vma, &mut Vec<u8>)) -> Result<Vec<u8>> {
         const LINE: usize = 128;
         let layout = self.layout.read();
         let heap = layout.brk_start..layout.brk;
@@ -89,8 +94,9 @@ impl Vm {
                 b""
             };
             let path = name.as_ref().map_or(0, |(name, _)| name.path.len());
-            out.try_reserve(LINE + path).map_err(|_| ENOMEM)?;
+            out.try_reserve(LINE + path + room).map_err(|_| ENOMEM)?;
             map_line(&mut out, vma, name, special);
+            more(vma, &mut out);
         }
         Ok(out)
     }

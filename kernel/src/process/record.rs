@@ -33,6 +33,10 @@ pub struct ExitRecord {
     pub blocked: SigSet,
     pub ignored: SigSet,
     pub caught: SigSet,
+    pub personality: u32,
+    /// Who logged in, and in which session.
+    pub login: [u32; 2],
+    pub timer_slack_ns: u64,
     /// As in [`Process`](super::Process): it has its terminal until it is reaped (rule 3.22).
     pub tty: u64,
     pub start_ns: u64,

@@ -18,7 +18,7 @@ use spin::Once;
 
 use super::{
     Credentials, Process, io_context::IoContext, namespace::ThreadNamespaces, rseq::Rseq, seccomp::Seccomp,
-    signal::ThreadSignals, user_dispatch::UserDispatch,
+    signal::ThreadSignals, usage::TransferCounters, user_dispatch::UserDispatch,
 };
 use crate::{
     fs::{FileTable, FsContext, FsHolder},
@@ -94,6 +94,7 @@ pub struct Thread {
     vfork: SpinLock<Option<Arc<VforkDone>>>,
     pub minor_faults: AtomicU64,
     pub major_faults: AtomicU64,
+    pub transfers: TransferCounters,
     /// The last exception: address, error code, vector; what a signal frame shows.
     fault: [AtomicU64; 3],
 }
@@ -216,6 +217,7 @@ impl Thread {
             vfork: SpinLock::new(lock_order::PROCESS_MISC, new.vfork),
             minor_faults: AtomicU64::new(0),
             major_faults: AtomicU64::new(0),
+            transfers: TransferCounters::default(),
             fault: [const { AtomicU64::new(0) }; 3],
         })
     }

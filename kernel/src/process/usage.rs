@@ -1,7 +1,7 @@
 //! Resource usage: what a thread has used, what its process has, what its dead and waited-for children have
-//! (getrusage(2), rules 4.20, 4.21).
+//! (getrusage(2), rules 4.20, 4.21; /proc/pid/io).
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ostd::pod_struct;
 
@@ -18,6 +18,57 @@ pub struct Usage {
     pub major_faults: u64,
     pub voluntary_switches: u64,
     pub involuntary_switches: u64,
+    pub transfers: Transfers,
+}
+
+/// What read(2), write(2) and their relatives moved, and how often they were called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfers {
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+    pub reads: u64,
+    pub writes: u64,
+}
+
+/// A thread's own. Only the thread itself counts, so there is nothing to synchronise; others may look at any time.
+#[derive(Default)]
+pub struct TransferCounters {
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl TransferCounters {
+    /// A call that reads has ended so. One that never got to the file does not count (EBADF, ESPIPE).
+    #[inline(always)]
+    pub fn count_read(&self, result: &Result<usize>) {
+        count(&self.bytes_read, &self.reads, result);
+    }
+
+    #[inline(always)]
+    pub fn count_write(&self, result: &Result<usize>) {
+        count(&self.bytes_written, &self.writes, result);
+    }
+
+    fn load(&self) -> Transfers {
+        Transfers {
+            bytes_read: self.bytes_read.load(Relaxed),
+            bytes_written: self.bytes_written.load(Relaxed),
+            reads: self.reads.load(Relaxed),
+            writes: self.writes.load(Relaxed),
+        }
+    }
+}
+
+#[inline(always)]
+fn count(bytes: &AtomicU64, calls: &AtomicU64, result: &Result<usize>) {
+    match result {
+        Ok(moved) => bytes.store(bytes.load(Relaxed) + *moved as u64, Relaxed),
+        Err(EBADF | ESPIPE) => return,
+        Err(_) => {}
+    }
+    calls.store(calls.load(Relaxed) + 1, Relaxed);
 }
 
 impl Usage {
@@ -30,6 +81,10 @@ impl Usage {
         self.major_faults += other.major_faults;
         self.voluntary_switches += other.voluntary_switches;
         self.involuntary_switches += other.involuntary_switches;
+        self.transfers.bytes_read += other.transfers.bytes_read;
+        self.transfers.bytes_written += other.transfers.bytes_written;
+        self.transfers.reads += other.transfers.reads;
+        self.transfers.writes += other.transfers.writes;
     }
 
     /// User and system time in clock ticks (1/100 s).
@@ -97,6 +152,7 @@ pub fn of_thread(thread: &Thread) -> Usage {
     let mut usage = Usage {
         minor_faults: thread.minor_faults.load(Relaxed),
         major_faults: thread.major_faults.load(Relaxed),
+        transfers: thread.transfers.load(),
         ..Usage::default()
     };
     if let Some(task) = thread.task() {

@@ -40,14 +40,18 @@ pub(super) fn check_range(addr: usize, len: usize) -> Result<()> {
 pub fn sys_read(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
     check_range(addr, len).or_else(|e| file.check_can_read().and(Err(e)))?;
-    file.read(&mut ReadBuf::user(addr, len))
+    let result = file.read(&mut ReadBuf::user(addr, len));
+    ctx.thread.transfers.count_read(&result);
+    result
 }
 
 #[inline(always)]
 pub fn sys_write(ctx: &mut Context, [fd, addr, len, ..]: Args) -> Result<usize> {
     let file = file(ctx, fd)?;
     check_range(addr, len).or_else(|e| file.check_can_write().and(Err(e)))?;
-    file.write(&mut WriteBuf::user(addr, len))
+    let result = file.write(&mut WriteBuf::user(addr, len));
+    ctx.thread.transfers.count_write(&result);
+    result
 }
 
 pub fn sys_readv(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize> {
@@ -57,8 +61,9 @@ pub fn sys_readv(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usize
     if is_nothing(&list) {
         return Ok(read_by_list(&file, 0));
     }
-    let n = file.read(&mut ReadBuf::user_list(&list))?;
-    Ok(read_by_list(&file, n))
+    let result = file.read(&mut ReadBuf::user_list(&list));
+    ctx.thread.transfers.count_read(&result);
+    Ok(read_by_list(&file, result?))
 }
 
 /// To who watches the file, a read by a list counts even if there was nothing to read.
@@ -81,7 +86,9 @@ pub fn sys_writev(ctx: &mut Context, [fd, list, count, ..]: Args) -> Result<usiz
     if is_nothing(&list) {
         return Ok(0);
     }
-    file.write(&mut WriteBuf::user_list(&list))
+    let result = file.write(&mut WriteBuf::user_list(&list));
+    ctx.thread.transfers.count_write(&result);
+    result
 }
 
 pub(super) fn position(raw: usize) -> Result<u64> {
@@ -98,7 +105,9 @@ pub fn sys_pread64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result<
     let file = file(ctx, fd)?;
     check_range(addr, len)?;
     check_end(pos, len)?;
-    file.read_at(&mut ReadBuf::user(addr, len), pos)
+    let result = file.read_at(&mut ReadBuf::user(addr, len), pos);
+    ctx.thread.transfers.count_read(&result);
+    result
 }
 
 pub fn sys_pwrite64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result<usize> {
@@ -106,7 +115,9 @@ pub fn sys_pwrite64(ctx: &mut Context, [fd, addr, len, pos, ..]: Args) -> Result
     let file = file(ctx, fd)?;
     check_range(addr, len)?;
     check_end(pos, len)?;
-    file.write_at(&mut WriteBuf::user(addr, len), pos)
+    let result = file.write_at(&mut WriteBuf::user(addr, len), pos);
+    ctx.thread.transfers.count_write(&result);
+    result
 }
 
 pub fn sys_preadv(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
@@ -118,8 +129,9 @@ pub fn sys_preadv(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result
     if is_nothing(&list) {
         return Ok(read_by_list(&file, 0));
     }
-    let n = file.read_at(&mut ReadBuf::user_list(&list), pos)?;
-    Ok(read_by_list(&file, n))
+    let result = file.read_at(&mut ReadBuf::user_list(&list), pos);
+    ctx.thread.transfers.count_read(&result);
+    Ok(read_by_list(&file, result?))
 }
 
 pub fn sys_pwritev(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Result<usize> {
@@ -131,7 +143,9 @@ pub fn sys_pwritev(ctx: &mut Context, [fd, list, count, pos, ..]: Args) -> Resul
     if is_nothing(&list) {
         return Ok(0);
     }
-    file.write_at(&mut WriteBuf::user_list(&list), pos)
+    let result = file.write_at(&mut WriteBuf::user_list(&list), pos);
+    ctx.thread.transfers.count_write(&result);
+    result
 }
 
 /// preadv2 and pwritev2 take a position of -1 for "the file's own", and flags, of which none is known. That is found only when
@@ -360,7 +374,10 @@ pub fn sys_sendfile(ctx: &mut Context, [to, from, pos, count, ..]: Args) -> Resu
     let given = position(given as usize)?;
     let from_pos = (pos != 0).then_some(given);
     let mut copier = Copier { from: &from, to: &to, from_pos, to_pos: None };
-    let done = copier.run(count.min(MAX_RW_COUNT))?;
+    let done = copier.run(count.min(MAX_RW_COUNT));
+    ctx.thread.transfers.count_read(&done);
+    ctx.thread.transfers.count_write(&done);
+    let done = done?;
     write_position(pos, copier.from_pos)?;
     Ok(done)
 }
@@ -392,7 +409,10 @@ pub fn sys_copy_file_range(
         return Err(EINVAL);
     }
     let mut copier = Copier { from: &from, to: &to, from_pos, to_pos };
-    let done = copier.run(count.min(MAX_RW_COUNT))?;
+    let done = copier.run(count.min(MAX_RW_COUNT));
+    ctx.thread.transfers.count_read(&done);
+    ctx.thread.transfers.count_write(&done);
+    let done = done?;
     write_position(from_at, copier.from_pos)?;
     write_position(to_at, copier.to_pos)?;
     Ok(done)

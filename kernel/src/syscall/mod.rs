@@ -32,6 +32,7 @@ pub mod path;
 pub mod pidfd;
 pub mod poll;
 pub mod process;
+mod process_vm;
 pub mod resource;
 pub mod sched;
 pub mod seccomp;

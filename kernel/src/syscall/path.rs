@@ -387,7 +387,7 @@ pub fn sys_faccessat2(ctx: &mut Context, [dirfd, path, mode, flags, ..]: Args) -
         return Ok(0);
     }
     let Some(place) = target.path() else {
-        access::check(target.inode()?.base(), &creds, wanted)?;
+        access::check_inode(&**target.inode()?, &creds, wanted)?;
         return Ok(0);
     };
     let base = place.inode()?.base();
@@ -395,7 +395,7 @@ pub fn sys_faccessat2(ctx: &mut Context, [dirfd, path, mode, flags, ..]: Args) -
     if wanted.contains(Access::EXEC) && base.is_regular() && no_exec {
         return Err(EACCES);
     }
-    access::check(base, &creds, wanted)?;
+    access::check_inode(&**place.inode()?, &creds, wanted)?;
     if wanted.contains(Access::WRITE) && place.mount.is_read_only() && !access::is_special(base) {
         return Err(EROFS);
     }
@@ -450,11 +450,11 @@ pub fn sys_getcwd(ctx: &mut Context, [buf, size, ..]: Args) -> Result<usize> {
 
 /// A directory that the caller may go to.
 fn directory(place: Path, creds: &Credentials) -> Result<Path> {
-    let base = place.inode()?.base();
-    if !base.is_dir() {
+    let inode = place.inode()?;
+    if !inode.base().is_dir() {
         return Err(ENOTDIR);
     }
-    access::check(base, creds, Access::EXEC)?;
+    access::check_inode(&**inode, creds, Access::EXEC)?;
     Ok(place)
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     Entry, Handler, aio, barrier, event, exec, fcntl, fd, file, futex, identity, ioprio, kcmp, mm, mount,
-    mqueue, namespace, path, pidfd, poll, process, resource, sched, seccomp, signal, socket, stat, system,
-    sysv, time, timer, unknown, wait, xattr,
+    mqueue, namespace, path, pidfd, poll, process, process_vm, resource, sched, seccomp, signal, socket,
+    stat, system, sysv, time, timer, unknown, wait, xattr,
 };
 
 /// One more than the highest number that has a handler.
@@ -281,6 +281,8 @@ pub static TABLE: [Entry; SIZE] = table! {
     307 => socket::sys_sendmmsg,
     308 => namespace::sys_setns,
     309 => system::sys_getcpu,
+    310 => process_vm::sys_process_vm_readv,
+    311 => process_vm::sys_process_vm_writev,
     312 => kcmp::sys_kcmp,
     314 => sched::sys_sched_setattr,
     315 => sched::sys_sched_getattr,

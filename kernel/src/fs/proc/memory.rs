@@ -1,7 +1,15 @@
-//! What a process's files say of its memory: maps, statm, cmdline, environ, auxv. A zombie has none (rule 12.3).
+//! What a process's files say of its memory: maps, smaps, statm, cmdline, environ, auxv. A zombie has none (rule 12.3).
+//!
+//! Some are about the memory that the process had when they were opened: after its execve or end they are empty. An open file
+//! does not keep the memory.
 
-use super::task::{Task, TaskRef};
-use crate::{mm::Vm, prelude::*};
+use alloc::sync::Weak;
+
+use super::{
+    node::TextFile,
+    task::{Task, TaskRef},
+};
+use crate::{fs::file::FileOps, mm::Vm, prelude::*, process::Thread};
 
 /// The address space; `None` for a zombie, or a thread that let go of it. ESRCH if there is no task.
 pub fn vm_of(task: &TaskRef) -> Result<Option<Arc<Vm>>> {
@@ -11,9 +19,67 @@ pub fn vm_of(task: &TaskRef) -> Result<Option<Arc<Vm>>> {
     })
 }
 
-pub fn maps(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    if let Some(vm) = vm_of(task)? {
-        *out = vm.maps()?;
+/// The memory of who is looked at by a debugger; `None` if it has none any more.
+///
+/// # Errors
+/// ESRCH if there is no task, EACCES without a debugger's rights, unless the memory is the reader's own.
+pub fn inspected_vm(task: &TaskRef) -> Result<Option<Arc<Vm>>> {
+    let Task::Live(thread) = task.find()? else { return Ok(None) };
+    let Some(vm) = thread.try_vm() else { return Ok(None) };
+    let reader = Thread::current();
+    if Arc::ptr_eq(&vm, &reader.vm()) || reader.may_inspect(&thread) { Ok(Some(vm)) } else { Err(EACCES) }
+}
+
+/// A file that says of the memory what `fill` says, and ESRCH when the task is gone.
+fn about_memory(task: &TaskRef, fill: fn(&Vm) -> Result<Vec<u8>>) -> Result<Box<dyn FileOps>> {
+    let vm = inspected_vm(task)?.as_ref().map(Arc::downgrade);
+    let task = *task;
+    Ok(TextFile::keeping(false, move |out| {
+        task.find()?;
+        if let Some(vm) = vm.as_ref().and_then(Weak::upgrade) {
+            *out = fill(&vm)?;
+        }
+        Ok(())
+    }))
+}
+
+pub fn open_maps(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    about_memory(task, Vm::maps)
+}
+
+pub fn open_smaps(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    about_memory(task, Vm::smaps)
+}
+
+/// ESRCH, at the latest when it is read, if there is no memory.
+pub fn open_smaps_rollup(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    let vm = Arc::downgrade(&inspected_vm(task)?.ok_or(ESRCH)?);
+    Ok(TextFile::keeping(false, move |out| {
+        *out = vm.upgrade().ok_or(ESRCH)?.smaps_rollup();
+        Ok(())
+    }))
+}
+
+/// What can only be written.
+pub fn no_text(_: &TaskRef, _: &mut Vec<u8>) -> Result<()> {
+    Err(EINVAL)
+}
+
+/// 1, 2 or 3 forget which pages of all, of its own, of files were accessed; 4 which were written (nobody keeps that), 5 how
+/// much memory there was at most.
+pub fn clear_refs(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let text = core::str::from_utf8(value).map_err(|_| EINVAL)?.trim();
+    let what: i32 = text.parse().map_err(|_| EINVAL)?;
+    if !(1..=5).contains(&what) {
+        return Err(EINVAL);
+    }
+    let Some(vm) = vm_of(task)? else { return Ok(()) };
+    match what {
+        1 => vm.clear_accessed(|_| true),
+        2 => vm.clear_accessed(|owned| owned),
+        3 => vm.clear_accessed(|owned| !owned),
+        5 => vm.reset_max_rss(),
+        _ => {}
     }
     Ok(())
 }
@@ -61,17 +127,26 @@ pub fn cmdline(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-pub fn environ(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let vm = vm_of(task)?.ok_or(ESRCH)?;
-    let ranges = vm.ranges();
-    *out = read(&vm, ranges.env_start, ranges.env_end)?;
-    Ok(())
+pub fn open_environ(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    let vm = Arc::downgrade(&inspected_vm(task)?.ok_or(ESRCH)?);
+    Ok(TextFile::keeping(true, move |out| {
+        if let Some(vm) = vm.upgrade() {
+            let ranges = vm.ranges();
+            *out = read(&vm, ranges.env_start, ranges.env_end)?;
+        }
+        Ok(())
+    }))
 }
 
-pub fn auxv(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let vm = vm_of(task)?.ok_or(ESRCH)?;
-    out.extend(vm.auxv().iter().flat_map(|word| word.to_le_bytes()));
-    Ok(())
+/// The one thing that outlives the memory that it is about.
+pub fn open_auxv(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    let vm = inspected_vm(task)?.ok_or(ESRCH)?;
+    let (vm, last) = (Arc::downgrade(&vm), vm.auxv());
+    Ok(TextFile::keeping(true, move |out| {
+        let words = vm.upgrade().map_or_else(|| last.clone(), |vm| vm.auxv());
+        out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        Ok(())
+    }))
 }
 
 /// Which parts of memory a core dump has (core(5)).

@@ -6,6 +6,7 @@
 //! | [`task`] | finding the process or thread behind a number, dead or alive |
 //! | [`pid`], [`ns`] | the directories of processes and threads, and their links |
 //! | [`stat`], [`status`], [`memory`] | what stands in the files of a process |
+//! | [`mem`] | its memory itself, and its page tables |
 //! | [`global`], [`cpuinfo`], [`sys`], [`mounts`] | the files about the system |
 //!
 //! Nothing is stored: an inode says what it is about, and a file's text is made when it is read from the start. Names come
@@ -26,6 +27,7 @@ use crate::{
 mod cpuinfo;
 mod files;
 mod global;
+mod mem;
 mod memory;
 mod mounts;
 mod node;

@@ -1,9 +1,11 @@
-//! /proc/pid/mounts and mountinfo: the mounts that a process can reach.
+//! /proc/pid/mounts, mountinfo and mountstats: the mounts that a process can reach from the root directory that it had when
+//! the file was opened.
 
-use super::task::TaskRef;
+use super::{node::TextFile, task::TaskRef};
 use crate::{
     fs::{
         self, Path,
+        file::FileOps,
         mount::{Mount, MountFlags},
     },
     prelude::*,
@@ -38,20 +40,25 @@ fn options(flags: MountFlags) -> String {
     text
 }
 
-/// Calls `line` for each mount that can be reached from the task's root, with the text of its place.
-fn each(task: &TaskRef, mut line: impl FnMut(&Arc<Mount>, &[u8])) -> Result<()> {
+/// Makes the line of one mount that can be reached, from the text of its place.
+type Line = fn(&Mount, &[u8], &mut Vec<u8>);
+
+/// EINVAL for who has no root directory any more.
+fn open(task: &TaskRef, line: Line) -> Result<Box<dyn FileOps>> {
     let root: Path = task.live().map_err(|_| EINVAL)?.try_fs().ok_or(EINVAL)?.root();
-    for mount in fs::mount_ns().list() {
-        let (place, reachable) = mount.root_path().text(&root);
-        if reachable {
-            line(&mount, &place);
+    Ok(TextFile::keeping(false, move |out| {
+        for mount in fs::mount_ns().list() {
+            let (place, reachable) = mount.root_path().text(&root);
+            if reachable {
+                line(&mount, &place, out);
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    }))
 }
 
-pub fn mounts(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    each(task, |mount, place| {
+pub fn open_mounts(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    open(task, |mount, place, out| {
         escaped(&mount.source, out);
         out.push(b' ');
         escaped(place, out);
@@ -60,8 +67,18 @@ pub fn mounts(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     })
 }
 
-pub fn mountinfo(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    each(task, |mount, place| {
+pub fn open_mountstats(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    open(task, |mount, place, out| {
+        out.extend_from_slice(b"device ");
+        escaped(&mount.source, out);
+        out.extend_from_slice(b" mounted on ");
+        escaped(place, out);
+        out.extend_from_slice(format!(" with fstype {}\n", mount.sb.fs_type).as_bytes());
+    })
+}
+
+pub fn open_mountinfo(task: &TaskRef) -> Result<Box<dyn FileOps>> {
+    open(task, |mount, place, out| {
         let parent = mount.mount_point().map_or(mount.id, |point| point.mount.id);
         let dev = mount.sb.dev;
         let head = format!("{} {parent} {}:{} ", mount.id, dev.major(), dev.minor());

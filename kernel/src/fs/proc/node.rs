@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     fs::{
-        file::{File, FileOps, OpenFlags},
+        file::{File, FileOps, OpenFlags, SEEK_CUR, SEEK_SET, seek_by_size},
         inode::{DevId, DirEntry, FileType, FsStat, Inode, InodeBase, LinkTarget, NewNode},
         io::{ReadBuf, WriteBuf},
     },
     lock_order,
     prelude::*,
-    process::pid::Key,
+    process::{Thread, pid::Key},
 };
 
 /// Makes the text of a file about the system.
@@ -28,6 +28,25 @@ pub type TaskFill = fn(&TaskRef, &mut Vec<u8>) -> Result<()>;
 pub type TaskStore = fn(&TaskRef, &[u8]) -> Result<()>;
 /// Where a link of a task leads: the place and the text that readlink shows.
 pub type TaskLink = fn(&TaskRef) -> Result<(LinkTarget, Vec<u8>)>;
+
+/// A file about a task.
+pub struct TaskFile {
+    pub perm: u32,
+    pub content: Content,
+    /// It has an end to seek from, at 0. Most have none: EINVAL.
+    pub has_end: bool,
+}
+
+pub enum Content {
+    /// Made when it is read.
+    Text(TaskFill),
+    /// The same, for those only who may look into the task.
+    Private(TaskFill),
+    /// Can be written, too.
+    Stored(TaskFill, TaskStore),
+    /// An open file is about what the task had when it was opened.
+    Own(fn(&TaskRef) -> Result<Box<dyn FileOps>>),
+}
 
 /// An entry of a fixed directory.
 pub struct Entry {
@@ -45,13 +64,12 @@ pub enum Kind {
     /// A link that depends on who reads it, and in which namespace's view.
     Link(fn(NsId) -> Result<Vec<u8>>),
     Task(TaskRef, TaskDir),
-    /// With what takes writes, if they are possible, and the permissions then.
-    TaskText(TaskRef, TaskFill, Option<(TaskStore, u32)>),
-    /// For those only who may look into the task.
-    TaskPrivate(TaskRef, TaskFill, u32),
+    /// A directory of a task's that is the same for all.
+    TaskFixed(TaskRef, &'static [Entry]),
+    TaskFile(TaskRef, &'static TaskFile),
     TaskLink(TaskRef, TaskLink),
-    /// An entry of /proc/pid/fd.
-    FdLink(TaskRef, i32),
+    /// An entry of /proc/pid/fd, with the rights that the descriptor gives.
+    FdLink(TaskRef, i32, u32),
     /// An entry of /proc/pid/fdinfo.
     FdInfo(TaskRef, i32),
 }
@@ -64,13 +82,12 @@ impl Kind {
             Kind::Text(_) => (FileType::Regular, 0o444),
             Kind::Sysctl(sysctl) => (FileType::Regular, sysctl.perm()),
             Kind::Link(_) | Kind::TaskLink(..) => (FileType::Symlink, 0o777),
-            Kind::FdLink(..) => (FileType::Symlink, 0o700),
-            Kind::Task(_, TaskDir::Fd | TaskDir::FdInfo) => (FileType::Dir, 0o500),
+            Kind::FdLink(_, _, perm) => (FileType::Symlink, *perm),
+            Kind::Task(_, TaskDir::Fd) => (FileType::Dir, 0o500),
             Kind::Task(_, TaskDir::Ns) => (FileType::Dir, 0o511),
-            Kind::Task(..) => (FileType::Dir, 0o555),
-            Kind::TaskPrivate(_, _, perm) => (FileType::Regular, *perm),
-            Kind::TaskText(_, _, Some((_, perm))) => (FileType::Regular, *perm),
-            Kind::TaskText(..) | Kind::FdInfo(..) => (FileType::Regular, 0o444),
+            Kind::Task(..) | Kind::TaskFixed(..) => (FileType::Dir, 0o555),
+            Kind::TaskFile(_, file) => (FileType::Regular, file.perm),
+            Kind::FdInfo(..) => (FileType::Regular, 0o444),
         };
         file_type.mode_bits() | perm
     }
@@ -78,10 +95,10 @@ impl Kind {
     fn task(&self) -> Option<&TaskRef> {
         match self {
             Kind::Task(task, _)
-            | Kind::TaskText(task, ..)
-            | Kind::TaskPrivate(task, ..)
+            | Kind::TaskFixed(task, _)
+            | Kind::TaskFile(task, _)
             | Kind::TaskLink(task, _)
-            | Kind::FdLink(task, _)
+            | Kind::FdLink(task, ..)
             | Kind::FdInfo(task, _) => Some(task),
             _ => None,
         }
@@ -96,6 +113,9 @@ pub fn process_of(file: &File) -> Option<Key> {
     }
 }
 
+/// What lstat(2) says of the links of descriptors.
+const LINK_SIZE: u64 = 64;
+
 /// An inode.
 pub struct Node {
     base: InodeBase,
@@ -106,7 +126,10 @@ pub struct Node {
 impl Node {
     pub fn new(fs: &Arc<ProcFs>, ino: u64, kind: Kind) -> Arc<Node> {
         let new = NewNode { mode: kind.mode(), uid: 0, gid: 0, rdev: DevId(0) };
-        let base = InodeBase::new(ino, fs.dev, new);
+        let mut base = InodeBase::new(ino, fs.dev, new);
+        if matches!(kind, Kind::Task(_, TaskDir::Fd | TaskDir::FdInfo)) {
+            base.ask_for_access();
+        }
         if base.is_dir() {
             base.set_nlink(2);
         }
@@ -120,13 +143,16 @@ impl Node {
         let Some(task) = self.kind.task() else {
             return true;
         };
-        match task.owner(!matches!(self.kind, Kind::Task(_, TaskDir::Process | TaskDir::Thread))) {
-            Some((uid, gid)) => {
-                self.base.set_owner(Some(uid), Some(gid));
-                true
-            }
-            None => false,
+        let Some((uid, gid)) = task.owner(self.kind.mode() != FileType::Dir.mode_bits() | 0o555) else {
+            return false;
+        };
+        self.base.set_owner(Some(uid), Some(gid));
+        match self.kind {
+            Kind::Task(_, TaskDir::Fd) => self.base.set_size(pid::fd_count(task) as u64),
+            Kind::FdLink(..) => self.base.set_size(LINK_SIZE),
+            _ => {}
         }
+        true
     }
 
     fn child(&self, ino: u64, kind: Kind) -> Arc<dyn Inode> {
@@ -138,7 +164,12 @@ impl Node {
         match &self.kind {
             Kind::Text(fill) => fill(&mut out)?,
             Kind::Sysctl(sysctl) => sysctl.read(&mut out),
-            Kind::TaskText(task, fill, _) | Kind::TaskPrivate(task, fill, _) => fill(task, &mut out)?,
+            Kind::TaskFile(task, file) => match file.content {
+                Content::Text(fill) | Content::Private(fill) | Content::Stored(fill, _) => {
+                    fill(task, &mut out)?
+                }
+                Content::Own(_) => return Err(EINVAL),
+            },
             Kind::FdInfo(task, fd) => pid::fd_info(task, *fd, &mut out)?,
             _ => return Err(EINVAL),
         }
@@ -179,7 +210,10 @@ impl Inode for Node {
                 let task = TaskRef::parse(self.fs.ns.id(), name, None).ok_or(ENOENT)?;
                 Ok(self.child(task.ino(0), Kind::Task(task, TaskDir::Process)))
             }
-            Kind::Dir(entries) => {
+            Kind::Dir(entries) | Kind::TaskFixed(_, entries) => {
+                if let Kind::TaskFixed(task, _) = &self.kind {
+                    task.not_exited().ok_or(ENOENT)?;
+                }
                 let (index, entry) = find(entries, name).ok_or(ENOENT)?;
                 Ok(self.child(entry_ino(self.base.ino, index), entry.kind))
             }
@@ -192,18 +226,40 @@ impl Inode for Node {
     }
 
     fn revalidate(&self) -> bool {
-        if let Kind::FdLink(task, fd) | Kind::FdInfo(task, fd) = &self.kind
-            && pid::open_file(task, *fd).is_err()
-        {
-            return false;
+        match &self.kind {
+            // The number may be another file's by now.
+            Kind::FdLink(task, fd, perm) if pid::fd_perm(task, *fd) != Ok(*perm) => return false,
+            Kind::FdInfo(task, fd) if pid::open_file(task, *fd).is_err() => return false,
+            _ => {}
         }
         self.update_owner()
+    }
+
+    /// One's own descriptors are there for oneself, whoever owns the directory; to see how others use theirs one needs a
+    /// debugger's rights.
+    fn decide_access(&self, by_mode: Result<()>) -> Result<()> {
+        match &self.kind {
+            Kind::Task(task, TaskDir::FdInfo) => match task.inspect_zombie() {
+                Ok(_) => by_mode,
+                Err(e) => Err(if e == ENOENT { ESRCH } else { e }),
+            },
+            Kind::Task(task, TaskDir::Fd) => by_mode.or_else(|e| {
+                let own = |thread: &Arc<Thread>| Arc::ptr_eq(&thread.process, &Thread::current().process);
+                if task.live().is_ok_and(|thread| own(&thread)) { Ok(()) } else { Err(e) }
+            }),
+            _ => by_mode,
+        }
     }
 
     fn read_dir(&self, from: u64, emit: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
         match &self.kind {
             Kind::Root => pid::list_root(self.fs.ns.id(), self.base.ino, from, emit),
             Kind::Dir(entries) => {
+                list_fixed(self.base.ino, entries, from, emit);
+                Ok(())
+            }
+            Kind::TaskFixed(task, entries) => {
+                task.not_exited().ok_or(EINVAL)?;
                 list_fixed(self.base.ino, entries, from, emit);
                 Ok(())
             }
@@ -216,7 +272,7 @@ impl Inode for Node {
         match &self.kind {
             Kind::Link(text) => Ok(LinkTarget::Text(text(self.fs.ns.id())?)),
             Kind::TaskLink(task, link) => Ok(link(task)?.0),
-            Kind::FdLink(task, fd) => Ok(LinkTarget::Place(pid::fd_place(task, *fd)?)),
+            Kind::FdLink(task, fd, _) => Ok(LinkTarget::Place(pid::fd_place(task, *fd)?)),
             _ => Err(EINVAL),
         }
     }
@@ -225,32 +281,32 @@ impl Inode for Node {
         match &self.kind {
             Kind::Link(text) => text(self.fs.ns.id()),
             Kind::TaskLink(task, link) => Ok(link(task)?.1),
-            Kind::FdLink(task, fd) => pid::fd_name(task, *fd),
+            Kind::FdLink(task, fd, _) => pid::fd_name(task, *fd),
             _ => Err(EINVAL),
         }
     }
 
     fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
-        let writable = match &self.kind {
-            Kind::Sysctl(sysctl) => sysctl.is_writable(),
-            kind => matches!(kind, Kind::TaskText(_, _, Some(_))),
-        };
-        if flags.writable() && !writable {
-            return Err(EACCES);
-        }
         // Parameters obey their mode whatever the capabilities.
         if let Kind::Sysctl(sysctl) = &self.kind
             && (flags.readable() && sysctl.perm() & 0o400 == 0
-                || flags.writable() && sysctl.perm() & 0o200 == 0)
+                || flags.writable() && (sysctl.perm() & 0o200 == 0 || !sysctl.is_writable()))
         {
             return Err(EACCES);
         }
-        if let Kind::TaskPrivate(task, ..) = &self.kind
-            && matches!(task.inspect(), Err(EACCES))
-        {
-            return Err(EACCES);
+        if let Kind::TaskFile(task, file) = &self.kind {
+            match file.content {
+                Content::Own(open) => return open(task),
+                Content::Private(_) if matches!(task.inspect_zombie(), Err(EACCES)) => return Err(EACCES),
+                _ => {}
+            }
         }
-        Ok(Box::new(TextFile { node: self, text: Mutex::new(lock_order::PROC_TEXT, None) }))
+        let has_end = match &self.kind {
+            Kind::TaskFile(_, file) => file.has_end,
+            Kind::Sysctl(_) => true,
+            _ => false,
+        };
+        Ok(Box::new(TextFile::new(Source::Node(self), has_end)))
     }
 
     fn may_change_attributes(&self) -> Result<()> {
@@ -271,18 +327,70 @@ impl Inode for Node {
     }
 }
 
+/// Where the text of an open file comes from.
+enum Source {
+    Node(Arc<Node>),
+    /// What the file was opened for.
+    Kept(Box<dyn Fn(&mut Vec<u8>) -> Result<()> + Send + Sync>),
+}
+
+impl Source {
+    fn text(&self) -> Result<Vec<u8>> {
+        match self {
+            Source::Node(node) => node.text(),
+            Source::Kept(fill) => {
+                let mut out = Vec::new();
+                fill(&mut out)?;
+                Ok(out)
+            }
+        }
+    }
+}
+
 /// An open file of procfs.
-struct TextFile {
-    node: Arc<Node>,
+pub struct TextFile {
+    source: Source,
+    has_end: bool,
     /// What was read from the start last; later parts come from it, so that a reader sees one moment.
     text: Mutex<Option<Vec<u8>>>,
+}
+
+impl TextFile {
+    fn new(source: Source, has_end: bool) -> TextFile {
+        TextFile { source, has_end, text: Mutex::new(lock_order::PROC_TEXT, None) }
+    }
+
+    /// One that keeps what its text is made of.
+    pub fn keeping(
+        has_end: bool,
+        fill: impl Fn(&mut Vec<u8>) -> Result<()> + Send + Sync + 'static,
+    ) -> Box<dyn FileOps> {
+        Box::new(TextFile::new(Source::Kept(Box::new(fill)), has_end))
+    }
+
+    fn is_parameter(&self) -> bool {
+        matches!(&self.source, Source::Node(node) if matches!(node.kind, Kind::Sysctl(_)))
+    }
+
+    /// Takes a value; returns how much of it.
+    fn write(&self, value: &[u8]) -> Result<usize> {
+        let Source::Node(node) = &self.source else { return Err(EINVAL) };
+        match &node.kind {
+            Kind::Sysctl(sysctl) => sysctl.write(value),
+            Kind::TaskFile(task, TaskFile { content: Content::Stored(_, store), .. }) => {
+                store(task, value).map(|()| value.len())
+            }
+            Kind::Text(_) => Err(EIO),
+            _ => Err(EINVAL),
+        }
+    }
 }
 
 impl FileOps for TextFile {
     fn read_at(&self, _: &File, buf: &mut ReadBuf, pos: u64) -> Result<usize> {
         let mut text = self.text.lock();
         if pos == 0 || text.is_none() {
-            *text = Some(self.node.text()?);
+            *text = Some(self.source.text()?);
         }
         let whole = text.as_deref().unwrap_or_default();
         let start = usize::try_from(pos).unwrap_or(usize::MAX).min(whole.len());
@@ -297,19 +405,22 @@ impl FileOps for TextFile {
             return Err(EINVAL);
         }
         let mut value = vec![0; len];
-        let mut n = buf.take(&mut value)?;
-        match &self.node.kind {
-            // What is written behind the start is ignored, as kernel.sysctl_writes_strict = 1 has it.
-            Kind::Sysctl(_) if pos != 0 => {}
-            Kind::Sysctl(sysctl) => n = sysctl.write(&value[..n])?,
-            Kind::TaskText(task, _, Some((store, _))) => store(task, &value[..n])?,
-            _ => return Err(EIO),
-        }
+        let n = buf.take(&mut value)?;
+        // What is written to a parameter behind the start is ignored, as kernel.sysctl_writes_strict = 1 has it.
+        let ignored = pos != 0 && self.is_parameter();
+        let n = if ignored { n } else { self.write(&value[..n])? };
         Ok((n, pos + n as u64))
     }
 
     fn is_seekable(&self) -> bool {
         true
+    }
+
+    fn seek(&self, _: &File, current: u64, offset: i64, whence: u32) -> Result<u64> {
+        if !self.has_end && !matches!(whence, SEEK_SET | SEEK_CUR) {
+            return Err(EINVAL);
+        }
+        seek_by_size(0, current, offset, whence)
     }
 
     fn sync(&self, _: &File) -> Result<()> {

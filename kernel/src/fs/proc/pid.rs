@@ -6,14 +6,15 @@ use arrayvec::ArrayVec;
 use proctree::NsId;
 
 use super::{
-    ProcFs, files, global, memory, mounts,
-    node::{Entry, Kind, Node, list_fixed},
+    ProcFs, files, global, mem, memory, mounts,
+    node::{Content, Entry, Kind, Node, TaskFile, TaskFill, TaskStore, list_fixed},
     ns, reaper, stat, status, sys,
     task::{self, Task, TaskRef},
 };
 use crate::{
     fs::{
         File, Path,
+        file::FileOps,
         inode::{DirEntry, FileType, Inode, LinkTarget},
     },
     ipc::sysv::{msg, sem, shm},
@@ -109,70 +110,102 @@ pub enum TaskDir {
 enum Item {
     Dir(TaskDir),
     Fixed(&'static [Entry]),
-    Text(super::node::TaskFill),
-    /// With its permissions.
-    Private(super::node::TaskFill, u32),
-    Writable(super::node::TaskFill, super::node::TaskStore),
-    /// Who may is looked at when it is read or written.
-    WritableByAll(super::node::TaskFill, super::node::TaskStore),
+    File(TaskFile),
     Link(super::node::TaskLink),
 }
 
-/// The entries of /proc/pid; all but the first are in task/tid too.
-const ITEMS: &[(&str, Item)] = &[
+/// What everybody may read.
+const fn text(fill: TaskFill) -> Item {
+    file(0o444, Content::Text(fill))
+}
+
+/// What can be written, too.
+const fn stored(perm: u32, fill: TaskFill, store: TaskStore) -> Item {
+    file(perm, Content::Stored(fill, store))
+}
+
+const fn own(perm: u32, open: fn(&TaskRef) -> Result<Box<dyn FileOps>>) -> Item {
+    file(perm, Content::Own(open))
+}
+
+const fn file(perm: u32, content: Content) -> Item {
+    Item::File(TaskFile { perm, content, has_end: false })
+}
+
+/// One that can be sought from its end.
+const fn with_end(item: Item) -> Item {
+    match item {
+        Item::File(TaskFile { perm, content: Content::Text(fill), .. }) => {
+            Item::File(TaskFile { perm, content: Content::Text(fill), has_end: true })
+        }
+        Item::File(TaskFile { perm, content: Content::Stored(fill, store), .. }) => {
+            Item::File(TaskFile { perm, content: Content::Stored(fill, store), has_end: true })
+        }
+        other => other,
+    }
+}
+
+/// The entries of /proc/pid and /proc/pid/task/tid, but see [`belongs`].
+static ITEMS: &[(&str, Item)] = &[
     ("task", Item::Dir(TaskDir::Tasks)),
-    ("auxv", Item::Private(memory::auxv, 0o400)),
-    ("cgroup", Item::Text(status::cgroup)),
-    ("children", Item::Text(status::children)),
-    ("cmdline", Item::Text(memory::cmdline)),
-    ("comm", Item::Writable(status::comm, status::set_comm)),
-    ("coredump_filter", Item::Writable(memory::coredump_filter, memory::set_coredump_filter)),
+    ("auxv", own(0o400, memory::open_auxv)),
+    ("cgroup", text(status::cgroup)),
+    ("children", text(status::children)),
+    ("clear_refs", stored(0o200, memory::no_text, memory::clear_refs)),
+    ("cmdline", with_end(text(memory::cmdline))),
+    ("comm", stored(0o644, status::comm, status::set_comm)),
+    ("coredump_filter", with_end(stored(0o644, memory::coredump_filter, memory::set_coredump_filter))),
     ("cwd", Item::Link(cwd)),
-    ("environ", Item::Private(memory::environ, 0o400)),
+    ("environ", own(0o400, memory::open_environ)),
     ("exe", Item::Link(exe)),
     ("fd", Item::Dir(TaskDir::Fd)),
     ("fdinfo", Item::Dir(TaskDir::FdInfo)),
-    ("limits", Item::Text(status::limits)),
-    ("loginuid", Item::Writable(status::login_uid, status::set_login_uid)),
-    ("maps", Item::Private(memory::maps, 0o444)),
-    ("mountinfo", Item::Text(mounts::mountinfo)),
-    ("mounts", Item::Text(mounts::mounts)),
+    ("io", file(0o400, Content::Text(stat::io))),
+    ("limits", text(status::limits)),
+    ("loginuid", with_end(stored(0o644, status::login_uid, status::set_login_uid))),
+    ("maps", own(0o444, memory::open_maps)),
+    ("mem", own(0o600, mem::open)),
+    ("mountinfo", own(0o444, mounts::open_mountinfo)),
+    ("mounts", own(0o444, mounts::open_mounts)),
+    ("mountstats", own(0o400, mounts::open_mountstats)),
     ("net", Item::Fixed(NET_ENTRIES)),
     ("ns", Item::Dir(TaskDir::Ns)),
-    ("oom_score", Item::Text(status::oom_score)),
-    ("oom_score_adj", Item::Writable(status::oom_score_adj, status::set_oom_score_adj)),
-    ("personality", Item::Private(status::personality, 0o400)),
-    ("reaper", Item::Private(reaper::reaper, 0o400)),
+    ("oom_adj", with_end(stored(0o644, status::oom_adj, status::set_oom_adj))),
+    ("oom_score", text(status::oom_score)),
+    ("oom_score_adj", with_end(stored(0o644, status::oom_score_adj, status::set_oom_score_adj))),
+    ("pagemap", own(0o400, mem::open_pagemap)),
+    ("personality", file(0o400, Content::Text(status::personality))),
+    ("reaper", file(0o400, Content::Private(reaper::reaper))),
     ("root", Item::Link(task_root)),
-    ("schedstat", Item::Text(stat::schedstat)),
-    ("sessionid", Item::Text(status::session_id)),
-    ("stat", Item::Text(stat::stat)),
-    ("statm", Item::Text(memory::statm)),
-    ("status", Item::Text(status::status)),
-    ("timers", Item::Text(status::timers)),
-    ("timerslack_ns", Item::WritableByAll(status::timer_slack, status::set_timer_slack)),
-    ("wchan", Item::Text(status::wchan)),
+    ("sched", stored(0o644, stat::sched, stat::set_sched)),
+    ("schedstat", text(stat::schedstat)),
+    ("sessionid", with_end(text(status::session_id))),
+    ("smaps", own(0o444, memory::open_smaps)),
+    ("smaps_rollup", own(0o444, memory::open_smaps_rollup)),
+    ("stat", text(stat::stat)),
+    ("statm", text(memory::statm)),
+    ("status", text(status::status)),
+    ("timers", file(0o444, Content::Private(status::timers))),
+    ("timerslack_ns", stored(0o666, status::timer_slack, status::set_timer_slack)),
+    ("wchan", text(status::wchan)),
 ];
 
-/// `children` is a thread's, `task` and some others a process's.
+/// `children` is a thread's, others are the process's.
 fn belongs(name: &str, dir: TaskDir) -> bool {
     match name {
-        "task" | "timers" | "timerslack_ns" => dir == TaskDir::Process,
+        "task" | "timers" | "timerslack_ns" | "coredump_filter" | "mountstats" => dir == TaskDir::Process,
         "children" => dir == TaskDir::Thread,
         _ => true,
     }
 }
 
 impl Item {
-    fn kind(&self, task: &TaskRef) -> Kind {
-        match *self {
-            Item::Dir(dir) => Kind::Task(*task, dir),
-            Item::Fixed(entries) => Kind::Dir(entries),
-            Item::Text(fill) => Kind::TaskText(*task, fill, None),
-            Item::Private(fill, perm) => Kind::TaskPrivate(*task, fill, perm),
-            Item::Writable(fill, store) => Kind::TaskText(*task, fill, Some((store, 0o644))),
-            Item::WritableByAll(fill, store) => Kind::TaskText(*task, fill, Some((store, 0o666))),
-            Item::Link(link) => Kind::TaskLink(*task, link),
+    fn kind(&'static self, task: &TaskRef) -> Kind {
+        match self {
+            Item::Dir(dir) => Kind::Task(*task, *dir),
+            Item::Fixed(entries) => Kind::TaskFixed(*task, entries),
+            Item::File(file) => Kind::TaskFile(*task, file),
+            Item::Link(link) => Kind::TaskLink(*task, *link),
         }
     }
 
@@ -180,7 +213,7 @@ impl Item {
         match self {
             Item::Dir(_) | Item::Fixed(_) => FileType::Dir,
             Item::Link(_) => FileType::Symlink,
-            _ => FileType::Regular,
+            Item::File(_) => FileType::Regular,
         }
     }
 }
@@ -220,10 +253,10 @@ impl TaskDir {
             }
             TaskDir::Fd | TaskDir::FdInfo => {
                 let fd = parse_fd(name)?;
-                open_file(task, fd)?;
+                let perm = fd_perm(task, fd)?;
                 let ino = task.ino(FD_INO + 2 * fd as u64 + u64::from(self == TaskDir::FdInfo));
                 let kind =
-                    if self == TaskDir::Fd { Kind::FdLink(*task, fd) } else { Kind::FdInfo(*task, fd) };
+                    if self == TaskDir::Fd { Kind::FdLink(*task, fd, perm) } else { Kind::FdInfo(*task, fd) };
                 Ok((ino, kind))
             }
         }
@@ -358,7 +391,10 @@ fn link_to(path: Path) -> (LinkTarget, Vec<u8>) {
 
 /// The task behind a link: ENOENT if it is gone, EACCES if it is not the reader's business.
 fn behind_link(task: &TaskRef) -> Result<Arc<Thread>> {
-    task.inspect().map_err(|e| if e == ESRCH { ENOENT } else { e })
+    match task.inspect_zombie()? {
+        Task::Live(thread) => Ok(thread),
+        Task::Zombie(_) => Err(ENOENT),
+    }
 }
 
 fn cwd(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
@@ -382,6 +418,18 @@ fn exe(task: &TaskRef) -> Result<(LinkTarget, Vec<u8>)> {
 pub fn open_file(task: &TaskRef, fd: i32) -> Result<Arc<File>> {
     let files = task.live().ok().and_then(|thread| thread.try_files()).ok_or(ENOENT)?;
     files.get_any(fd).map_err(|_| ENOENT)
+}
+
+/// How many descriptors the task has.
+pub fn fd_count(task: &TaskRef) -> usize {
+    task.live().ok().and_then(|thread| thread.try_files()).map_or(0, |files| files.count())
+}
+
+/// The permissions of a descriptor's link: what the descriptor can be used for.
+pub fn fd_perm(task: &TaskRef, fd: i32) -> Result<u32> {
+    let flags = open_file(task, fd)?.flags();
+    let perm = |may: bool, bits| if may { bits } else { 0 };
+    Ok(perm(flags.readable(), 0o500) | perm(flags.writable(), 0o300))
 }
 
 /// Where the link of a descriptor leads.

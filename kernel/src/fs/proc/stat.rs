@@ -186,11 +186,98 @@ fn line(f: &Fields) -> String {
     format!("{ids} {faults} {times} {memory} {signals} {sched} {end}\n")
 }
 
+/// What a task has used; of a zombie, the process.
+struct Used {
+    usage: Usage,
+    cpu_ns: u64,
+}
+
+fn used(task: &TaskRef) -> Result<Used> {
+    match task.find()? {
+        Task::Live(thread) => Ok(Used { usage: usage::of_thread(&thread), cpu_ns: thread.cpu_time_ns() }),
+        Task::Zombie(process) => match tree::lock().body(process) {
+            Some(Body::Zombie(record)) => {
+                Ok(Used { usage: record.usage, cpu_ns: record.own_ns.iter().sum() })
+            }
+            _ => Err(ESRCH),
+        },
+    }
+}
+
+impl Used {
+    fn switches(&self) -> u64 {
+        self.usage.voluntary_switches + self.usage.involuntary_switches
+    }
+}
+
 /// Time on a CPU, time waiting for one (not measured), number of switches to it.
 pub fn schedstat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let thread = task.live()?;
-    let usage = usage::of_thread(&thread);
-    let switches = usage.voluntary_switches + usage.involuntary_switches;
-    out.extend_from_slice(format!("{} 0 {switches}\n", thread.cpu_time_ns()).as_bytes());
+    let used = used(task)?;
+    out.extend_from_slice(format!("{} 0 {}\n", used.cpu_ns, used.switches()).as_bytes());
+    Ok(())
+}
+
+/// What the scheduler knows of a task, in words. Times are in milliseconds.
+pub fn sched(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let used = used(task)?;
+    let numbers = |process| task::numbers(task.ns, process).threads;
+    let (comm, threads, policy, rt_priority, nice) = match task.find()? {
+        Task::Live(thread) => (
+            thread.comm(),
+            numbers(thread.process.id()),
+            thread.policy.load(Relaxed),
+            thread.rt_priority.load(Relaxed),
+            thread.nice.load(Relaxed),
+        ),
+        Task::Zombie(process) => match tree::lock().body(process) {
+            Some(Body::Zombie(record)) => (record.comm, 1, record.policy, record.rt_priority, record.nice),
+            _ => return Err(ESRCH),
+        },
+    };
+    out.extend_from_slice(task::trim_comm(&comm));
+    out.extend_from_slice(format!(" ({}, #threads: {threads})\n", task.nr).as_bytes());
+    out.extend_from_slice(&[b'-'; 67]);
+    // 0 to 99 for real-time tasks, the most urgent first; 100 to 139 for nice values.
+    let priority = if rt_priority > 0 { 99 - rt_priority as i32 } else { 120 + nice };
+    let policy = (policy & !thread::policy::RESET_ON_FORK) as i32;
+    let time = format!("{}.{:06}", used.cpu_ns / 1_000_000, used.cpu_ns % 1_000_000);
+    let numbers = [
+        ("nr_switches", used.switches() as i64),
+        ("nr_voluntary_switches", used.usage.voluntary_switches as i64),
+        ("nr_involuntary_switches", used.usage.involuntary_switches as i64),
+        ("policy", policy.into()),
+        ("prio", priority.into()),
+    ];
+    out.extend_from_slice(format!("\n{:<45}:{time:>21}\n", "se.sum_exec_runtime").as_bytes());
+    for (name, value) in numbers {
+        out.extend_from_slice(format!("{name:<45}:{value:>21}\n").as_bytes());
+    }
+    Ok(())
+}
+
+/// Linux clears statistics that only kernels with CONFIG_SCHEDSTATS collect.
+pub fn set_sched(task: &TaskRef, _: &[u8]) -> Result<()> {
+    task.find().map(drop)
+}
+
+/// What was read and written, and by how many calls. A process's includes that of its dead threads and the children that it has
+/// waited for, as on Linux. Nothing comes from a disk. For those who may debug it.
+pub fn io(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    if task.inspect_zombie().map_err(|e| if e == ENOENT { ESRCH } else { e })?.is_zombie() || task.single {
+        return put_io(&used(task)?.usage, out);
+    }
+    let process = &task.live()?.process;
+    let mut usage = usage::of_process(process);
+    usage.add(&process.waited_children.lock());
+    put_io(&usage, out)
+}
+
+fn put_io(usage: &Usage, out: &mut Vec<u8>) -> Result<()> {
+    let moved = usage.transfers;
+    let text = format!(
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+        moved.bytes_read, moved.bytes_written, moved.reads, moved.writes
+    );
+    out.extend_from_slice(text.as_bytes());
     Ok(())
 }

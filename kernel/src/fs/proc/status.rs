@@ -4,16 +4,13 @@ use core::{fmt::Write, sync::atomic::Ordering::Relaxed};
 
 use proctree::Body;
 
-use super::{
-    memory::vm_of,
-    task::{self, Task, TaskRef},
-};
+use super::task::{self, Task, TaskRef};
 use crate::{
     prelude::*,
     process::{
-        Cap, Credentials, Thread, coredump,
+        Cap, Credentials, ExitRecord, Thread, coredump,
         rlimit::{RLIM_INFINITY, Resource, Rlimits},
-        signal::{SigSet, thread_sets},
+        signal::{SigSet, thread_sets, threads},
         tree, usage,
     },
     time::posix_timer,
@@ -296,7 +293,7 @@ pub fn comm(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 
 /// A process may rename its own threads. EINVAL for others.
 pub fn set_comm(task: &TaskRef, value: &[u8]) -> Result<()> {
-    let thread = task.live()?;
+    let Task::Live(thread) = task.find()? else { return Err(EINVAL) };
     if !Arc::ptr_eq(&thread.process, &Thread::current().process) {
         return Err(EINVAL);
     }
@@ -304,27 +301,59 @@ pub fn set_comm(task: &TaskRef, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
-pub fn oom_score_adj(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let adj = match task.find()? {
-        Task::Live(thread) => thread.process.oom_score_adj.load(Relaxed),
+fn oom_adjustment(task: &TaskRef) -> Result<i32> {
+    match task.find()? {
+        Task::Live(thread) => Ok(thread.process.oom_score_adj.load(Relaxed)),
         Task::Zombie(process) => match tree::lock().body(process) {
-            Some(Body::Zombie(record)) => record.oom_score_adj,
-            _ => return Err(ESRCH),
+            Some(Body::Zombie(record)) => Ok(record.oom_score_adj),
+            _ => Err(ESRCH),
         },
-    };
-    out.extend_from_slice(format!("{adj}\n").as_bytes());
+    }
+}
+
+pub fn oom_score_adj(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    out.extend_from_slice(format!("{}\n", oom_adjustment(task)?).as_bytes());
     Ok(())
 }
 
 /// -1000..=1000. Below what a privileged process set last it needs CAP_SYS_RESOURCE (EACCES).
 pub fn set_oom_score_adj(task: &TaskRef, value: &[u8]) -> Result<()> {
-    let process = &task.live()?.process;
-    let value: i32 = core::str::from_utf8(value).ok().and_then(|v| v.trim().parse().ok()).ok_or(EINVAL)?;
-    if !(-1000..=1000).contains(&value) {
+    let value: i32 = number(value)?;
+    if !(OOM_MIN..=OOM_MAX).contains(&value) {
         return Err(EINVAL);
     }
+    let thread = task.live()?;
+    adjust_oom(&thread, value, thread.process.oom_score_adj_min.load(Relaxed))
+}
+
+const OOM_MIN: i32 = -1000;
+const OOM_MAX: i32 = 1000;
+/// The same in the old unit: -17 is never, 15 first.
+const OLD_MIN: i32 = -17;
+const OLD_MAX: i32 = 15;
+
+/// The adjustment as it was before Linux 2.6.36.
+pub fn oom_adj(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
+    let old = (oom_adjustment(task)? * -OLD_MIN / OOM_MAX).min(OLD_MAX);
+    out.extend_from_slice(format!("{old}\n").as_bytes());
+    Ok(())
+}
+
+/// Lower than it is only with CAP_SYS_RESOURCE (EACCES).
+pub fn set_oom_adj(task: &TaskRef, value: &[u8]) -> Result<()> {
+    let old: i32 = number(value)?;
+    if !(OLD_MIN..=OLD_MAX).contains(&old) {
+        return Err(EINVAL);
+    }
+    let value = if old == OLD_MAX { OOM_MAX } else { old * OOM_MAX / -OLD_MIN };
+    let thread = task.live()?;
+    adjust_oom(&thread, value, thread.process.oom_score_adj.load(Relaxed))
+}
+
+fn adjust_oom(thread: &Thread, value: i32, least: i32) -> Result<()> {
+    let process = &thread.process;
     let privileged = Thread::current().creds().capable(Cap::SysResource);
-    if value < process.oom_score_adj_min.load(Relaxed) && !privileged {
+    if value < least && !privileged {
         return Err(EACCES);
     }
     if privileged {
@@ -334,22 +363,47 @@ pub fn set_oom_score_adj(task: &TaskRef, value: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Share of the memory in use, in thousandths, moved by the adjustment; 0 without memory (rule 3.25).
+/// Share of the memory in use, in thousandths, moved by the adjustment; 0 without memory (rule 3.25). A dead leader's is that of
+/// its threads.
 pub fn oom_score(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let (Some(vm), Task::Live(thread)) = (vm_of(task)?, task.find()?) else {
+    let Task::Live(thread) = task.find()? else {
+        out.extend_from_slice(b"0\n");
+        return Ok(());
+    };
+    let process = &thread.process;
+    let Some(vm) = thread.try_vm().or_else(|| threads(process).iter().find_map(|thread| thread.try_vm()))
+    else {
         out.extend_from_slice(b"0\n");
         return Ok(());
     };
     let resident = vm.rss() as i64;
-    let adj = i64::from(thread.process.oom_score_adj.load(Relaxed));
+    let adj = i64::from(process.oom_score_adj.load(Relaxed));
     let total = (ostd::mm::total_frames() as i64).max(1);
     let score = (resident * 1000 / total + adj + 1000) * 2 / 3;
     out.extend_from_slice(format!("{}\n", score.max(0)).as_bytes());
     Ok(())
 }
 
+/// Of the leader, also of a dead one.
+fn of_leader<T>(
+    task: &TaskRef,
+    live: impl FnOnce(&Thread) -> T,
+    dead: impl FnOnce(&ExitRecord) -> T,
+) -> Result<T> {
+    match task.find()? {
+        Task::Live(thread) => Ok(live(&thread)),
+        Task::Zombie(process) => match tree::lock().body(process) {
+            Some(Body::Zombie(record)) => Ok(dead(record)),
+            _ => Err(ESRCH),
+        },
+    }
+}
+
+/// For those who may debug it (EACCES).
 pub fn personality(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let personality = task.live()?.personality.load(Relaxed);
+    task.inspect_zombie().map_err(|e| if e == ENOENT { ESRCH } else { e })?;
+    let personality =
+        of_leader(task, |thread| thread.personality.load(Relaxed), |record| record.personality)?;
     out.extend_from_slice(format!("{personality:08x}\n").as_bytes());
     Ok(())
 }
@@ -370,7 +424,9 @@ pub fn wchan(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 
 /// The POSIX timers of a process (proc(5)).
 pub fn timers(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    out.extend_from_slice(posix_timer::describe(&task.live()?.process).as_bytes());
+    if let Task::Live(thread) = task.find()? {
+        out.extend_from_slice(posix_timer::describe(&thread.process).as_bytes());
+    }
     Ok(())
 }
 
@@ -379,16 +435,18 @@ fn number<T: core::str::FromStr>(value: &[u8]) -> Result<T> {
 }
 
 /// Of another process it is for CAP_SYS_NICE (EPERM).
-fn slack_of(task: &TaskRef) -> Result<Arc<Thread>> {
-    let thread = task.live()?;
-    if !Arc::ptr_eq(&thread, &Thread::current()) {
-        Thread::current().creds().require(Cap::SysNice)?;
+fn check_slack(task: &TaskRef) -> Result<()> {
+    let own = |thread: &Arc<Thread>| Arc::ptr_eq(thread, &Thread::current());
+    match task.find()? {
+        Task::Live(thread) if own(&thread) => Ok(()),
+        _ => Thread::current().creds().require(Cap::SysNice),
     }
-    Ok(thread)
 }
 
 pub fn timer_slack(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let slack = slack_of(task)?.timer_slack_ns[0].load(Relaxed);
+    check_slack(task)?;
+    let live = |thread: &Thread| thread.timer_slack_ns[0].load(Relaxed);
+    let slack = of_leader(task, live, |record| record.timer_slack_ns)?;
     out.extend_from_slice(format!("{slack}\n").as_bytes());
     Ok(())
 }
@@ -396,24 +454,25 @@ pub fn timer_slack(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
 /// 0 is the default, as for `PR_SET_TIMERSLACK` (rule 1.43).
 pub fn set_timer_slack(task: &TaskRef, value: &[u8]) -> Result<()> {
     let value: u64 = number(value)?;
-    slack_of(task)?.set_timer_slack(value);
+    check_slack(task)?;
+    task.live()?.set_timer_slack(value);
     Ok(())
 }
 
 /// The user who logged in, -1 (as unsigned) before anybody has. Login programs set it; children inherit it.
 pub fn login_uid(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let uid = task.live()?.login.uid.load(Relaxed);
+    let uid = of_leader(task, |thread| thread.login.uid.load(Relaxed), |record| record.login[0])?;
     out.extend_from_slice(format!("{uid}").as_bytes());
     Ok(())
 }
 
 /// One's own only (EPERM), and once only without CAP_AUDIT_CONTROL. Begins a session.
 pub fn set_login_uid(task: &TaskRef, value: &[u8]) -> Result<()> {
-    let uid: u32 = number(value)?;
-    let thread = task.live()?;
+    let thread = task.live().map_err(|_| EPERM)?;
     if !Arc::ptr_eq(&thread, &Thread::current()) {
         return Err(EPERM);
     }
+    let uid: u32 = number(value)?;
     if thread.login.uid.load(Relaxed) != u32::MAX {
         thread.creds().require(Cap::AuditControl)?;
     }
@@ -422,7 +481,8 @@ pub fn set_login_uid(task: &TaskRef, value: &[u8]) -> Result<()> {
 }
 
 pub fn session_id(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
-    let session = task.live()?.login.session.load(Relaxed);
+    let live = |thread: &Thread| thread.login.session.load(Relaxed);
+    let session = of_leader(task, live, |record| record.login[1])?;
     out.extend_from_slice(format!("{session}").as_bytes());
     Ok(())
 }

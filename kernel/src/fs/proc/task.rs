@@ -41,6 +41,18 @@ impl Task {
         }
     }
 
+    /// No thread is left.
+    pub fn is_zombie(&self) -> bool {
+        matches!(self, Task::Zombie(_))
+    }
+
+    fn is_dumpable(&self) -> bool {
+        match self {
+            Task::Live(thread) => thread.try_vm().is_some_and(|vm| vm.dumpable() == 1),
+            Task::Zombie(_) => false,
+        }
+    }
+
     /// Its pid namespace. ENOENT if it was reaped meanwhile.
     pub fn pid_ns(&self) -> Result<PidNs> {
         match self {
@@ -94,13 +106,12 @@ impl TaskRef {
         }
     }
 
-    /// The thread, if it lives and the reader may look into it as a debugger may; EACCES if not.
-    pub fn inspect(&self) -> Result<Arc<Thread>> {
-        let thread = self.live()?;
-        if Thread::current().may_inspect(&thread) { Ok(thread) } else { Err(EACCES) }
+    /// The thread, unless it is a dead leader's.
+    pub fn not_exited(&self) -> Option<Arc<Thread>> {
+        self.live().ok().filter(|thread| !thread.has_exited())
     }
 
-    /// As [`inspect`](Self::inspect) for what is left of a zombie as well; ENOENT if it is gone.
+    /// What is found, if the reader may look into it as a debugger may; EACCES if not, ENOENT if it is gone.
     pub fn inspect_zombie(&self) -> Result<Task> {
         let found = self.find().map_err(|_| ENOENT)?;
         let reader = Thread::current();
@@ -121,16 +132,13 @@ impl TaskRef {
         }
     }
 
-    /// Owner of its directory: the effective ids. Its files are root's while it is not dumpable (rule 1.37). `None` if it
-    /// is gone.
+    /// Owner of its directories that all may enter: the effective ids. Its files and the other directories are root's while it
+    /// is not dumpable (rule 1.37), or has no memory. `None` if it is gone.
     pub fn owner(&self, of_files: bool) -> Option<(u32, u32)> {
-        let creds = match self.find().ok()? {
-            Task::Live(thread) => {
-                if of_files && thread.try_vm().is_some_and(|vm| vm.dumpable() != 1) {
-                    return Some((0, 0));
-                }
-                thread.creds()
-            }
+        let found = self.find().ok()?;
+        let creds = match found {
+            _ if of_files && !found.is_dumpable() => return Some((0, 0)),
+            Task::Live(thread) => thread.creds(),
             Task::Zombie(process) => zombie_creds(&tree::lock(), process)?,
         };
         Some((creds.euid, creds.egid))
