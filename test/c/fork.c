@@ -843,3 +843,107 @@ CASE(child_starts_without_more)
 	retire(c, p);
 	retire(p, NULL);
 }
+
+/* ---- more of what goes along ---- */
+
+static long fork_errno(long x)
+{
+	(void)x;
+	pid_t p = fork();
+	if (p == 0)
+		_exit(0);
+	if (p < 0)
+		return errno;
+	waitpid(p, NULL, 0);
+	return 0;
+}
+
+/* Drops to a user of its own with nothing but capability `cap` (-1: none), allowed one process. */
+enum { NO_CAP = 98 };
+static int fork_with(int cap)
+{
+	pid_t p = fork();
+	if (p == 0) {
+		struct rlimit rl = { 1, 1 };
+		prctl(PR_SET_KEEPCAPS, 1);
+		if (setrlimit(RLIMIT_NPROC, &rl) || setresuid(61241, 61241, 61241))
+			_exit(99);
+		struct { unsigned version; int pid; } head = { 0x20080522, 0 };
+		struct { unsigned effective, permitted, inheritable; } caps[2] = { 0 };
+		if (cap >= 0)
+			caps[0].effective = caps[0].permitted = 1U << cap;
+		if (syscall(SYS_capset, &head, caps))
+			_exit(NO_CAP);
+		_exit(fork_errno(0));
+	}
+	return WEXITSTATUS(reap(p));
+}
+
+CASE(exempt_from_limit)
+{
+	NEED_ROOT("[6.13] who is exempt from RLIMIT_NPROC");
+	enum { CAP_KILL_ = 5, CAP_SYS_ADMIN_ = 21, CAP_SYS_RESOURCE_ = 24 };
+	CHECK_EQ(fork_with(-1), EAGAIN, "[6.13] a user at its limit: EAGAIN");
+	CHECK_EQ(fork_with(CAP_KILL_), EAGAIN, "[6.13] with another capability as well");
+	static const struct { int cap; const char *text; } exempt[] = {
+		{ CAP_SYS_RESOURCE_, "[6.13] CAP_SYS_RESOURCE is exempt" }, { CAP_SYS_ADMIN_, "[6.13] and CAP_SYS_ADMIN" },
+	};
+	for (int i = 0; i < 2; i++) {
+		int error = fork_with(exempt[i].cap);
+		if (error == NO_CAP)
+			tap_skip(exempt[i].text, "root has not got it here");
+		else
+			CHECK_EQ(error, 0, exempt[i].text);
+	}
+}
+
+CASE(shared_root)
+{
+	NEED_ROOT("[6.24] CLONE_FS and the root directory");
+	for (int share = 0; share < 2; share++) {
+		pid_t outer = fork();
+		if (outer == 0) {
+			mkdir(tmp_path("root"), 0755);
+			pid_t p = raw_clone((share ? CLONE_FS : 0) | SIGCHLD);
+			if (p == 0)
+				_exit(chroot(tmp_path("root")) != 0);
+			int status = reap(p);
+			_exit(status ? 9 : access("/proc", F_OK) != 0);
+		}
+		CHECK_EQ(WEXITSTATUS(reap(outer)), share, share ? "[6.24] CLONE_FS shares the root directory" : "[6.24] without it a child's chroot is its own");
+	}
+}
+
+CASE(inherited_ioprio)
+{
+	long mine = 2L << 13 | 6;
+	REQUIRE(syscall(SYS_ioprio_set, 1L, 0L, mine) == 0);
+	pid_t p = fork();
+	if (p == 0)
+		_exit(syscall(SYS_ioprio_get, 1L, 0L) != mine);
+	CHECK_EQ(reap(p), 0, "[6.19] the priority of input and output");
+}
+
+static char thread_stack[16384] __attribute__((aligned(16)));
+static int thread_of_signal(void *x)
+{
+	(void)x;
+	sh->w[5] = 1;
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+CASE(exit_signal_of_threads)
+{
+	pid_t p = fork();
+	if (p == 0) {
+		siglog_catch(SIGUSR1, 0);
+		int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | SIGUSR1;
+		pid_t tid = clone(thread_of_signal, thread_stack + sizeof thread_stack, flags, NULL);
+		if (tid < 0)
+			_exit(9);
+		AWAIT(sh->w[5] == 1 && task_state(getpid(), tid) == 0);
+		_exit(siglog_count(getpid(), SIGUSR1) != 0);
+	}
+	CHECK_EQ(reap(p), 0, "[6.4] CLONE_THREAD ignores the exit signal: nobody is told of a thread's end");
+}

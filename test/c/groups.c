@@ -218,3 +218,24 @@ CASE_T(group_signal_race, 60)
 	CHECK_EQ(wrong, 0, "[13.13] each member of a changing group receives a signal once or not at all");
 	CHECK(total >= n, "[13.13] the leader, who stays, always");
 }
+
+CASE(number_of_a_group)
+{
+	NEED_ROOT("[8.8] a group's number");
+	struct agent *a = spawn(NULL), *b = spawn(NULL);
+	pid_t number = a->pid, got = -1;
+	REQUIRE(call(a, ag_setpgid, 0) == 0);
+	REQUIRE(setpgid(b->pid, number) == 0);
+	retire(a, NULL);
+	struct { unsigned long flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size; } args = {
+		.exit_signal = SIGCHLD, .set_tid = (unsigned long)&number, .set_tid_size = 1 };
+	CHECK_ERR(got = syscall(SYS_clone3, &args, sizeof args), EEXIST, "[8.8,6.7] the number of a leaderless group is taken");
+	if (got == 0)
+		_exit(0);
+	retire(b, NULL);
+	got = syscall(SYS_clone3, &args, sizeof args);
+	if (got == 0)
+		_exit(0);
+	CHECK_EQ(got, number, "[8.8] without members it is free");
+	reap(got);
+}

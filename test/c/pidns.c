@@ -262,6 +262,13 @@ CASE(kill_minus_one)
 		call(all[k], ag_catch, SIGUSR1);
 	CHECK_OK(call(a, kill_all, SIGUSR1), "[7.4] kill(-1)");
 	CHECK(AWAIT(siglog_count(b->self, SIGUSR1) == 1), "[7.4] reaches the others in the namespace");
+	struct agent *u = spawn(i);
+	REQUIRE(call(u, ag_drop, 61240) == 0);
+	CHECK_OK(call(u, kill_all, SIGUSR1), "[7.4] kill(-1) by one who may signal nobody: 0");
+	CHECK_ERR(call(u, kill_all, 65), EINVAL, "[7.4] with a bad signal: EINVAL");
+	call(b, ag_getpid, 0);
+	CHECK_EQ(siglog_count(b->self, SIGUSR1), 1, "[7.4] and nobody gets it");
+	retire(u, i);
 	call(i, ag_getpid, 0);
 	call(a, ag_getpid, 0);
 	CHECK(siglog_count(1, SIGUSR1) == 0 && siglog_count(a->self, SIGUSR1) == 0, "[7.4] not its init, not the caller");

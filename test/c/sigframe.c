@@ -660,3 +660,94 @@ CASE(altstack_unchanged)
 	CHECK_ERR(syscall(SYS_sigaltstack, &none, 0), ENOMEM, "[7.35] no size is too small again");
 	CHECK_ERR(syscall(SYS_sigaltstack, &small, BADPTR), ENOMEM, "[7.35] the new one is judged before the old is written");
 }
+
+/* ---- the extended state ---- */
+
+#include <cpuid.h>
+#include <sys/auxv.h>
+
+static bool has_avx(void)
+{
+	unsigned a, b, c, d;
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_AVX))
+		return false;
+	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+	return (a & 6) == 6;
+}
+
+static struct { unsigned magic1, extended_size, size, magic2; unsigned long features, header; bool aligned; } ext;
+
+static void spoil_avx(int sig, siginfo_t *si, void *context)
+{
+	(void)sig;
+	(void)si;
+	ucontext_t *uc = context;
+	unsigned char *fp = (unsigned char *)uc->uc_mcontext.fpregs;
+	unsigned *software = (unsigned *)(fp + 464);
+	ext.magic1 = software[0];
+	ext.extended_size = software[1];
+	memcpy(&ext.features, software + 2, 8);
+	ext.size = software[4];
+	memcpy(&ext.magic2, fp + ext.size, 4);
+	memcpy(&ext.header, fp + 512, 8);
+	ext.aligned = (unsigned long)fp % 64 == 0;
+	if (has_avx())
+		__asm__ volatile("vzeroall" : : : "xmm0", "xmm1", "xmm2", "xmm15");
+}
+
+CASE(extended_state)
+{
+	struct sigaction sa = { .sa_sigaction = spoil_avx, .sa_flags = SA_SIGINFO };
+	REQUIRE(sigaction(SIGUSR1, &sa, NULL) == 0);
+	unsigned char in[32], out[32] = { 0 }, last[32] = { 0 };
+	for (int i = 0; i < 32; i++)
+		in[i] = i * 7 + 1;
+	long pid = getpid();
+	if (has_avx()) {
+		long ret;
+		__asm__ volatile("vmovdqu %3, %%ymm0\n\tvmovdqu %3, %%ymm15\n\tsyscall\n\tvmovdqu %%ymm0, %1\n\tvmovdqu %%ymm15, %2\n\tvzeroupper"
+				 : "=a"(ret), "=m"(out), "=m"(last)
+				 : "m"(in), "0"((long)SYS_kill), "D"(pid), "S"((long)SIGUSR1)
+				 : "rcx", "r11", "memory", "xmm0", "xmm15");
+		CHECK(!memcmp(in, out, 32) && !memcmp(in, last, 32), "[7.39] AVX registers survive a handler that clears them");
+	} else {
+		tap_skip("[7.39] AVX registers survive a handler that clears them", "needs AVX");
+		raise(SIGUSR1);
+	}
+	unsigned a, b, c, d;
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) {
+		tap_skip("[7.39] the extended part of the frame", "needs XSAVE");
+		return;
+	}
+	CHECK(ext.aligned && ext.magic1 == 0x46505853, "[7.39] the FP state says that it is extended");
+	CHECK(ext.magic2 == 0x46505845 && ext.extended_size == ext.size + 4, "[7.39] and its end is where it says");
+	CHECK((ext.features & 3) == 3 && (ext.header & ~ext.features) == 0, "[7.39] with states that were asked for only");
+	unsigned long least = getauxval(AT_MINSIGSTKSZ);
+	CHECK(least >= ext.size && least < ext.size + 4096, "[7.35] AT_MINSIGSTKSZ has room for that");
+}
+
+static volatile int ran_small;
+static void on_small(int sig) { (void)sig; ran_small = 1; }
+
+CASE(small_altstack)
+{
+	unsigned long least = getauxval(AT_MINSIGSTKSZ);
+	if (least <= 2048) {
+		tap_skip("[7.35] a stack below AT_MINSIGSTKSZ is accepted", "needs a larger frame");
+		return;
+	}
+	char *area = map_pages(8);
+	pid_t p = fork();
+	if (p == 0) {
+		stack_t ss = { .ss_sp = area + 4 * 4096, .ss_size = 2048 };
+		struct sigaction sa = { .sa_handler = on_small, .sa_flags = SA_ONSTACK };
+		if (sigaltstack(&ss, NULL))
+			_exit(7);
+		sigaction(SIGUSR1, &sa, NULL);
+		raise(SIGUSR1);
+		_exit(ran_small);
+	}
+	int status = reap(p);
+	CHECK(!(WIFEXITED(status) && WEXITSTATUS(status) == 7), "[7.35] a stack below AT_MINSIGSTKSZ is accepted");
+	CHECK_EQ(status & 0x7f, SIGSEGV, "[7.41] a frame that does not fit on it: SIGSEGV");
+}

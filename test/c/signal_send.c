@@ -568,3 +568,98 @@ CASE(queue_order)
 	CHECK_EQ(syscall(SYS_rt_sigaction, 65, BADPTR, 0, 4) < 0 ? errno : 0, EINVAL, "[7.16] and at the size before that");
 	CHECK_EQ(syscall(SYS_rt_sigaction, 65, 0, BADPTR, 8) < 0 ? errno : 0, EINVAL, "[7.16] where to write the old one counts last");
 }
+
+/* ---- more on the choice of thread and of signal ---- */
+
+static void stay(int sig)
+{
+	(void)sig;
+	__atomic_fetch_add(&sh->w[0], 1, __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&sh->w[1], __ATOMIC_SEQ_CST))
+		usleep(500);
+	__atomic_fetch_add(&sh->w[2], 1, __ATOMIC_SEQ_CST);
+}
+static long ag_stay(long sig)
+{
+	struct sigaction sa = { .sa_handler = stay };
+	return sigaction(sig, &sa, NULL);
+}
+
+CASE(addressed_thread)
+{
+	struct agent *p = spawn(NULL), *t1 = spawn_thread(p), *t2 = spawn_thread(p);
+	call(p, ag_catch, SIGUSR1);
+	int right = 0;
+	for (int i = 0; i < 20; i++) {
+		struct agent *to = i % 3 == 0 ? p : i % 3 == 1 ? t1 : t2;
+		kill(to->tid, SIGUSR1);
+		AWAIT(siglog_count(p->pid, SIGUSR1) == i + 1);
+		right += siglog_get(p->pid, SIGUSR1, i)->tid == to->tid;
+	}
+	CHECK_EQ(right, 20, "[7.1,7.11] the thread whose id was given takes it, if it can");
+	retire(p, NULL);
+}
+
+CASE(busy_threads)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	(void)t;
+	call(p, ag_stay, SIGUSR1);
+	kill(p->pid, SIGUSR1);
+	CHECK(AWAIT(sh->w[0] == 1), "[7.11] one thread is in its handler, where the signal is blocked");
+	kill(p->pid, SIGUSR1);
+	CHECK(AWAIT(sh->w[0] == 2), "[7.11,7.12] the next signal goes to the other");
+	kill(p->pid, SIGUSR1);
+	unsigned long pending = 0;
+	char text[32];
+	if (proc_status(p->pid, "ShdPnd", text, sizeof text))
+		pending = strtoul(text, NULL, 16);
+	CHECK_EQ(pending, 1UL << (SIGUSR1 - 1), "[7.11] with both busy a third is pending for the process");
+	sh->w[1] = 1;
+	CHECK(AWAIT(sh->w[2] == 3), "[7.11] until one comes back from its handler");
+	retire(p, NULL);
+}
+
+CASE(faults_first)
+{
+	unsigned long all = ~0UL, both = 1UL << (SIGHUP - 1) | 1UL << (SIGSEGV - 1);
+	struct timespec now = { 0, 0 };
+	REQUIRE(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8L) == 0);
+	REQUIRE(raise(SIGHUP) == 0 && raise(SIGSEGV) == 0 && raise(SIGBUS) == 0);
+	both |= 1UL << (SIGBUS - 1);
+	CHECK_EQ(syscall(SYS_rt_sigtimedwait, &both, NULL, &now, 8L), SIGBUS, "[7.13] signals of faults come before those of lower numbers");
+	CHECK_EQ(syscall(SYS_rt_sigtimedwait, &both, NULL, &now, 8L), SIGSEGV, "[7.13] among each other by number");
+	CHECK_EQ(syscall(SYS_rt_sigtimedwait, &both, NULL, &now, 8L), SIGHUP, "[7.13] and then the rest");
+}
+
+CASE(first_fatal_signal_decides)
+{
+	int first = 0, n = 40;
+	for (int i = 0; i < n; i++) {
+		pid_t p = fork();
+		if (p == 0)
+			for (;;)
+				if (i % 2)
+					pause();
+		if (i % 2)
+			await_blocked(p);
+		kill(p, SIGTERM);
+		kill(p, SIGINT);
+		kill(p, SIGKILL);
+		first += reap(p) == SIGTERM;
+	}
+	CHECK_EQ(first, n, "[7.14] the first fatal signal decides the status when it is sent");
+}
+
+CASE(unmaskable_in_signalfd)
+{
+	unsigned long mask = ~0UL;
+	int fd = MUST(syscall(SYS_signalfd4, -1, &mask, 8L, 0L));
+	char path[64], text[512];
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+	REQUIRE(read_file(path, text, sizeof text) > 0);
+	char *line = strstr(text, "sigmask:");
+	REQUIRE(line);
+	CHECK_EQ(strtoul(line + 8, NULL, 16), ~(1UL << (SIGKILL - 1) | 1UL << (SIGSTOP - 1)),
+		 "[7.15] signalfd drops SIGKILL and SIGSTOP from its mask as well");
+}

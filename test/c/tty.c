@@ -24,6 +24,7 @@ static bool open_pty(void)
 static long ag_sctty(long arg) { return ioctl(slave, TIOCSCTTY, arg); }
 static long ag_notty(long x) { (void)x; return ioctl(slave, TIOCNOTTY); }
 static long ag_open_slave(long flags) { return open(slave_name, O_RDWR | flags); }
+static long ag_open_write_only(long x) { (void)x; return open(slave_name, O_WRONLY); }
 static long ag_open_tty(long x) { (void)x; return open("/dev/tty", O_RDWR); }
 static long ag_tcgetpgrp(long x) { (void)x; return tcgetpgrp(slave); }
 static long ag_tcsetpgrp(long g)
@@ -397,4 +398,74 @@ CASE(quiet_calls)
 	CHECK(ioctl(master, TIOCGPGRP, &g) == 0 && g == s->pid, "[8.11] a master tells its slave's foreground group");
 	retire(j, s);
 	retire(s, NULL);
+}
+
+CASE(not_acquired)
+{
+	REQUIRE(open_pty());
+	struct agent *s = spawn(NULL);
+	REQUIRE(call(s, ag_setsid, 0) == s->pid);
+	int fd = call(s, ag_open_write_only, 0);
+	CHECK(fd >= 0, "[8.9] a session leader opens a terminal for writing alone");
+	CHECK_ERR(call(s, ag_open_tty, 0), ENXIO, "[8.9] which does not make it the controlling terminal");
+	REQUIRE(call(s, ag_sctty, 0) == 0);
+	IF_ROOT("[8.9] stealing without privilege") {
+		struct agent *o = spawn(NULL);
+		REQUIRE(call(o, ag_setsid, 0) == o->pid);
+		REQUIRE(call(o, ag_drop, 61240) == 0);
+		CHECK_ERR(call(o, ag_sctty, 1), EPERM, "[8.9] arg 1 without CAP_SYS_ADMIN: EPERM");
+		retire(o, NULL);
+	}
+	retire(s, NULL);
+}
+
+/* The serial line of a guest is a terminal that is no pseudo-terminal; elsewhere that would be somebody's. */
+CASE(serial_line)
+{
+	int before;
+	if (!on_foster() || (before = open("/dev/ttyS0", O_RDWR | O_NOCTTY)) < 0) {
+		tap_skip("[8.19] a leader's exit hangs up a terminal that is no pseudo-terminal", "needs a serial line that is nobody's");
+		return;
+	}
+	pid_t leader = fork();
+	if (leader == 0) {
+		setsid();
+		int fd = open("/dev/ttyS0", O_RDWR);
+		sh->v[0] = fd >= 0 && tcgetsid(fd) == getpid();
+		siglog_catch(SIGHUP, 0);
+		siglog_catch(SIGCONT, 0);
+		pid_t job = fork();
+		if (job == 0) {
+			setpgid(0, 0);
+			sh->v[5] = getpid();
+			signal(SIGTTOU, SIG_IGN);
+			sh->v[1] = tcsetpgrp(fd, getpid()) == 0;
+			set_word(&sh->w[0], 1);
+			AWAIT(siglog_count(getpid(), SIGHUP) && siglog_count(getpid(), SIGCONT));
+			AWAIT(getppid() != leader);
+			char c;
+			struct termios t;
+			sh->v[2] = siglog_count(getpid(), SIGHUP) == 1 && siglog_count(getpid(), SIGCONT) == 1;
+			sh->v[3] = read(fd, &c, 1) == 0 && write(fd, "x", 1) < 0 && errno == EIO && tcgetattr(fd, &t) < 0 && errno == EIO;
+			sh->v[4] = open("/dev/tty", O_RDWR) < 0 && errno == ENXIO;
+			set_word(&sh->w[1], 1);
+			_exit(0);
+		}
+		wait_word(&sh->w[0], 1);
+		_exit(0);
+	}
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	wait_word(&sh->w[0], 1);
+	reap(leader);
+	wait_word(&sh->w[1], 1);
+	reap(sh->v[5]);
+	char c;
+	CHECK(sh->v[0] && sh->v[1], "[8.19] a session on a serial line, with a job in the foreground");
+	CHECK(sh->v[2], "[8.19] its leader exits: the foreground gets SIGHUP and SIGCONT");
+	CHECK(sh->v[3], "[8.19] what was open is dead: reads 0, writes EIO, tcgetattr EIO");
+	CHECK(sh->v[4], "[8.19] and nobody has the terminal");
+	CHECK(read(before, &c, 1) == 0 && write(before, "x", 1) < 0 && errno == EIO, "[8.19] so are others' descriptors");
+	int fd = open("/dev/ttyS0", O_RDWR | O_NOCTTY);
+	struct termios t;
+	CHECK(fd >= 0 && tcgetattr(fd, &t) == 0, "[8.19] opened again, it works");
 }
