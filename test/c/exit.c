@@ -745,7 +745,7 @@ CASE(vfork_stopped)
 	for (int i = 0; i < 20; i++)
 		sched_yield();
 	CHECK_EQ(waitpid(p->pid, &st, WUNTRACED | WNOHANG), 0, "[3.14] SIGSTOP does not stop a vfork parent while it waits");
-	CHECK(await_state(p->pid, 'D'), "[3.14] it stays in state D");
+	CHECK_EQ(proc_state(p->pid), 'D', "[3.14] it stays in state D");
 	set_word(&sh->w[2], 1);
 	CHECK(waitpid(p->pid, &st, WUNTRACED) == p->pid && WIFSTOPPED(st), "[3.14] the stop takes effect when the wait is over");
 	CHECK(!answered(p), "[3.14] before vfork returns to the program");

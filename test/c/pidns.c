@@ -369,6 +369,37 @@ CASE(injected_zombie_holds_init)
 	retire(x, NULL);
 }
 
+static long status_mask(pid_t pid, const char *key)
+{
+	char v[64];
+	return proc_status(pid, key, v, sizeof v) ? strtol(v, NULL, 16) : -1;
+}
+
+/* An init that was stopped and continued, has a SIGCHLD pending, and is killed by a signal to one thread. */
+CASE(waiting_init)
+{
+	struct agent *i = new_ns(NULL), *x = spawn(NULL);
+	int st;
+	REQUIRE(call(x, ag_enter_ns, i->pid) == 0);
+	pid_t oy = outer(spawn(x));
+	call(i, ag_block, SIGCHLD);
+	REQUIRE(call(i, ag_fork_exit, 0) > 0);
+	REQUIRE(AWAIT(status_mask(i->pid, "ShdPnd") == 1L << (SIGCHLD - 1)));
+	kill(i->pid, SIGSTOP);
+	REQUIRE(waitpid(i->pid, &st, WUNTRACED) == i->pid && WIFSTOPPED(st));
+	kill(i->pid, SIGCONT);
+	REQUIRE(waitid(P_PID, i->pid, &(siginfo_t){ 0 }, WCONTINUED | WNOWAIT) == 0);
+	REQUIRE(syscall(SYS_tgkill, i->pid, i->pid, SIGKILL) == 0);
+	REQUIRE(await_state(oy, 'Z') && await_state(i->pid, 'S'));
+	CHECK_EQ(waitpid(i->pid, &st, WCONTINUED | WNOHANG), 0, "[3.19,9.8] who is dying is not reported as continued any more");
+	CHECK_EQ(status_mask(i->pid, "SigPnd"), 0, "[9.8,7.14] the SIGKILL that it died of is not pending any more");
+	CHECK_EQ(status_mask(i->pid, "ShdPnd"), 1L << (SIGCHLD - 1), "[9.6] a SIGCHLD that was pending stays so");
+	CHECK(status_mask(i->pid, "SigIgn") & 1L << (SIGCHLD - 1), "[9.6] though SIGCHLD is ignored now");
+	REQUIRE(call(x, ag_reap, oy) == oy);
+	CHECK_EQ(reap(i->pid), SIGKILL, "[9.8] killed");
+	retire(x, NULL);
+}
+
 static long nest(long depth)
 {
 	/* each level is the init of a namespace inside the one before; how deep it got is in sh->v[1] */

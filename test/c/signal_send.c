@@ -373,6 +373,54 @@ CASE(exiting_thread_hands_over)
 	retire(p, NULL);
 }
 
+/* What thread `me` gets of SIGURG, which it does not block, in some seconds: its number, or -1. */
+static long await_urgent(long x)
+{
+	sigset_t set;
+	struct timespec limit = { .tv_sec = 20 };
+	(void)x;
+	sigemptyset(&set);
+	sigaddset(&set, SIGURG);
+	return sigtimedwait(&set, NULL, &limit);
+}
+
+CASE(dead_leader_stands)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, ag_block, SIGURG);
+	quit_thread(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	post(t, await_urgent, 0);
+	REQUIRE(await_blocked_in(t));
+	kill(p->pid, SIGURG);
+	CHECK_EQ(finish(t), SIGURG, "[3.6,7.9] what a dead leader blocked is not dropped as ignored");
+	retire(t, NULL);
+}
+
+CASE(dead_leader_alone)
+{
+	struct agent *p = spawn(NULL), *t = spawn_thread(p);
+	call(p, ag_block, SIGUSR1);
+	quit_thread(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	char pending[64];
+	CHECK_OK(syscall(SYS_tgkill, p->pid, p->pid, SIGKILL), "[3.6,7.3] tgkill of a dead leader: 0");
+	IF_SINCE(6, 18, "[3.6] what is pending for a dead leader") {
+		syscall(SYS_tgkill, p->pid, p->pid, SIGUSR1);
+		CHECK(proc_status(p->pid, "SigPnd", pending, sizeof pending) && strtol(pending, NULL, 16) == 0, "[3.6] nothing is pending for it");
+	}
+	CHECK_EQ(call(t, ag_getpid, 0), p->pid, "[3.6] its process lives");
+	kill(p->pid, SIGSTOP);
+	REQUIRE(AWAIT(task_state(p->pid, t->tid) == 'T'));
+	IF_SINCE(6, 18, "[3.6] SIGCONT for a dead leader") {
+		syscall(SYS_tgkill, p->pid, p->pid, SIGCONT);
+		CHECK_EQ(task_state(p->pid, t->tid), 'T', "[3.6,7.3] SIGCONT for the dead leader alone continues nobody");
+	}
+	kill(p->pid, SIGCONT);
+	CHECK(AWAIT(task_state(p->pid, t->tid) != 'T'), "[3.6] for the process it does");
+	retire(t, NULL);
+}
+
 CASE(fatal_kills_group)
 {
 	struct agent *p = spawn(NULL), *t = spawn_thread(p);

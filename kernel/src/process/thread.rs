@@ -4,7 +4,7 @@ use core::{
     ops::Deref,
     sync::atomic::{
         AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
     },
 };
 
@@ -17,8 +17,14 @@ use proctree::ThreadId;
 use spin::Once;
 
 use super::{
-    Credentials, Process, io_context::IoContext, namespace::ThreadNamespaces, rseq::Rseq, seccomp::Seccomp,
-    signal::ThreadSignals, usage::TransferCounters, user_dispatch::UserDispatch,
+    Credentials, Process,
+    io_context::IoContext,
+    namespace::ThreadNamespaces,
+    rseq::Rseq,
+    seccomp::Seccomp,
+    signal::{ThreadSignals, work::KILL},
+    usage::TransferCounters,
+    user_dispatch::UserDispatch,
 };
 use crate::{
     fs::{FileTable, FsContext, FsHolder},
@@ -273,8 +279,15 @@ impl Thread {
         }
     }
 
-    /// Makes it look at [`work`](Self::work) soon: ends its sleep, or its stay in user mode on another CPU.
-    pub fn wake_for_signal(&self) {
+    /// Makes it see the flags of [`work`](Self::work) soon: ends its sleep, or its stay in user mode on another CPU. A sleep that only
+    /// death may end goes on, unless it is to die.
+    pub fn wake_for_signal(&self, flags: u32) {
+        // In one order with the load behind it: if that finds a sleep that ends just now, the sleeper finds the flags
+        // ([`wait_killable`](super::wait_event::wait_killable)).
+        let work = self.work.fetch_or(flags, SeqCst) | flags;
+        if self.in_killable_sleep.load(SeqCst) && work & KILL == 0 {
+            return;
+        }
         let Some(task) = self.task.get() else { return };
         // Who signals itself looks before it sleeps or leaves the kernel; unless this is an interrupt, which may have come
         // after that look.

@@ -5,7 +5,10 @@
 //! waiter registered, and the park token makes the park return at once (rule 4.33). A condition is always
 //! tested before a pending signal is: what is already there wins over the signal (rule 4.27).
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 
 use ostd::sync::{WaitGuard, WaitQueue};
 
@@ -115,5 +118,8 @@ pub fn wait_killable<R>(queue: &WaitQueue, cond: impl FnMut() -> Option<R>) -> R
     thread.in_killable_sleep.store(true, Relaxed);
     let result = wait(queue, None, Breaker::FatalSignal, cond);
     thread.in_killable_sleep.store(false, Relaxed);
+    // Pairs with the sender's two accesses in `Thread::wake_for_signal`: one that left the thread asleep had set its flag before, which
+    // is found from here on.
+    fence(SeqCst);
     result?.ok_or(ERESTARTSYS)
 }

@@ -56,7 +56,13 @@ impl<K: Kernel> Table<K> {
         let node = &mut self.threads[thread];
         if node.state == ThreadState::Live {
             node.state = ThreadState::Exiting;
-            self.processes[node.process].live -= 1;
+            let process = node.process;
+            let node = &mut self.processes[process];
+            node.live -= 1;
+            // A process that has begun to die is neither stopped nor continued (3.19).
+            if node.live == 0 && (node.event.own != 0 || node.flags.has(ProcFlags::STOPPED)) {
+                self.apply(process, Effect::Killed);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     prelude::*,
     process::{
         Process, Thread,
-        signal::{self, SIGCHLD, SIGKILL, SigAction, SigInfo},
+        signal::{self, SIGKILL, SigInfo},
         tree::{self, Effects, Table},
     },
 };
@@ -27,8 +27,7 @@ const ANY_ZOMBIE: WaitFor = WaitFor { class: Class::All, ..WaitFor::ANY_EXIT };
 /// Ends the namespace whose init the calling thread's process is. The thread is the last of its process.
 pub fn end_namespace(thread: &Thread) {
     let process = &thread.process;
-    // SIGCHLD's action can be set.
-    let _ = signal::set_action(process, SIGCHLD, SigAction::IGNORE);
+    signal::ignore_children(process);
     kill_members(process);
     process.child_wait.wait_until(|| is_empty(thread).then_some(()));
     if let Some(signal) = process.pid_ns().reboot() {

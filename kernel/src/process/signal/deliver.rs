@@ -72,10 +72,12 @@ pub fn handle_work(ctx: &mut Context) {
 #[inline(never)]
 fn next_step(thread: &Arc<Thread>) -> Step {
     let mut group = thread.process.signals.lock();
-    if let Some(status) = group.exit_status {
-        return Step::Die(status);
-    }
     if group.must_die(thread) {
+        // It is obeyed, though nobody takes it; what else is pending stays so, for /proc to show.
+        thread.signals.pending.lock().flush(SigSet::of(&[SIGKILL]));
+        if let Some(status) = group.exit_status {
+            return Step::Die(status);
+        }
         // Killed by a sibling's execve: who has a pidfd of this thread finds the status 0, as on Linux.
         return Step::Die(0);
     }

@@ -98,6 +98,8 @@ pub(in crate::process) struct Group {
     shared: Pending,
     /// Live threads (exit not begun), the leader first, then in order of creation.
     threads: Vec<Arc<Thread>>,
+    /// What the leader blocked that has exited before the others: it still stands for the process when a signal is sent (rule 3.6).
+    leader_blocked: Option<SigSet>,
     /// Where the search for a willing thread starts: round robin (rule 7.11).
     next_target: usize,
     /// The raw wait status of the whole process once its death has begun; never changes then (rule 3.4).
@@ -119,6 +121,7 @@ impl ProcessSignals {
             sighand,
             shared: Pending::new(),
             threads: Vec::new(),
+            leader_blocked: None,
             next_target: 0,
             exit_status: None,
             exec_survivor: None,
@@ -330,6 +333,11 @@ pub fn set_action(process: &Process, signo: Signo, action: SigAction) -> Result<
         posix_timer::unignore(process, signo);
     }
     Ok(old)
+}
+
+/// SIGCHLD is ignored from here on. One that is pending stays so.
+pub fn ignore_children(process: &Process) {
+    process.signals.lock().sighand.set(SIGCHLD, SigAction::IGNORE);
 }
 
 impl Group {

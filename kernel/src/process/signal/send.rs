@@ -133,7 +133,10 @@ fn tell(effect: Effect, table: &mut tree::Table, process: &Process) {
 pub fn is_unwanted(process: &Process, prefer: Option<&Arc<Thread>>, signo: Signo) -> bool {
     let group = process.signals.lock();
     match prefer.filter(|thread| !thread.signals.is_exiting()).or_else(|| group.threads.first()) {
-        Some(thread) => group.drops(thread, &group.sighand.get(signo), signo, false),
+        Some(thread) => {
+            let blocked = thread.signals.blocked() | thread.signals.real_blocked();
+            group.drops(blocked, &group.sighand.get(signo), signo, false)
+        }
         None => true,
     }
 }
@@ -146,8 +149,10 @@ impl Group {
     fn try_send(&mut self, target: Target, info: SigInfo) -> Result<Effect> {
         let mut effect = Effect::None;
         let signo = info.signo;
-        // A process on its way out takes nothing more.
-        if self.exit_status.is_some() || self.threads.is_empty() {
+        // A process on its way out takes nothing more, nor does a thread: a dead leader that is meant alone can't be stopped, nor
+        // the stop of its process ended by it.
+        let gone = matches!(target, Target::Thread(thread) if thread.signals.is_exiting());
+        if gone || self.exit_status.is_some() || self.threads.is_empty() {
             return Ok(effect);
         }
         // One is enough, and the first one's information is kept (rules 5.5, 7.8).
@@ -168,14 +173,15 @@ impl Group {
             }
         }
 
-        let first = match target {
-            Target::Thread(thread) => thread.clone(),
-            Target::Process(Some(thread)) if !thread.signals.is_exiting() => thread.clone(),
+        let (first, blocked) = match target {
+            Target::Thread(thread) => (thread.clone(), None),
+            Target::Process(Some(thread)) if !thread.signals.is_exiting() => (thread.clone(), None),
             // Nobody was addressed, or a leader that has exited while its process lives (rule 3.6).
-            Target::Process(_) => self.threads[0].clone(),
+            Target::Process(_) => (self.threads[0].clone(), self.leader_blocked),
         };
         let action = self.sighand.get(signo);
-        if self.drops(&first, &action, signo, info.forced) {
+        let blocked = blocked.unwrap_or_else(|| first.signals.blocked() | first.signals.real_blocked());
+        if self.drops(blocked, &action, signo, info.forced) {
             if let Some(timer) = info.sender_timer() {
                 timer.was_ignored();
             }
@@ -224,15 +230,14 @@ impl Group {
             self.start_exit(signo as i32);
             return Ok(Effect::Killed);
         }
-        thread.work.fetch_or(work::SIGNAL, Relaxed);
-        thread.wake_for_signal();
+        thread.wake_for_signal(work::SIGNAL);
         Ok(effect)
     }
 
     /// Whether a signal vanishes at once: ignored and not blocked (rule 7.9), or a default action on an init
     /// (rule 7.24).
-    fn drops(&self, thread: &Thread, action: &SigAction, signo: Signo, forced: bool) -> bool {
-        if (thread.signals.blocked() | thread.signals.real_blocked()).contains(signo) {
+    fn drops(&self, blocked: SigSet, action: &SigAction, signo: Signo, forced: bool) -> bool {
+        if blocked.contains(signo) {
             return false;
         }
         if self.unkillable && action.is_default() && !(forced && UNBLOCKABLE.contains(signo)) {
@@ -288,8 +293,7 @@ impl Group {
         self.exit_status = Some(status);
         self.clear_stop();
         for thread in &self.threads {
-            thread.work.fetch_or(work::SIGNAL | work::KILL, Relaxed);
-            thread.wake_for_signal();
+            thread.wake_for_signal(work::SIGNAL | work::KILL);
         }
         status
     }
@@ -308,8 +312,7 @@ impl Group {
             left.remove(signo);
             let sibling = self.threads.iter().find(|t| t.tid() != thread.tid() && self.wants(t, signo));
             if let Some(sibling) = sibling {
-                sibling.work.fetch_or(work::SIGNAL, Relaxed);
-                sibling.wake_for_signal();
+                sibling.wake_for_signal(work::SIGNAL);
             }
         }
     }

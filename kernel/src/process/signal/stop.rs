@@ -67,9 +67,10 @@ impl Group {
                 }
                 thread.signals.stop.fetch_or(STOP_PENDING, Relaxed);
                 self.stop.remaining += 1;
-                thread.work.fetch_or(work::SIGNAL, Relaxed);
                 if thread.tid() != current.tid() {
-                    thread.wake_for_signal();
+                    thread.wake_for_signal(work::SIGNAL);
+                } else {
+                    thread.work.fetch_or(work::SIGNAL, Relaxed);
                 }
             }
         }
@@ -116,8 +117,7 @@ impl Group {
             self.stop.notice = notice;
             // Whoever runs first makes the report.
             for thread in &self.threads {
-                thread.work.fetch_or(work::SIGNAL, Relaxed);
-                thread.wake_for_signal();
+                thread.wake_for_signal(work::SIGNAL);
             }
         }
         notice.is_some()

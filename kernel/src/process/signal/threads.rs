@@ -56,6 +56,9 @@ pub fn detach_thread(thread: &Thread) -> Detached {
         meeting.thread_left();
     }
     if remaining > 0 {
+        if thread.is_leader() {
+            group.leader_blocked = Some(thread.signals.blocked());
+        }
         let would_take = !thread.signals.blocked();
         group.retarget_shared(thread, would_take);
     }
@@ -137,8 +140,7 @@ pub fn begin_exec_kill(survivor: &Thread) -> Result<()> {
     group.clear_stop();
     for thread in &group.threads {
         if thread.tid() != survivor.tid() {
-            thread.work.fetch_or(work::SIGNAL | work::KILL, Relaxed);
-            thread.wake_for_signal();
+            thread.wake_for_signal(work::SIGNAL | work::KILL);
         }
     }
     Ok(())
@@ -146,7 +148,9 @@ pub fn begin_exec_kill(survivor: &Thread) -> Result<()> {
 
 /// The other threads are gone: the survivor is an ordinary single thread again.
 pub fn end_exec_kill(process: &Process) {
-    process.signals.lock().exec_survivor = None;
+    let mut group = process.signals.lock();
+    group.exec_survivor = None;
+    group.leader_blocked = None;
 }
 
 /// What execve does to signals once there is no way back: handlers to the default in a table of its own,

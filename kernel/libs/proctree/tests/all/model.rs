@@ -371,6 +371,17 @@ impl Model {
         process.threads.iter().all(|&other| other == thread || self.threads[other].life == Life::Dead)
     }
 
+    /// With the last thread that begins, the process is not stopped any more, and has nothing to report.
+    pub fn begin_exit(&mut self, thread: Thread) {
+        let process = self.threads[thread].process;
+        let was_live = self.threads[thread].life == Life::Live;
+        self.threads[thread].life = Life::Exiting;
+        if was_live && self.first_live(process).is_none() {
+            let node = &mut self.procs[process];
+            (node.stopped, node.report) = (false, Report::None);
+        }
+    }
+
     /// `None`: refused. Else what became of the process.
     pub fn exit(&mut self, thread: Thread) -> Option<&'static str> {
         let process = self.threads[thread].process;
@@ -378,7 +389,7 @@ impl Model {
         if last && self.procs[process].parent.is_none() {
             return None;
         }
-        self.threads[thread].life = Life::Exiting;
+        self.begin_exit(thread);
         let orphans = self.children(thread);
         if !orphans.is_empty() {
             let adopter = self.adopter(thread);

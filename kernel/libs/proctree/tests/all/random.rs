@@ -153,8 +153,10 @@ impl Pair {
 
     fn mark_exiting(&mut self, thread: usize) {
         let left = self.w.t.mark_exiting(self.threads[thread]).unwrap();
-        self.m.threads[thread].life = Life::Exiting;
-        let process = &self.m.procs[self.m.threads[thread].process];
+        self.m.begin_exit(thread);
+        let process = self.m.threads[thread].process;
+        self.payload(process).stopped.store(self.m.procs[process].stopped, Relaxed);
+        let process = &self.m.procs[process];
         let live = process.threads.iter().filter(|&&t| self.m.threads[t].life == Life::Live).count();
         assert_eq!(left as usize, live);
     }
@@ -177,6 +179,9 @@ impl Pair {
             Fate::Autoreaped(..) => "autoreaped",
         });
         assert_eq!(fate, self.m.exit(thread));
+        if fate == Some("lives") {
+            self.payload(process).stopped.store(self.m.procs[process].stopped, Relaxed);
+        }
     }
 
     fn subreaper(&mut self, process: usize, on: bool) {
