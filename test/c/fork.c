@@ -575,7 +575,36 @@ CASE(unshare_flags)
 	CHECK_ERR(call(t, do_unshare, CLONE_SIGHAND), EINVAL, "[6.25] SIGHAND with two threads: EINVAL");
 	CHECK_ERR(call(t, do_unshare, CLONE_VM), EINVAL, "[6.25] VM with two threads: EINVAL");
 	CHECK_OK(call(t, do_unshare, CLONE_FILES), "[6.25] FILES in one thread of several");
-	retire(p, NULL);
+	quit_thread(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	CHECK_ERR(call(t, do_unshare, CLONE_THREAD), EINVAL, "[6.25] a leader that is dead counts");
+	retire(t, NULL);
+}
+
+/* In a child that shares memory: errno of each unshare in w[]. */
+static int try_unshares(void *arg)
+{
+	static const unsigned flags[] = { CLONE_THREAD, CLONE_SIGHAND, CLONE_VM };
+	(void)arg;
+	for (int i = 0; i < 3; i++)
+		sh->w[i] = syscall(SYS_unshare, flags[i]) == 0 ? 0 : errno;
+	return 0;
+}
+
+static void unshares_of(unsigned flags)
+{
+	static char stack[32768] __attribute__((aligned(16)));
+	reap(MUST(clone(try_unshares, stack + sizeof stack, flags | SIGCHLD, NULL)));
+}
+
+CASE(unshare_what_is_shared)
+{
+	unshares_of(CLONE_VM);
+	CHECK(sh->w[0] == 0 && sh->w[1] == 0, "[6.25] THREAD and SIGHAND with memory shared between processes");
+	CHECK_EQ(sh->w[2], EINVAL, "[6.25] VM: EINVAL");
+	unshares_of(CLONE_VM | CLONE_SIGHAND);
+	CHECK_EQ(sh->w[0], 0, "[6.25] THREAD with handlers shared between processes");
+	CHECK(sh->w[1] == EINVAL && sh->w[2] == EINVAL, "[6.25] SIGHAND and VM: EINVAL");
 }
 
 static long close_it(long fd) { return close(fd); }

@@ -15,14 +15,16 @@ use crate::{
         clone::CloneFlags,
         namespace::{PidNs, change},
         pidfd::{PidRef, file::pid_of},
+        signal::threads,
         tree,
     },
 };
 
 pub fn sys_unshare(ctx: &mut Context, args: Args) -> Result<usize> {
     let flags = CloneFlags::from_bits(args[0] as u64).ok_or(EINVAL)?;
-    let alone = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
-    let known = alone
+    let known = CloneFlags::THREAD
+        | CloneFlags::SIGHAND
+        | CloneFlags::VM
         | CloneFlags::FS
         | CloneFlags::FILES
         | CloneFlags::SYSVSEM
@@ -31,9 +33,7 @@ pub fn sys_unshare(ctx: &mut Context, args: Args) -> Result<usize> {
     if !known.contains(flags) {
         return Err(EINVAL);
     }
-    if flags.intersects(alone) && ctx.process().signals.thread_count() > 1 {
-        return Err(EINVAL);
-    }
+    check_alone(ctx, flags)?;
     change::check_new(ctx.thread, flags)?;
     // All that may fail comes first.
     let pid_ns: Option<PidNs> = match flags.contains(CloneFlags::NEWPID) {
@@ -55,6 +55,30 @@ pub fn sys_unshare(ctx: &mut Context, args: Args) -> Result<usize> {
         change::set_pid_ns_for_children(ctx.thread, ns);
     }
     Ok(0)
+}
+
+/// What can't be given up is accepted where it is not shared: with other threads, a leader that is dead included, and with processes
+/// that have the same handlers or the same memory. EINVAL if it is.
+fn check_alone(ctx: &Context, flags: CloneFlags) -> Result<()> {
+    let own = ctx.process();
+    if !flags.intersects(CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM) {
+        return Ok(());
+    }
+    if tree::lock().thread_count(own.id()) > 1 {
+        return Err(EINVAL);
+    }
+    if flags.intersects(CloneFlags::SIGHAND | CloneFlags::VM) {
+        let (handlers, vm) = (own.signals.sighand(), ctx.thread.vm());
+        let has_vm = |thread: &Arc<Thread>| thread.try_vm().is_some_and(|other| Arc::ptr_eq(&other, &vm));
+        let shared = tree::all_processes().iter().filter(|other| !Arc::ptr_eq(other, own)).any(|other| {
+            Arc::ptr_eq(&other.signals.sighand(), &handlers)
+                || flags.contains(CloneFlags::VM) && threads(other).iter().any(has_vm)
+        });
+        if shared {
+            return Err(EINVAL);
+        }
+    }
+    Ok(())
 }
 
 /// setns(2): by an open namespace (rule 9.3), or by a pidfd into several of a process's.
