@@ -1,5 +1,6 @@
 /* wait_events.c - section 4, second part: which event a wait returns, when it blocks, wakes and is interrupted. */
 #include "lib/tap.h"
+#include "lib/hold.h"
 
 #define STOPPED(sig) ((sig) << 8 | 0x7f)
 #define CONTINUED 0xffff
@@ -426,6 +427,30 @@ CASE(wakes_with_blocked_or_caught)
 }
 
 static long catch_plain(long sig) { siglog_catch(sig, 0); return 0; }
+
+/* A waiter for one child sleeps on while others die, whatever has become of that child meanwhile. */
+static long wait_clone(long pid) { return sys_wait4(pid, NULL, __WCLONE, NULL); }
+static long become(long x) { (void)x; return exec_hold(0); }
+
+CASE(class_changes_under_waiter)
+{
+	REQUIRE(pipe(up) == 0 && pipe(down) == 0);
+	struct agent *p = spawn(NULL), *c = spawn_flags(p, SIGUSR1), *d = spawn(p);
+	char byte;
+	call(p, ag_block, SIGUSR1);
+	post(p, wait_clone, c->pid);
+	REQUIRE(await_blocked_in(p));
+	post(c, become, 0);
+	REQUIRE(read(up[0], &byte, 1) == 1);
+	quit(d, 0);
+	REQUIRE(await_state(d->pid, 'Z'));
+	REQUIRE(await_blocked_in(p));
+	CHECK(!answered(p), "[4.8] a wait with __WCLONE for a child that execve made a normal one sleeps on when others die");
+	kill(c->pid, SIGKILL);
+	CHECK_ERR(finish(p), ECHILD, "[4.8] and learns of it with that child's own death");
+	REQUIRE(call(p, ag_reap, c->pid) == c->pid && call(p, ag_reap, d->pid) == d->pid);
+	retire(p, NULL);
+}
 
 CASE(interrupted)
 {

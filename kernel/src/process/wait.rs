@@ -107,13 +107,25 @@ pub fn wait(thread: &Thread, target: Target, options: u32) -> Result<Option<Repo
     let no_hang = options & WNOHANG != 0;
     wait_event::wait_registered(|place| {
         let table = tree::lock();
-        match table.find_child(thread.id(), &what) {
+        let mut found = table.find_child(thread.id(), &what);
+        if found == Found::NoChild && place.is_some() && has_nothing_new(&table, thread, &what) {
+            found = Found::Nothing;
+        }
+        match found {
             Found::Nothing if !no_hang => {
                 Looked::Nothing(place.unwrap_or_else(|| process.child_wait.enqueue()))
             }
             found => Looked::Found(take(table, thread, found, keep)),
         }
     })?
+}
+
+/// Whether the one child that a sleeper waits for has done nothing that would wake it on Linux, where others do not: execve may
+/// have made it a child that the wait is not for (rule 4.8), but the waiter learns of that with its next event only.
+#[cold]
+fn has_nothing_new(table: &Table, thread: &Thread, what: &WaitFor) -> bool {
+    let anything = WaitFor { class: Class::All, exited: true, stopped: true, continued: true, ..*what };
+    matches!(what.who, Who::Process(_)) && table.find_child(thread.id(), &anything) == Found::Nothing
 }
 
 /// Numbers are looked up once, at the call (rule 4.2). One that nobody has is nobody's child.
