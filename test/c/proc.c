@@ -501,6 +501,117 @@ CASE(stat_of_others)
 
 /* ---- zombies, and leaders that are ---- */
 
+static long set_dumpable(long value) { return prctl(PR_SET_DUMPABLE, value, 0, 0, 0); }
+static long be_user(long uid) { return ag_drop(uid) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) ? -1 : 0; }
+
+static int link_error(long pid, const char *name)
+{
+	return readlink(of(pid, name), buf, sizeof buf) < 0 ? errno : 0;
+}
+
+/* What keeps the looker from a dead task: the errno of each way, 0 for none. */
+static long look_at_dead(long pid)
+{
+	void *head;
+	size_t size;
+	DIR *d = opendir(of(pid, "fdinfo"));
+	me->out[0] = d ? 0 : errno;
+	int fd = open(of(pid, "timers"), O_RDONLY);
+	me->out[1] = fd >= 0 ? 0 : errno;
+	me->out[2] = syscall(SYS_get_robust_list, pid, &head, &size) == 0 ? 0 : errno;
+	me->out[3] = link_error(pid, "ns/uts");
+	me->out[4] = link_error(pid, "exe");
+	me->out[5] = ufield(pid, 52);
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	me->out[6] = syscall(SYS_pidfd_getfd, pidfd, 1, 0) < 0 ? errno : 0;
+	me->out[7] = syscall(SYS_setns, pidfd, CLONE_NEWUTS) < 0 ? errno : 0;
+	close(pidfd);
+	close(fd);
+	if (d)
+		closedir(d);
+	return link_error(pid, "ns/pid");
+}
+
+#define SAW(a, b, c, d, e, f, g, h)                                                                        \
+	(o->out[0] == (a) && o->out[1] == (b) && o->out[2] == (c) && o->out[3] == (d) && o->out[4] == (e)  \
+	 && o->out[5] == (f) && o->out[6] == (g) && o->out[7] == (h))
+
+/* Whether the memory was dumpable that is gone is remembered. */
+CASE(dead_and_dumpable)
+{
+	NEED_ROOT("[1.37,12.3] who may look at the dead");
+	enum { USER = 61250 };
+	struct agent *o = spawn(NULL), *open = spawn(NULL), *closed = spawn(NULL);
+	REQUIRE(call(o, be_user, USER) == 0 && call(open, be_user, USER) == 0 && call(closed, be_user, USER) == 0);
+	call(closed, set_dumpable, 0);
+	quit(open, 7);
+	quit(closed, 7);
+	REQUIRE(await_zombie(open->pid) && await_zombie(closed->pid));
+	CHECK_EQ(call(o, look_at_dead, open->pid), 0, "[12.3] its user may look at a zombie that was dumpable: ns/pid");
+	CHECK(SAW(0, 0, 0, ENOENT, ENOENT, 7 << 8, ESRCH, ESRCH), "[12.3,1.37] fdinfo, timers, robust list, status; the rest is gone");
+	IF_SINCE(6, 18, "[1.37] zombies that were not dumpable") {
+		CHECK_EQ(call(o, look_at_dead, closed->pid), EACCES, "[1.37] but not at one that was not: ns/pid");
+		CHECK(SAW(EACCES, EACCES, EPERM, EACCES, EACCES, 0, EPERM, EPERM), "[1.37] nor at fdinfo, timers, robust list, status, ..");
+	}
+	struct agent *root = spawn(NULL);
+	CHECK(call(root, look_at_dead, open->pid) == 0 && call(root, look_at_dead, closed->pid) == 0, "[12.3] root may look at both");
+	retire(root, NULL);
+	reap(open->pid);
+	reap(closed->pid);
+	retire(o, NULL);
+}
+
+static long link_error_pid(long pid) { return link_error(pid, "ns/pid"); }
+
+CASE(dead_leader_and_dumpable)
+{
+	NEED_ROOT("[1.37,12.4] who may look at a dead leader");
+	enum { USER = 61250 };
+	struct agent *o = spawn(NULL), *p = spawn(NULL), *t;
+	REQUIRE(call(o, be_user, USER) == 0 && call(p, be_user, USER) == 0);
+	t = spawn_thread(p);
+	quit_thread(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	call(t, set_dumpable, 0);
+	CHECK_EQ(call(o, link_error_pid, p->pid), 0, "[1.37,12.4] a leader that is dead is judged by the memory at its end");
+	CHECK_EQ(call(o, link_error_pid, t->tid), EACCES, "[1.37] the others by what it is now");
+	retire(t, NULL);
+	p = spawn(NULL);
+	REQUIRE(call(p, be_user, USER) == 0);
+	t = spawn_thread(p);
+	call(p, set_dumpable, 0);
+	quit_thread(p, 0);
+	REQUIRE(await_state(p->pid, 'Z'));
+	call(t, set_dumpable, 1);
+	IF_SINCE(6, 18, "[1.37,12.4] dead leaders")
+		CHECK_EQ(call(o, link_error_pid, p->pid), EACCES, "[1.37,12.4] and may not be looked at for ever if it was not dumpable");
+	retire(t, NULL);
+	retire(o, NULL);
+}
+
+static unsigned owner_of(pid_t pid, const char *name)
+{
+	struct stat st;
+	return lstat(of(pid, name), &st) == 0 ? st.st_uid : ~0U;
+}
+
+CASE(zombie_owner)
+{
+	NEED_ROOT("[12.3] owner of a zombie's files");
+	enum { USER = 61250 };
+	struct agent *c = spawn(NULL);
+	REQUIRE(call(c, be_user, USER) == 0);
+	CHECK(owner_of(c->pid, "status") == USER && owner_of(c->pid, "fd") == USER && owner_of(c->pid, "exe") == USER,
+	      "[1.37] the files of a process are its user's");
+	quit(c, 0);
+	REQUIRE(await_zombie(c->pid));
+	CHECK(owner_of(c->pid, "status") == 0 && owner_of(c->pid, "fd") == 0 && owner_of(c->pid, "exe") == 0 && owner_of(c->pid, "ns") == 0,
+	      "[12.3,1.37] without memory they are root's");
+	CHECK(owner_of(c->pid, "") == USER && owner_of(c->pid, "task") == USER && owner_of(c->pid, "fdinfo") == USER,
+	      "[12.3,1.37] but for what everybody may list");
+	reap(c->pid);
+}
+
 CASE(zombie_files_more)
 {
 	struct agent *p = spawn(NULL), *c = spawn(p);

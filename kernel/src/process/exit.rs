@@ -127,7 +127,7 @@ pub(super) fn release_memory(thread: &Thread, is_last: bool) {
         dead.max_rss = dead.max_rss.max(rss);
     }
     release_user_words(thread, &vm);
-    drop(thread.set_vm(None));
+    thread.release_vm();
     thread.complete_vfork();
     // Here the last user frees the memory: after the parent of a vfork was let go, before any file is closed.
     drop(vm);
@@ -235,6 +235,7 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         personality: leader.personality.load(Relaxed),
         login: [leader.login.uid.load(Relaxed), leader.login.session.load(Relaxed)],
         timer_slack_ns: leader.timer_slack_ns[0].load(Relaxed),
+        dumpable: leader.is_dumpable(),
         tty: process.tty.load(Relaxed),
         start_ns: process.start_ns,
         own_ns: [0; 2],

@@ -65,7 +65,7 @@ mod tests;
 
 pub use credentials::{Cap, Credentials};
 pub use process::Process;
-pub use record::ExitRecord;
+pub use record::{ExitRecord, Remains};
 pub use rlimit::Rlimits;
 pub use thread::Thread;
 pub use usage::Usage;

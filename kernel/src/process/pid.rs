@@ -16,7 +16,7 @@ use proctree::{Body, NsId, Numbers, PidId};
 use ostd::sync::SpinLock;
 
 use super::{
-    Credentials, Process, Thread,
+    Credentials, Process, Remains, Thread,
     namespace::PidNs,
     pidfd::PidRef,
     tree::{self, Table},
@@ -250,6 +250,13 @@ pub fn creds(nr: u32) -> Option<Arc<Credentials>> {
         Body::Zombie(record) => Some(record.creds.clone()),
         Body::Live(process) => Some(process.creds()),
     }
+}
+
+/// What is left of the zombie with this number.
+pub fn remains(ns: NsId, nr: u32) -> Option<Remains> {
+    let pid = lookup(ns, nr)?;
+    let table = tree::lock();
+    Remains::of(&table, table.pid_process(pid)?)
 }
 
 /// How many numbers are in use: the leak check of the test suite compares it before and after.

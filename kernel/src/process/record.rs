@@ -2,12 +2,15 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use proctree::{Body, ProcId};
+
 use super::{
     Credentials, Rlimits, Usage,
     namespace::PidNs,
     pidfd::PidRef,
     signal::{Pending, SigSet},
     thread::COMM_LEN,
+    tree::Table,
     usage::ns_to_ticks,
 };
 use crate::prelude::*;
@@ -37,6 +40,8 @@ pub struct ExitRecord {
     /// Who logged in, and in which session.
     pub login: [u32; 2],
     pub timer_slack_ns: u64,
+    /// As the leader's memory was when it let go of it.
+    pub dumpable: bool,
     /// As in [`Process`](super::Process): it has its terminal until it is reaped (rule 3.22).
     pub tty: u64,
     pub start_ns: u64,
@@ -46,6 +51,22 @@ pub struct ExitRecord {
     pub usage: Usage,
     /// What its pidfds refer to, if it has any.
     pub pid_ref: Option<Arc<PidRef>>,
+}
+
+/// What decides who may look into what is left of a process.
+pub struct Remains {
+    pub creds: Arc<Credentials>,
+    pub dumpable: bool,
+}
+
+impl Remains {
+    /// Those of a zombie; `None` for a process that lives, or is gone.
+    pub fn of(table: &Table, process: ProcId) -> Option<Remains> {
+        match table.body(process)? {
+            Body::Zombie(record) => Some(Remains { creds: record.creds.clone(), dumpable: record.dumpable }),
+            Body::Live(_) => None,
+        }
+    }
 }
 
 /// Threads and zombies in the system (kernel.threads-max).

@@ -17,7 +17,7 @@ use proctree::ThreadId;
 use spin::Once;
 
 use super::{
-    Credentials, Process,
+    Credentials, Process, Remains,
     io_context::IoContext,
     namespace::ThreadNamespaces,
     rseq::Rseq,
@@ -56,6 +56,8 @@ pub struct Thread {
     /// Changed by the thread itself only.
     creds: ArcCell<Credentials>,
     vm: SpinLock<Option<Arc<Vm>>>,
+    /// Whether the memory was dumpable that it has let go of at its end.
+    was_dumpable: AtomicBool,
     files: SpinLock<Option<Arc<FileTable>>>,
     pub(super) namespaces: ThreadNamespaces,
     fs: SpinLock<Option<FsHolder>>,
@@ -190,6 +192,7 @@ impl Thread {
             task: Once::new(),
             creds: ArcCell::new(new.creds),
             vm: SpinLock::new(lock_order::PROCESS_MISC, new.vm),
+            was_dumpable: AtomicBool::new(false),
             files: SpinLock::new(lock_order::THREAD_FILES, Some(new.files)),
             namespaces: ThreadNamespaces::new(),
             fs: SpinLock::new(lock_order::PROCESS_MISC, Some(FsHolder::new(new.fs))),
@@ -332,6 +335,20 @@ impl Thread {
     pub fn set_vm(&self, vm: Option<Arc<Vm>>) -> Option<Arc<Vm>> {
         task::set_addr_space(vm.as_ref().map(|vm| vm.space().clone()));
         core::mem::replace(&mut *self.vm.lock(), vm)
+    }
+
+    /// The calling thread lets go of its memory for good, and of the secrets in it.
+    pub(super) fn release_vm(&self) {
+        self.was_dumpable.store(self.is_dumpable(), Relaxed);
+        drop(self.set_vm(None));
+    }
+
+    /// Whether its memory is its user's business (rule 1.34). Of one that has let go of its memory: whether it was then.
+    pub fn is_dumpable(&self) -> bool {
+        match &*self.vm.lock() {
+            Some(vm) => vm.dumpable() == 1,
+            None => self.was_dumpable.load(Relaxed),
+        }
     }
 
     /// The descriptors of the calling thread.
@@ -482,8 +499,8 @@ impl Thread {
     }
 
     /// The same for what is left of one that is dead.
-    pub fn may_inspect_remains(&self, creds: &Credentials) -> bool {
-        self.may_inspect_creds(creds, Self::file_identity, || true)
+    pub fn may_inspect_remains(&self, remains: &Remains) -> bool {
+        self.may_inspect_creds(&remains.creds, Self::file_identity, || remains.dumpable)
     }
 
     fn file_identity(creds: &Credentials) -> (u32, u32, super::credentials::CapSet) {
@@ -492,7 +509,16 @@ impl Thread {
 
     /// The same by its real ids: robust lists, descriptors, namespaces (PTRACE_MODE_REALCREDS of Linux).
     pub fn may_inspect_really(&self, target: &Thread) -> bool {
-        self.may_inspect_as(target, |creds| (creds.uid, creds.gid, creds.permitted))
+        self.may_inspect_as(target, Self::real_identity)
+    }
+
+    /// The same for what is left of one that is dead.
+    pub fn may_inspect_remains_really(&self, remains: &Remains) -> bool {
+        self.may_inspect_creds(&remains.creds, Self::real_identity, || remains.dumpable)
+    }
+
+    fn real_identity(creds: &Credentials) -> (u32, u32, super::credentials::CapSet) {
+        (creds.uid, creds.gid, creds.permitted)
     }
 
     fn may_inspect_as(
@@ -503,14 +529,7 @@ impl Thread {
         if Arc::ptr_eq(&self.process, &target.process) {
             return true;
         }
-        // One that has let go of its memory has no secrets in it.
-        let open = || target.try_vm().is_none_or(|vm| vm.dumpable() == 1);
-        self.may_inspect_creds(&target.creds(), identity, open)
-    }
-
-    /// [`may_inspect_really`](Self::may_inspect_really) for one that is dead.
-    pub fn may_inspect_dead(&self, creds: &Credentials) -> bool {
-        self.may_inspect_creds(creds, |creds| (creds.uid, creds.gid, creds.permitted), || true)
+        self.may_inspect_creds(&target.creds(), identity, || target.is_dumpable())
     }
 
     fn may_inspect_creds(

@@ -88,18 +88,24 @@ pub fn sys_set_robust_list(ctx: &mut Context, args: Args) -> Result<usize> {
     Ok(0)
 }
 
+/// That of another thread. A zombie has none any more, which is for those to know who might look into it.
+fn robust_list_of(ctx: &Context, tid: u32) -> Result<usize> {
+    let ns = ctx.process().ns();
+    let (may_inspect, head) = match pid::thread(ns, tid) {
+        Some(thread) => (ctx.thread.may_inspect_really(&thread), thread.robust_list.load(Relaxed)),
+        None => {
+            let remains = pid::remains(ns, tid).ok_or(ESRCH)?;
+            (ctx.thread.may_inspect_remains_really(&remains), 0)
+        }
+    };
+    if may_inspect { Ok(head) } else { Err(EPERM) }
+}
+
 pub fn sys_get_robust_list(ctx: &mut Context, args: Args) -> Result<usize> {
     let [tid, head, len, ..] = args;
     let value = match tid as i32 {
         0 => ctx.thread.robust_list.load(Relaxed),
-        tid => {
-            let tid = u32::try_from(tid).map_err(|_| ESRCH)?;
-            let thread = pid::thread(ctx.process().ns(), tid).ok_or(ESRCH)?;
-            if !ctx.thread.may_inspect_really(&thread) {
-                return Err(EPERM);
-            }
-            thread.robust_list.load(Relaxed)
-        }
+        tid => robust_list_of(ctx, u32::try_from(tid).map_err(|_| ESRCH)?)?,
     };
     mem::write(len, &ROBUST_HEAD)?;
     mem::write(head, &value)?;

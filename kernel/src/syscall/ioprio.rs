@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::{Args, Context, resource};
 use crate::{
     prelude::*,
-    process::{Cap, Credentials, Thread},
+    process::{Cap, Credentials, Thread, pid},
 };
 
 const CLASS_SHIFT: u32 = 13;
@@ -63,7 +63,11 @@ pub fn sys_ioprio_set(ctx: &mut Context, args: Args) -> Result<usize> {
 pub fn sys_ioprio_get(ctx: &mut Context, args: Args) -> Result<usize> {
     let threads = targets(ctx, args[0], args[1])?;
     if args[0] as i32 == PROCESS {
-        return threads.first().map(|thread| thread.io.priority() as usize).ok_or(ESRCH);
+        return match threads.first() {
+            Some(thread) => Ok(thread.io.priority() as usize),
+            // A zombie has none any more.
+            None => pid::remains(ctx.process().ns(), args[1] as u32).map(|_| 0).ok_or(ESRCH),
+        };
     }
     threads.iter().map(|thread| effective(thread) as usize).min().ok_or(ESRCH)
 }

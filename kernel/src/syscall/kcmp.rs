@@ -7,7 +7,7 @@ use super::{Args, Context};
 use crate::{
     fs::{File, event::epoll::Epoll},
     prelude::*,
-    process::{Credentials, Thread, pid},
+    process::{Remains, Thread, pid},
 };
 
 /// `enum kcmp_type`.
@@ -74,10 +74,10 @@ pub fn sys_kcmp(ctx: &mut Context, [first, second, kind, a, b, _]: Args) -> Resu
     })
 }
 
-/// A task by its number.
+/// A task by its number, and what is left of it if it is a zombie.
 struct Found {
     thread: Task,
-    creds: Arc<Credentials>,
+    remains: Option<Remains>,
 }
 
 impl Found {
@@ -87,17 +87,17 @@ impl Found {
             pid::Target::Thread(thread) => Some(thread),
             pid::Target::Zombie(_) => None,
         };
-        let creds = match &thread {
-            Some(thread) => thread.creds(),
-            None => pid::creds(nr).ok_or(ESRCH)?,
+        let remains = match &thread {
+            Some(_) => None,
+            None => Some(pid::remains(Thread::current().process.ns(), nr).ok_or(ESRCH)?),
         };
-        Ok(Found { thread, creds })
+        Ok(Found { thread, remains })
     }
 
     fn may_be_seen_by(&self, thread: &Thread) -> bool {
-        match &self.thread {
-            Some(target) => thread.may_inspect_really(target),
-            None => thread.may_inspect_dead(&self.creds),
+        match (&self.thread, &self.remains) {
+            (Some(target), _) => thread.may_inspect_really(target),
+            (None, remains) => remains.as_ref().is_some_and(|remains| thread.may_inspect_remains_really(remains)),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! unshare(2) and setns(2): leaving what is shared, joining what others have (rules 6.25, 9.1-9.4).
 
-use proctree::Body;
-
 use super::{Args, Context};
 use crate::{
     fs::{
@@ -100,19 +98,14 @@ pub fn sys_setns(ctx: &mut Context, [fd, flags, ..]: Args) -> Result<usize> {
     Ok(0)
 }
 
-/// The target of setns(2) by a pidfd. Who may not look into it hears of that before it hears that it is dead.
+/// The target of setns(2) by a pidfd, and of pidfd_getfd(2). Who may not look into it hears of that before it hears that it is dead.
 ///
 /// # Errors
-/// `EPERM`; `ESRCH`: one that has exited has no namespaces any more, though its group may live.
-fn inspectable(ctx: &Context, pid_ref: &PidRef) -> Result<Arc<Thread>> {
+/// `EPERM`; `ESRCH`: one that has exited has no namespaces and no files any more, though its group may live.
+pub(super) fn inspectable(ctx: &Context, pid_ref: &PidRef) -> Result<Arc<Thread>> {
     let Some(target) = pid_ref.thread() else {
-        let table = tree::lock();
-        let creds = match table.pid_process(pid_ref.key().pid).and_then(|process| table.body(process)) {
-            Some(Body::Zombie(record)) => record.creds.clone(),
-            _ => return Err(ESRCH),
-        };
-        drop(table);
-        return Err(if ctx.thread.may_inspect_dead(&creds) { ESRCH } else { EPERM });
+        let remains = pid_ref.remains().ok_or(ESRCH)?;
+        return Err(if ctx.thread.may_inspect_remains_really(&remains) { ESRCH } else { EPERM });
     };
     if !ctx.thread.may_inspect_really(&target) {
         return Err(EPERM);

@@ -5,6 +5,7 @@ use ostd::user::mem;
 use super::{
     Args, Context,
     file::file,
+    namespace::inspectable,
     signal::{kill_group, may_signal_corpse, sendable, signal_process, signal_thread},
 };
 use crate::{
@@ -39,11 +40,8 @@ pub fn sys_pidfd_getfd(ctx: &mut Context, [pidfd, fd, flags, ..]: Args) -> Resul
         return Err(EINVAL);
     }
     let owner = file(ctx, pidfd)?;
-    let target = pid_of(&owner)?.thread().ok_or(ESRCH)?;
+    let target = inspectable(ctx, pid_of(&owner)?)?;
     let files = target.try_files().ok_or(ESRCH)?;
-    if !ctx.thread.may_inspect_really(&target) {
-        return Err(EPERM);
-    }
     let copy = files.get_any(fd as i32)?;
     Ok(ctx.thread.files().install(copy, true, 0)? as usize)
 }

@@ -10,7 +10,7 @@ use crate::{
     mm::ProgramRanges,
     prelude::*,
     process::{
-        Cap, Credentials, Thread,
+        Remains, Thread,
         signal::thread_sets,
         thread, tree,
         usage::{self, Usage, ns_to_ticks},
@@ -52,6 +52,9 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
         Task::Zombie(process) => {
             let numbers = task::numbers(task.ns, process);
             let table = tree::lock();
+            let remains = Remains::of(&table, process).ok_or(ESRCH)?;
+            // How it ended is told as it is to a debugger (rule 12.1).
+            let may_see = Thread::current().may_inspect_remains(&remains);
             let Some(Body::Zombie(record)) = table.body(process) else {
                 return Err(ESRCH);
             };
@@ -76,7 +79,7 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
                 nice: record.nice,
                 start_ns: record.start_ns,
                 rss_limit: u64::MAX,
-                exit_code: if may_see(&record.creds) { record.status } else { 0 },
+                exit_code: if may_see { record.status } else { 0 },
                 ..Fields::default()
             };
             let (comm, claim) = (record.comm, record.tty);
@@ -90,12 +93,6 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
     out.extend_from_slice(task::trim_comm(&comm));
     out.extend_from_slice(line(&fields).as_bytes());
     Ok(())
-}
-
-/// A debugger's rights, as far as they depend on ids: how a zombie ended (rule 12.1).
-fn may_see(creds: &Credentials) -> bool {
-    let mine = Thread::current().creds();
-    mine.capable(Cap::SysPtrace) || [creds.uid, creds.euid, creds.suid].iter().all(|&uid| uid == mine.fsuid)
 }
 
 fn live(task: &TaskRef, thread: &Thread) -> Fields {
@@ -124,13 +121,13 @@ fn live(task: &TaskRef, thread: &Thread) -> Fields {
     if thread.signals.is_exiting() {
         fields.flags |= PF_EXITING;
     }
-    if may_see(&thread.creds()) {
+    let secret = !Thread::current().may_inspect(thread);
+    if !secret {
         // Fixed when the exit begins: the init of a namespace shows it while it waits for its members (rule 9.8).
         fields.exit_code = thread.exit_status.load(Relaxed);
     }
     if let Some(vm) = thread.try_vm() {
         let usage = vm.memory_use();
-        let secret = !Thread::current().may_inspect(thread);
         fields.waits = !secret && fields.state != 'R' && (task.single || fields.numbers.threads < 2);
         fields.size = usage.size;
         fields.resident = usage.resident / PAGE_SIZE;

@@ -6,12 +6,7 @@ use proctree::{Body, NsId, PidId, ProcId};
 
 use crate::{
     prelude::*,
-    process::{
-        Credentials, Process, Thread,
-        namespace::PidNs,
-        pid,
-        tree::{self, Table},
-    },
+    process::{Process, Remains, Thread, namespace::PidNs, pid, tree},
 };
 
 /// A process or thread, by an identity that is never given to another one.
@@ -118,8 +113,8 @@ impl TaskRef {
         let may = match &found {
             Task::Live(thread) => reader.may_inspect(thread),
             Task::Zombie(process) => {
-                let theirs = zombie_creds(&tree::lock(), *process);
-                theirs.is_some_and(|theirs| reader.may_inspect_remains(&theirs))
+                let remains = Remains::of(&tree::lock(), *process);
+                remains.is_some_and(|remains| reader.may_inspect_remains(&remains))
             }
         };
         if may { Ok(found) } else { Err(EACCES) }
@@ -139,7 +134,7 @@ impl TaskRef {
         let creds = match found {
             _ if of_files && !found.is_dumpable() => return Some((0, 0)),
             Task::Live(thread) => thread.creds(),
-            Task::Zombie(process) => zombie_creds(&tree::lock(), process)?,
+            Task::Zombie(process) => Remains::of(&tree::lock(), process)?.creds,
         };
         Some((creds.euid, creds.egid))
     }
@@ -147,13 +142,6 @@ impl TaskRef {
     /// The inode number of the task's entry number `index`.
     pub fn ino(&self, index: u64) -> u64 {
         u64::from(self.nr) << 32 | u64::from(self.single) << 31 | index
-    }
-}
-
-fn zombie_creds(table: &Table, process: ProcId) -> Option<Arc<Credentials>> {
-    match table.body(process)? {
-        Body::Zombie(record) => Some(record.creds.clone()),
-        Body::Live(process) => Some(process.creds()),
     }
 }
 

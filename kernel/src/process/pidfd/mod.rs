@@ -44,7 +44,7 @@ use ostd::sync::WaitQueue;
 use proctree::{Body, PidId};
 
 use self::file::PidFile;
-use super::{Process, Thread, namespace::PidNs, pid, tree};
+use super::{Process, Remains, Thread, namespace::PidNs, pid, tree};
 use crate::{
     fs::{
         File, OpenFlags,
@@ -141,6 +141,12 @@ impl PidRef {
     /// The thread behind it: for a process its leader, dead or alive. `None` for a zombie and what was reaped.
     pub fn thread(&self) -> Option<Arc<Thread>> {
         pid::thread_of(&self.key)
+    }
+
+    /// What is left of it, if it is a zombie.
+    pub fn remains(&self) -> Option<Remains> {
+        let table = tree::lock();
+        Remains::of(&table, table.pid_process(self.key.pid)?)
     }
 
     /// Opens it once more.
