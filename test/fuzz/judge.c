@@ -53,6 +53,50 @@ static bool has_waiter(int id, int step)
 }
 
 /*
+ * Whether process `c` came to parent `p` in this step. One that its new parent has reaped by now can't be asked: it may have come
+ * to anybody whose descendant it was.
+ */
+static bool came_to(int c, int p)
+{
+	if (actor[c].was.ppid == actor[p].pid)
+		return false;
+	if (actor[c].now.state)
+		return actor[c].now.ppid == actor[p].pid;
+	for (int i = 1; i < nactor; i++)
+		if (is_process(i) && actor[i].pid == actor[c].was.ppid)
+			return died(i);
+	return false;
+}
+
+/* A stopped one that went on and died of what was waiting for it, unless it was killed where it stood. */
+static bool went_on_and_died(int id)
+{
+	return is_stopped(id, false) && died(id) && (actor[id].now.exit_code & 0x7f) != SIGKILL;
+}
+
+/*
+ * A thread reads a signalfd while a sibling would take the same signals: who is first is open. What was sent in this step is not
+ * known, so anything that may send is taken for it.
+ */
+static bool signal_for_either(const struct op *op)
+{
+	bool sent = op->code == OP_KILL || op->code == OP_TGKILL || op->code == OP_SIGQUEUE || op->code == OP_SIGQUEUES
+		 || op->code == OP_PIDFD_KILL || op->code == OP_TYPE;
+	for (int i = 1; i < nactor; i++)
+		sent |= is_process(i) && (died(i) || stopped(i) || continued(i));
+	for (int i = 1; sent && i < nactor; i++) {
+		const struct actor *a = &actor[i];
+		if (!a->used || !a->busy || a->op.code != OP_SIGNALFD || a->busy_step >= step)
+			continue;
+		for (int k = 1; k < nactor; k++)
+			if (k != i && actor[k].used && actor[k].leader == a->leader && alive(actor[k].was.state)
+			    && ~actor[k].was.blocked & ~actor[k].was.ignored)
+				return true;
+	}
+	return false;
+}
+
+/*
  * The process group that a thread of `id` waits for, or 0. Linux wakes such a waiter only for members of the group, so it
  * sleeps on when its last member has left (rule 4.29); a kernel may as well tell it that nobody is left.
  */
@@ -177,6 +221,8 @@ const char *judge(const struct op *op)
 		why = "somebody stopped, went on and stopped again beside a waiter";
 	if (hung_up_while_dying(op))
 		why = "a session leader died beside others at its terminal";
+	if (signal_for_either(op))
+		why = "a signal for a reader of a signalfd or for his sibling";
 	if (init_waits())
 		why = "an init of several threads waits for its members";
 	if (deaths > 1 && was_stopped)
@@ -187,11 +233,13 @@ const char *judge(const struct op *op)
 		int events = 0, dead_children = 0, other_groups = 0;
 		bool odd_exit_signal = false;
 		for (int c = 1; c < nactor; c++) {
-			if (!is_process(c) || !(died(c) || stopped(c) || continued(c)))
+			bool came = is_process(c) && came_to(c, p);
+			bool was_dead = is_process(c) && process_dead(c, false);
+			if (!is_process(c) || !(died(c) || stopped(c) || continued(c) || (came && was_dead)))
 				continue;
-			if (actor[c].was.ppid != actor[p].pid && actor[c].now.ppid != actor[p].pid)
+			if (!came && (was_dead || (actor[c].was.ppid != actor[p].pid && actor[c].now.ppid != actor[p].pid)))
 				continue;
-			events++;
+			events += 1 + went_on_and_died(c);
 			other_groups += actor[c].was.pgrp != waited_group(p, step);
 			if (died(c) && actor[c].was.ppid == actor[p].pid) {
 				dead_children++;
