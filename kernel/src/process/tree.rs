@@ -181,7 +181,7 @@ impl Sink<Foster> for Effects {
             None => from.process.creds(),
         };
         let target = thread.map_or_else(|| to.creds(), |thread| thread.creds());
-        if !sender.may_signal(&target) && !(signal == SIGCONT && from.same_session) {
+        if !(sender.may_signal(&target) || signal == SIGCONT && from.same_session) {
             return Effect::None;
         }
         send_process_in_sink(to, thread, SigInfo::kill(signal, from.pid, sender.uid))

@@ -97,7 +97,9 @@ impl Found {
     fn may_be_seen_by(&self, thread: &Thread) -> bool {
         match (&self.thread, &self.remains) {
             (Some(target), _) => thread.may_inspect_really(target),
-            (None, remains) => remains.as_ref().is_some_and(|remains| thread.may_inspect_remains_really(remains)),
+            (None, remains) => {
+                remains.as_ref().is_some_and(|remains| thread.may_inspect_remains_really(remains))
+            }
         }
     }
 }

@@ -327,11 +327,14 @@ impl Inode for Node {
     }
 }
 
+/// Makes the text of what an open file keeps.
+type KeptFill = dyn Fn(&mut Vec<u8>) -> Result<()> + Send + Sync;
+
 /// Where the text of an open file comes from.
 enum Source {
     Node(Arc<Node>),
     /// What the file was opened for.
-    Kept(Box<dyn Fn(&mut Vec<u8>) -> Result<()> + Send + Sync>),
+    Kept(Box<KeptFill>),
 }
 
 impl Source {
