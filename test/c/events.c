@@ -424,6 +424,8 @@ CASE(eventfd_counter)
 	CHECK_ERR(read(fd, &v, 8), EAGAIN, "[event] a read of 0: EAGAIN");
 	CHECK_ERR(read(fd, &v, 7), EINVAL, "[event] of less than 8 bytes: EINVAL");
 	CHECK_ERR(write(fd, &v, 7), EINVAL, "[event] a write of less than 8 bytes: EINVAL");
+	uint64_t two[2] = { 1, 1 };
+	CHECK_ERR(write(fd, two, 9), EINVAL, "[event] nor of more");
 	v = UINT64_MAX;
 	CHECK_ERR(write(fd, &v, 8), EINVAL, "[event] of 2^64-1: EINVAL");
 	v = UINT64_MAX - 1;

@@ -38,15 +38,18 @@ const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 
-/// Why a file is no program: all of it is ENOEXEC (ELIBBAD for an interpreter) to the user.
+/// Why a file is no program: ENOEXEC (ELIBBAD for an interpreter) to the user, but for the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Not an ELF file at all: another format may be tried.
     NotElf,
     /// An ELF file, but not for this machine, or neither executable nor shared object.
     WrongKind,
-    /// A table or a segment contradicts itself, overlaps another or lies outside of the user's half.
+    /// A table contradicts itself.
     Malformed,
+    /// No segment, or one that contradicts itself, overlaps another or lies outside of the user's half. Linux finds that when it
+    /// is too late for an error code.
+    BadSegment,
 }
 
 /// Whether the addresses in the file are meant literally.
@@ -145,8 +148,8 @@ impl Header {
             return Err(Error::NotElf);
         }
         let head = head.get(..HEADER_SIZE).ok_or(Error::NotElf)?;
-        // ELFCLASS64, ELFDATA2LSB
-        if head[4] != 2 || head[5] != 1 || u16_at(head, 18) != EM_X86_64 {
+        // Class and byte order are not looked at: the machine says it all.
+        if u16_at(head, 18) != EM_X86_64 {
             return Err(Error::WrongKind);
         }
         let kind = match u16_at(head, 16) {
@@ -194,7 +197,7 @@ impl Image {
             image.take_program_header(header, entry, lowest, user_end)?;
         }
         if image.segments.is_empty() {
-            return Err(Error::Malformed);
+            return Err(Error::BadSegment);
         }
         Ok(image)
     }
@@ -248,8 +251,8 @@ impl Image {
         if segment.mem_len == 0 && segment.file_len == 0 {
             return Ok(());
         }
-        let end = segment.vaddr.checked_add(segment.mem_len).ok_or(Error::Malformed)?;
-        let file_end = segment.offset.checked_add(segment.file_len).ok_or(Error::Malformed)?;
+        let end = segment.vaddr.checked_add(segment.mem_len).ok_or(Error::BadSegment)?;
+        let file_end = segment.offset.checked_add(segment.file_len).ok_or(Error::BadSegment)?;
         let floor = self.segments.last().map_or(lowest, Segment::page_end);
         if segment.mem_len < segment.file_len
             || end > user_end
@@ -257,7 +260,7 @@ impl Image {
             || segment.page_start() < floor
             || (segment.file_len > 0 && segment.vaddr % PAGE != segment.offset % PAGE)
         {
-            return Err(Error::Malformed);
+            return Err(Error::BadSegment);
         }
         if align.is_power_of_two() && align <= 1 << 30 {
             self.align = self.align.max(align);

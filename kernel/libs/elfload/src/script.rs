@@ -3,9 +3,10 @@
 /// What the first line of a script asks for. Borrowed from the file's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Script<'a> {
-    /// Path of the interpreter, not empty.
+    /// Path of the interpreter. Empty when the file ends, or has a NUL, before it: no such file can be run.
     pub interpreter: &'a [u8],
-    /// The rest of the line, without blanks around it; one argument, whatever blanks are inside.
+    /// The rest of the line, without blanks around it; one argument, whatever blanks are inside. Where no newline ends it, blanks
+    /// behind it stay, and after a blank alone it is empty.
     pub argument: Option<&'a [u8]>,
 }
 
@@ -24,22 +25,34 @@ impl<'a> Script<'a> {
     }
 
     fn parse_line(rest: &'a [u8], cut: bool) -> Result<Script<'a>, ()> {
-        // A NUL ends the line as well: the head of a short file is padded with them on Linux.
-        let end = rest.iter().position(|&byte| byte == b'\n' || byte == 0);
-        let line = trim(&rest[..end.unwrap_or(rest.len())]);
-        let blank = line.iter().position(|&byte| is_blank(byte));
-        if line.is_empty() {
+        let nul = rest.iter().position(|&byte| byte == 0);
+        let text = &rest[..nul.unwrap_or(rest.len())];
+        match text.iter().position(|&byte| byte == b'\n') {
+            Some(end) => {
+                let line = trim(&text[..end]);
+                let blank = line.iter().position(|&byte| is_blank(byte));
+                if line.is_empty() {
+                    return Err(());
+                }
+                let (interpreter, argument) = line.split_at(blank.unwrap_or(line.len()));
+                let argument = trim(argument);
+                Ok(Script { interpreter, argument: (!argument.is_empty()).then_some(argument) })
+            }
+            None => Self::parse_unended(text, cut && nul.is_none()),
+        }
+    }
+
+    /// A line without a newline. Behind a short file Linux sees NULs; of a long one, the last byte can only end the name.
+    fn parse_unended(text: &'a [u8], cut: bool) -> Result<Script<'a>, ()> {
+        let text = trim_start(text);
+        let blank = text.iter().position(|&byte| is_blank(byte));
+        if cut && (text.is_empty() || blank.is_none()) {
             return Err(());
         }
-        // The name runs up to the end of the head: nobody knows whether it is whole.
-        let name_ends =
-            end.is_some() || !cut || blank.is_some() || rest.last().is_some_and(|&byte| is_blank(byte));
-        if !name_ends {
-            return Err(());
-        }
-        let (interpreter, argument) = line.split_at(blank.unwrap_or(line.len()));
-        let argument = trim(argument);
-        Ok(Script { interpreter, argument: (!argument.is_empty()).then_some(argument) })
+        let (interpreter, rest) = text.split_at(blank.unwrap_or(text.len()));
+        let rest = if cut { trim(&rest[..rest.len() - 1]) } else { trim_start(rest) };
+        let has_argument = blank.is_some() && !(cut && rest.is_empty());
+        Ok(Script { interpreter, argument: has_argument.then_some(rest) })
     }
 }
 
@@ -47,12 +60,17 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-fn trim(mut line: &[u8]) -> &[u8] {
+fn trim_start(mut line: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = line
         && is_blank(*first)
     {
         line = rest;
     }
+    line
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    let mut line = trim_start(line);
     while let [rest @ .., last] = line
         && is_blank(*last)
     {

@@ -89,7 +89,8 @@ impl FileOps for EventFd {
 
     fn write_at(&self, file: &File, buf: &mut WriteBuf, _: u64) -> Result<(usize, u64)> {
         let mut bytes = [0; size_of::<u64>()];
-        if buf.left() < bytes.len() {
+        // One number, no less and no more.
+        if buf.left() != bytes.len() {
             return Err(EINVAL);
         }
         if buf.take(&mut bytes)? < bytes.len() {

@@ -39,16 +39,20 @@ impl Loaded {
     }
 }
 
-/// Reads and checks the program headers. `head` is the start of the file.
+/// Reads and checks the program headers. `head` is the start of the file. `None` when something is wrong with its segments: the
+/// program is doomed.
 ///
 /// # Errors
-/// ENOEXEC for whatever is wrong with the file, ENOMEM.
-pub fn read_image(object: &dyn MemoryObject, head: &[u8]) -> Result<Image> {
+/// ENOEXEC for whatever else is wrong with the file, ENOMEM.
+pub fn read_image(object: &dyn MemoryObject, head: &[u8]) -> Result<Option<Image>> {
     let header = Header::parse(head).or(Err(ENOEXEC))?;
     let size = header.table_size();
     let offset = header.table_offset as usize;
-    let parse =
-        |table: &[u8]| Image::parse(&header, table, MMAP_MIN_ADDR as u64, USER_END as u64).or(Err(ENOEXEC));
+    let parse = |table: &[u8]| match Image::parse(&header, table, MMAP_MIN_ADDR as u64, USER_END as u64) {
+        Ok(image) => Ok(Some(image)),
+        Err(elfload::Error::BadSegment) => Ok(None),
+        Err(_) => Err(ENOEXEC),
+    };
     // The table nearly always follows the header.
     if let Some(table) = offset.checked_add(size).and_then(|end| head.get(offset..end)) {
         return parse(table);

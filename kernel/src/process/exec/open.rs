@@ -95,8 +95,11 @@ fn find(thread: &Thread, target: &Target, by_fd: bool) -> Result<Path> {
 /// Opens the interpreter of a script or a program.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; EACCES for the empty path, which is the working directory here.
 pub fn open_interpreter(thread: &Thread, path: &[u8]) -> Result<Opened> {
+    if path.is_empty() {
+        return Err(EACCES);
+    }
     open(thread, Target { dirfd: AT_FDCWD, path: path.to_vec(), empty_path: false, no_follow: false })
 }
 

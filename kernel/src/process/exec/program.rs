@@ -1,6 +1,6 @@
 //! From an opened file to a complete new address space.
 
-use elfload::Script;
+use elfload::{Image, Script};
 
 use super::{
     args::Args,
@@ -129,6 +129,9 @@ pub struct Built {
 }
 
 /// Loads a program, its interpreter and its stack into a new address space.
+///
+/// On Linux the old program is gone when the segments are mapped and the stack is built, so that what fails there is not an
+/// error of the call but the program's death by SIGSEGV (rule 10.13): it is the same here, though nothing would be lost yet.
 pub fn build_vm(
     parts: Parts,
     args: &Args,
@@ -138,33 +141,68 @@ pub fn build_vm(
     limits: &MemoryLimits,
 ) -> Result<Built> {
     let image = load::read_image(&*parts.object, parts.head.bytes())?;
-    let interpreter = match load::interpreter_path(&*parts.object, &image)? {
-        Some(path) => Some((parts.open_interpreter)(&path)?),
+    let interpreter = match &image {
+        Some(image) => open_interpreter(&parts, image)?,
         None => None,
     };
     if !ostd::mm::kernel_reserve_ok(16) {
         return Err(ENOMEM);
     }
-    let exec_stack = image.exec_stack;
     let random = Random::new();
     let vm = Vm::new(mmap_base(limits, random.jitter()), parts.exe)?;
+    let placed = image.ok_or(ENOEXEC).and_then(|image| {
+        let what = Pieces { object: &parts.object, image, interpreter, args, path, creds, secure };
+        place(&vm, what, &random, limits)
+    });
+    Ok(match placed {
+        Ok((entry, sp, doomed)) => Built { vm, entry, sp, doomed },
+        Err(_) => Built { vm, entry: 0, sp: 0, doomed: true },
+    })
+}
+
+/// The file of PT_INTERP, and what it says; `None` in place of that if its segments are bad.
+type Interpreter = (Arc<dyn MemoryObject>, Option<Image>);
+
+fn open_interpreter(parts: &Parts, image: &Image) -> Result<Option<Interpreter>> {
+    let Some(path) = load::interpreter_path(&*parts.object, image)? else { return Ok(None) };
+    let opened = (parts.open_interpreter)(&path)?;
+    let object: Arc<dyn MemoryObject> = opened.exe.file().clone();
+    let head = Head::read(&*object)?;
+    if head.bytes().len() < elfload::HEADER_SIZE {
+        return Err(EIO);
+    }
+    let image = load::read_image(&*object, head.bytes())
+        .map_err(|error| if error == ENOEXEC { ELIBBAD } else { error })?;
+    Ok(Some((object, image)))
+}
+
+/// What goes into an address space.
+struct Pieces<'a> {
+    object: &'a Arc<dyn MemoryObject>,
+    image: Image,
+    interpreter: Option<Interpreter>,
+    args: &'a Args,
+    path: &'a [u8],
+    creds: &'a Credentials,
+    secure: bool,
+}
+
+/// Maps everything; returns the entry, the stack pointer and whether the program is doomed.
+fn place(vm: &Arc<Vm>, what: Pieces, random: &Random, limits: &MemoryLimits) -> Result<(Vaddr, Vaddr, bool)> {
+    let exec_stack = what.image.exec_stack;
     let shift = ((random.jitter() >> 32) & 0xff_ffff) * PAGE_SIZE;
-    let program = load::map_image(&vm, &parts.object, image, Base::Program { shift }, limits)?;
+    let program = load::map_image(vm, what.object, what.image, Base::Program { shift }, limits)?;
     let mut entry = program.entry();
     let mut doomed = program.doomed;
     let mut interpreter_base = 0;
-    if let Some(opened) = interpreter {
-        let object: Arc<dyn MemoryObject> = opened.exe.file().clone();
-        let head = Head::read(&*object)?;
-        let image = load::read_image(&*object, head.bytes())
-            .map_err(|error| if error == ENOEXEC { ELIBBAD } else { error })?;
-        let loaded = load::map_image(&vm, &object, image, Base::Interpreter, limits)?;
+    if let Some((object, image)) = what.interpreter {
+        let loaded = load::map_image(vm, &object, image.ok_or(ELIBBAD)?, Base::Interpreter, limits)?;
         interpreter_base = loaded.bias;
         entry = loaded.entry();
         doomed |= loaded.doomed;
     }
-    let aux = AuxInfo { program: &program, interpreter_base, creds, secure };
-    let stack = stack::build(&vm, args, path, &aux, exec_stack, &random, limits)?;
+    let aux = AuxInfo { program: &program, interpreter_base, creds: what.creds, secure: what.secure };
+    let stack = stack::build(vm, what.args, what.path, &aux, exec_stack, random, limits)?;
     let (start_code, end_code) = program.extent(|segment| segment.exec);
     let (start_data, end_data) = program.extent(|segment| segment.write);
     let ranges = ProgramRanges {
@@ -179,7 +217,7 @@ pub fn build_vm(
         env_end: stack.env_end,
     };
     vm.set_program(program.end(), ranges, stack.auxv);
-    Ok(Built { vm, entry, sp: stack.sp, doomed })
+    Ok((entry, stack.sp, doomed))
 }
 
 /// The top of the mmap area: below the room that the stack may take, and somewhere within the same page directory.

@@ -183,7 +183,7 @@ fn garbage_and_truncated_files_are_no_programs() {
     }
     let mut overlapping = good.clone();
     overlapping[64 + 56 + 16..][..8].copy_from_slice(&(TEXT + 4).to_le_bytes());
-    assert_eq!(build(&overlapping, &args).err(), Some(ENOEXEC));
+    assert!(build(&overlapping, &args).unwrap().doomed);
     // Cut behind the headers: loads, and dies at the first touch of what is missing.
     assert!(build(&good[..0x1000], &args).unwrap().doomed);
 }
