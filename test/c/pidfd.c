@@ -989,3 +989,70 @@ CASE_T(reused_pid, 60)
 	CHECK_EQ(wrong, 0, "[13.9,I6] a kill through a pidfd never hits the number's next owner");
 	CHECK(reused > n / 2, "[13.9] and the number was used again");
 }
+
+/* ---- every flag, size and mask ---- */
+
+CASE(every_open_flag)
+{
+	struct agent *c = spawn(NULL);
+	bool right = true;
+	for (int bit = 0; bit < 32; bit++) {
+		unsigned flag = 1u << bit;
+		int fd = pidfd_open_(c->pid, flag);
+		bool known = flag == O_NONBLOCK || flag == 0x80;
+		if (known ? fd < 0 || fcntl(fd, F_GETFL) != (int)(2 | flag) || fcntl(fd, F_GETFD) != FD_CLOEXEC : fd != -1 || errno != EINVAL)
+			tap_note("flag %x: %d, errno %d", flag, fd, errno), right = false;
+		if (fd >= 0)
+			close(fd);
+	}
+	IF_SINCE(6, 9, "[11.1] every flag but two: EINVAL") CHECK(right, "[11.1] every flag but two: EINVAL");
+	retire(c, NULL);
+}
+
+/* Asks with this size and mask; whether the answer is `err`, or `mask` in an answer that is not longer than asked for. */
+static bool info_is(int fd, int size, uint64_t ask, int err, uint64_t mask)
+{
+	unsigned char b[256];
+	memset(b, 0x55, sizeof b);
+	memcpy(b, &ask, sizeof ask);
+	errno = 0;
+	int r = ioctl(fd, GET_INFO(size), b), e = errno;
+	uint64_t got;
+	memcpy(&got, b, sizeof got);
+	bool right = err ? r == -1 && e == err : r == 0 && got == mask;
+	for (int i = size; i < 256 && i >= 8; i++)
+		right = right && b[i] == 0x55;
+	if (!right)
+		tap_note("size %d, mask %llx: %d, errno %d, mask %llx", size, (unsigned long long)ask, r, e, (unsigned long long)got);
+	return right;
+}
+
+CASE(every_info)
+{
+	static const int sizes[] = { 0, 8, 16, 32, 56, 60, 63, 64, 65, 68, 72, 76, 80, 96, 128, 255 };
+	struct agent *c = spawn(NULL);
+	int fd = MUST(pidfd_open_(c->pid, 0));
+	bool live = true, zombie = true, reaped = true;
+	IF_SINCE(6, 18, "[11.9] every size and mask") {
+		for (int stage = 0; stage < 3; stage++) {
+			bool *right = stage == 0 ? &live : stage == 1 ? &zombie : &reaped;
+			for (int k = 0; k < 16; k++)
+				for (int bit = -1; bit < 65; bit++) {
+					uint64_t ask = bit < 0 ? 0 : bit == 64 ? ~0ull : 1ull << bit, core = ask & I_CORE;
+					int err = sizes[k] < 64 ? ENOTTY : stage == 2 && !(ask & I_EXIT) ? ESRCH : 0;
+					*right &= info_is(fd, sizes[k], ask, err, stage == 2 ? I_EXIT | I_CGROUP | core : I_ALWAYS | core);
+				}
+			if (stage == 0) {
+				quit(c, 0);
+				REQUIRE(await_zombie(c->pid));
+			} else if (stage == 1) {
+				reap(c->pid);
+			}
+		}
+		CHECK(live, "[11.9] every size and mask, of a live process");
+		CHECK(zombie, "[11.9] of a zombie");
+		CHECK(reaped, "[11.9] of a reaped one");
+	}
+	if (proc_state(c->pid))
+		retire(c, NULL);
+}

@@ -392,3 +392,75 @@ CASE(status_words)
 	kill(c->pid, SIGTERM);
 	CHECK_EQ(reap(c->pid), SIGTERM, "[3.1] death by a signal: its number");
 }
+
+/* ---- every id type, class and kind of report, against a child in each state ---- */
+
+enum { RUNS, IS_STOPPED, HAS_CONTINUED, IS_ZOMBIE, STATES };
+
+/* A child with this exit signal, in this state. */
+static pid_t child_in(int state, int exit_signal)
+{
+	pid_t pid = MUST(raw_clone(exit_signal));
+	if (pid == 0) {
+		if (state == IS_ZOMBIE)
+			_exit(7);
+		for (;;)
+			pause();
+	}
+	if (state == IS_ZOMBIE)
+		REQUIRE(await_zombie(pid));
+	if (state == IS_STOPPED || state == HAS_CONTINUED) {
+		kill(pid, SIGSTOP);
+		REQUIRE(await_state(pid, 'T'));
+	}
+	if (state == HAS_CONTINUED) {
+		kill(pid, SIGCONT);
+		REQUIRE(AWAIT(proc_state(pid) != 'T'));
+	}
+	return pid;
+}
+
+/* What a wait for it is told: a CLD code, 0 for nothing yet, or -ECHILD. */
+static int model(int state, bool is_clone, unsigned what, unsigned class)
+{
+	bool matches = class & __WALL ? true : class & __WCLONE ? is_clone : !is_clone;
+	if (!matches)
+		return -ECHILD;
+	switch (state) {
+	case IS_ZOMBIE: return what & WEXITED ? CLD_EXITED : -ECHILD;
+	case IS_STOPPED: return what & WSTOPPED ? CLD_STOPPED : 0;
+	case HAS_CONTINUED: return what & WCONTINUED ? CLD_CONTINUED : 0;
+	default: return 0;
+	}
+}
+
+CASE(every_combination)
+{
+	static const unsigned kinds[] = { WEXITED, WSTOPPED, WCONTINUED };
+	static const unsigned classes[] = { 0, __WALL, __WCLONE, __WALL | __WCLONE, __WNOTHREAD, __WNOTHREAD | __WALL };
+	signal(SIGCHLD, SIG_DFL);
+	for (int state = 0; state < STATES; state++)
+		for (int is_clone = 0; is_clone < 2; is_clone++) {
+			pid_t pid = child_in(state, is_clone ? 0 : SIGCHLD);
+			int fd = MUST((int)syscall(SYS_pidfd_open, pid, 0));
+			struct { int type; long id; } ids[] = { { P_ALL, 77 }, { P_PID, pid }, { P_PGID, 0 }, { P_PGID, getpgrp() }, { 3, fd } };
+			bool right = true;
+			for (int k = 1; k < 8; k++)
+				for (int c = 0; c < 6; c++)
+					for (int t = 0; t < 5; t++) {
+						unsigned what = (k & 1 ? kinds[0] : 0) | (k & 2 ? kinds[1] : 0) | (k & 4 ? kinds[2] : 0);
+						siginfo_t si;
+						memset(&si, 0x55, sizeof si);
+						errno = 0;
+						long r = sys_waitid(ids[t].type, ids[t].id, &si, what | classes[c] | WNOHANG | WNOWAIT, NULL);
+						int got = r < 0 ? -errno : si.si_code, want = model(state, is_clone, what, classes[c]);
+						pid_t told = want > 0 ? pid : 0;
+						if (got != want || si.si_pid != told || (want <= 0 && (si.si_signo || si.si_status || si.si_code)))
+							tap_note("state %d clone %d what %x class %x id %d: %d, not %d; pid %d", state, is_clone, what, classes[c], t, got, want, si.si_pid), right = false;
+					}
+			CHECK(right, "[4.3,4.4,4.6,4.8,4.11,4.14,4.17,4.20] every id type, class and kind of report: what waitid says");
+			close(fd);
+			kill(pid, SIGKILL);
+			reap(pid);
+		}
+}
