@@ -298,6 +298,18 @@ global_asm!(
     .popsection
     .endm
 
+    // Moves \count vectors of 32 bytes, from what is at \at on. A fault continues at \to.
+    .macro MOVE_VECTORS count, at, to
+    .set off, 0
+    .rept \count
+    EX \to
+    vmovdqu ymm0, [rsi + \at + off]
+    EX \to
+    vmovdqu [rdi + \at + off], ymm0
+    .set off, off + 32
+    .endr
+    .endm
+
     .text
 
     .global __clear_page
@@ -447,14 +459,7 @@ __copy_shared:
     cmp rdx, 1024
     jb 67f
 66:
-    .set off, 0
-    .rept 32
-    EX 65f
-    vmovdqu ymm0, [rsi + rcx + off]
-    EX 65f
-    vmovdqu [rdi + rcx + off], ymm0
-    .set off, off + 32
-    .endr
+    MOVE_VECTORS 32, rcx, 65f
     add rcx, 1024
     cmp rcx, r8
     jbe 66b
@@ -465,14 +470,7 @@ __copy_shared:
     cmp rcx, r8
     ja 68f
 61:
-    .set off, 0
-    .rept 4
-    EX 65f
-    vmovdqu ymm0, [rsi + rcx + off]
-    EX 65f
-    vmovdqu [rdi + rcx + off], ymm0
-    .set off, off + 32
-    .endr
+    MOVE_VECTORS 4, rcx, 65f
     sub rcx, -128
     cmp rcx, r8
     jbe 61b
@@ -482,17 +480,11 @@ __copy_shared:
 62:
     cmp rcx, r8
     ja 63f
-    EX 65f
-    vmovdqu ymm0, [rsi + rcx]
-    EX 65f
-    vmovdqu [rdi + rcx], ymm0
+    MOVE_VECTORS 1, rcx, 65f
     add rcx, 32
     jmp 62b
 63:
-    EX 65f
-    vmovdqu ymm0, [rsi + r8]
-    EX 65f
-    vmovdqu [rdi + r8], ymm0
+    MOVE_VECTORS 1, r8, 65f
 64:
     vmovdqu ymm0, [rsp]
     add rsp, 40
