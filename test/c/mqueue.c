@@ -271,17 +271,11 @@ CASE(waiting)
 	mq_close(q);
 }
 
-static long catch_plain(long sig)
-{
-	siglog_catch(sig, SA_SIGINFO);
-	return 0;
-}
-
 CASE(signals)
 {
 	new_queue(1, 20, 0);
 	struct agent *a = spawn(NULL);
-	call(a, catch_plain, SIGUSR1);
+	call(a, ag_catch_plain, SIGUSR1);
 	call(a, ag_catch, SIGUSR2);
 	struct {
 		long (*fn)(long);
@@ -297,10 +291,7 @@ CASE(signals)
 			put(0, 0);
 		post(a, t[i].fn, 9);
 		REQUIRE(await_blocked_in(a));
-		kill(a->pid, SIGSTOP);
-		REQUIRE(await_state(a->pid, 'T'));
-		kill(a->pid, SIGCONT);
-		REQUIRE(await_state(a->pid, 'S'));
+		REQUIRE(stop_and_continue(a->pid));
 		CHECK(!answered(a), t[i].stop);
 		kill(a->pid, SIGUSR1);
 		CHECK_EQ(finish(a), -EINTR, t[i].plain);
@@ -393,7 +384,7 @@ CASE(notify)
 {
 	new_queue(3, 20, O_NONBLOCK);
 	struct agent *a = spawn(NULL), *b = spawn(NULL);
-	call(a, catch_plain, SIGUSR1);
+	call(a, ag_catch_plain, SIGUSR1);
 	CHECK(shows(0, 0, 0, 0), "[mq] a read of the file: nobody is registered");
 	CHECK_EQ(call(a, do_notify, SIGUSR1), 0, "[mq] mq_notify");
 	CHECK(shows(0, SIGEV_SIGNAL, SIGUSR1, a->pid), "[mq] a read of the file: who is registered");
@@ -485,38 +476,13 @@ CASE(unregistered)
 	CHECK_EQ(do_notify(0), 0, "[mq] others may register then");
 	no_notify(0);
 
-	char u[16], d[16], c;
-	MUST(pipe(up));
-	MUST(pipe(down));
-	snprintf(u, sizeof u, "%d", up[1]);
-	snprintf(d, sizeof d, "%d", down[0]);
-	pid_t pid = fork();
-	if (pid == 0) {
-		close(down[1]);
-		do_notify(SIGUSR1);
-		exec_self("hold", u, d, NULL);
-		_exit(1);
-	}
-	close(up[1]);
-	REQUIRE(read(up[0], &c, 1) == 1);
+	pid_t pid = fork_hold(do_notify, SIGUSR1);
 	CHECK(shows(0, 0, 0, 0), "[mq] exec closes the descriptor, and takes the registration back");
 	close(down[1]);
 	reap(pid);
 
-	MUST(pipe(up));
-	MUST(pipe(down));
-	snprintf(u, sizeof u, "%d", up[1]);
-	snprintf(d, sizeof d, "%d", down[0]);
-	pid = fork();
-	if (pid == 0) {
-		close(down[1]);
-		fcntl(q, F_SETFD, 0);
-		do_notify(SIGTERM);
-		exec_self("hold", u, d, NULL);
-		_exit(1);
-	}
-	close(up[1]);
-	REQUIRE(read(up[0], &c, 1) == 1);
+	MUST(fcntl(q, F_SETFD, 0));
+	pid = fork_hold(do_notify, SIGTERM);
 	CHECK(shows(0, 0, SIGTERM, pid), "[mq] a descriptor that exec keeps keeps it");
 	put(1, 0);
 	close(down[1]);
@@ -716,7 +682,7 @@ CASE(namespaces)
 	NEED_ROOT("[mq] mq_notify: pids are the receiver's namespace's");
 	new_queue(3, 20, O_NONBLOCK);
 	struct agent *a = new_ns(NULL);
-	call(a, catch_plain, SIGUSR1);
+	call(a, ag_catch_plain, SIGUSR1);
 	CHECK_EQ(call(a, do_notify, SIGUSR1), 0, "[mq] mq_notify: by the init of a pid namespace");
 	CHECK(shows(0, 0, SIGUSR1, a->pid), "[mq] a read of the file: as the reader's namespace numbers it");
 	put(1, 0);

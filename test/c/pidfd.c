@@ -359,8 +359,6 @@ CASE(send_signal)
 
 /* ---- scopes ---- */
 
-static long ag_catch_tid(long sig) { siglog_catch(sig, SA_SIGINFO); return 0; }
-
 /* What arrived at thread `tid` only. */
 static int caught_by(pid_t tid, int sig)
 {
@@ -374,8 +372,8 @@ CASE(scopes)
 {
 	struct agent *p = spawn(NULL), *t = spawn_thread(p), *m = spawn(p);
 	IF_SINCE(6, 9, "[7.29] scopes") {
-		call(p, ag_catch_tid, SIGUSR1);
-		call(m, ag_catch_tid, SIGUSR1);
+		call(p, ag_catch_plain, SIGUSR1);
+		call(m, ag_catch_plain, SIGUSR1);
 		int pf = MUST(pidfd_open_(p->pid, 0)), tf = MUST(pidfd_open_(t->tid, PIDFD_THREAD)), mf = MUST(pidfd_open_(m->pid, 0));
 		CHECK_OK(send_(tf, SIGUSR1, NULL, 0), "[7.29] flags 0 on a thread pidfd");
 		CHECK(AWAIT(caught_by(t->tid, SIGUSR1) == 1), "[7.29] reaches that thread");
@@ -674,7 +672,7 @@ CASE(self_and_setns)
 		si.si_code = SI_USER;
 		CHECK_OK(send_(-10000, SIGUSR1, &si, 0), "[7.32,7.30] to itself any si_code");
 		struct agent *p = spawn(NULL), *t = spawn_thread(p);
-		call(p, ag_catch_tid, SIGUSR1);
+		call(p, ag_catch_plain, SIGUSR1);
 		CHECK_OK(call(t, ag_send_self, SIGUSR1), "[7.32] -10000 by another thread than the leader");
 		CHECK_EQ(caught_by(t->tid, SIGUSR1), 1, "[7.32] reaches that thread");
 		retire(p, NULL);

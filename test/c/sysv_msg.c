@@ -310,17 +310,11 @@ CASE(waiting)
 	retire(c, NULL);
 }
 
-static long catch_no_restart(long sig)
-{
-	siglog_catch(sig, SA_SIGINFO);
-	return 0;
-}
-
 CASE(signals)
 {
 	new_queue();
 	struct agent *a = spawn(NULL);
-	call(a, catch_no_restart, SIGUSR1);
+	call(a, ag_catch_plain, SIGUSR1);
 	call(a, ag_catch, SIGUSR2);
 	struct {
 		long (*fn)(long);
@@ -338,10 +332,7 @@ CASE(signals)
 				;
 		post(a, t[i].fn, t[i].x);
 		REQUIRE(await_blocked_in(a));
-		kill(a->pid, SIGSTOP);
-		REQUIRE(await_state(a->pid, 'T'));
-		kill(a->pid, SIGCONT);
-		REQUIRE(await_state(a->pid, 'S'));
+		REQUIRE(stop_and_continue(a->pid));
 		CHECK(!answered(a), t[i].stop);
 		kill(a->pid, SIGUSR1);
 		CHECK_EQ(finish(a), -EINTR, t[i].plain);

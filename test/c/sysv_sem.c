@@ -360,21 +360,8 @@ CASE(undo_unshare)
 
 CASE(undo_exec)
 {
-	char u[16], d[16], c;
 	new_set(1, 0600);
-	MUST(pipe(up));
-	MUST(pipe(down));
-	snprintf(u, sizeof u, "%d", up[1]);
-	snprintf(d, sizeof d, "%d", down[0]);
-	pid_t pid = fork();
-	if (pid == 0) {
-		close(down[1]);
-		op1(0, 4, SEM_UNDO);
-		exec_self("hold", u, d, NULL);
-		_exit(1);
-	}
-	close(up[1]);
-	REQUIRE(read(up[0], &c, 1) == 1);
+	pid_t pid = fork_hold(do_undo, arg(0, 4));
 	CHECK_EQ(val(0), 4, "[10.10] exec undoes nothing");
 	close(down[1]);
 	REQUIRE(await_zombie(pid));

@@ -362,21 +362,9 @@ CASE(dont_fork)
 
 CASE(exec)
 {
-	char u[16], d[16], c, maps[32];
+	char maps[32];
 	new_segment(PAGE);
-	MUST(pipe(up));
-	MUST(pipe(down));
-	snprintf(u, sizeof u, "%d", up[1]);
-	snprintf(d, sizeof d, "%d", down[0]);
-	pid_t pid = fork();
-	if (pid == 0) {
-		close(down[1]);
-		attach(NULL, 0);
-		exec_self("hold", u, d, NULL);
-		_exit(1);
-	}
-	close(up[1]);
-	REQUIRE(read(up[0], &c, 1) == 1);
+	pid_t pid = fork_hold(do_attach, 0);
 	CHECK_EQ(attachments(), 0, "[10.10] exec detaches shared memory");
 	CHECK_EQ(stat_of(id).shm_lpid, pid, "[10.10] as the process's own doing");
 	snprintf(maps, sizeof maps, "/proc/%d/maps", pid);

@@ -173,6 +173,7 @@ long ag_get_pdeathsig(long x)
 	return prctl(PR_GET_PDEATHSIG, &v, 0, 0, 0) ? -1 : v;
 }
 
+long ag_catch_plain(long sig) { siglog_catch(sig, SA_SIGINFO); return 0; }
 long ag_catch(long sig) { siglog_catch(sig, SA_RESTART); return 0; }
 long ag_ignore(long sig) { return signal(sig, SIG_IGN) == SIG_ERR ? -1 : 0; }
 long ag_default(long sig) { return signal(sig, SIG_DFL) == SIG_ERR ? -1 : 0; }

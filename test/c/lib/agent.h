@@ -55,6 +55,7 @@ long ag_subreaper(long on);		/* prctl(SET) result */
 long ag_get_subreaper(long);		/* 0/1, or -1 */
 long ag_pdeathsig(long sig);
 long ag_get_pdeathsig(long);
+long ag_catch_plain(long sig);	/* siglog_catch(sig, SA_SIGINFO) */
 long ag_catch(long sig);		/* siglog_catch(sig, SA_SIGINFO|SA_RESTART) */
 long ag_ignore(long sig), ag_default(long sig);
 long ag_block(long sig), ag_unblock(long sig);

@@ -4,7 +4,8 @@
 
 #include "tap.h"
 
-/* `up` carries the word of the new image, the end of `down` ends it.  The case makes both. */
+/* `up` carries the word of the new image, the end of `down` ends it.  The case makes both,
+ * or fork_hold(). */
 static int up[2], down[2];
 
 HELPER(hold)
@@ -26,6 +27,23 @@ static inline long exec_hold(long x)
 	snprintf(b, sizeof b, "%d", down[0]);
 	exec_self("hold", a, b, NULL);
 	return -1;
+}
+
+/* A child that calls `first` and then execs this program, which runs when this returns. */
+static inline pid_t fork_hold(long (*first)(long), long x)
+{
+	char c;
+	MUST(pipe(up));
+	MUST(pipe(down));
+	pid_t pid = MUST(fork());
+	if (pid == 0) {
+		first(x);
+		exec_hold(0);
+		_exit(1);
+	}
+	close(up[1]);
+	REQUIRE(read(up[0], &c, 1) == 1);
+	return pid;
 }
 
 #endif

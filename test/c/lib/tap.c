@@ -271,6 +271,11 @@ bool await_state(pid_t pid, char state)
 	return AWAIT(proc_state(pid) == state);
 }
 
+bool stop_and_continue(pid_t pid)
+{
+	return kill(pid, SIGSTOP) == 0 && await_state(pid, 'T') && kill(pid, SIGCONT) == 0 && await_state(pid, 'S');
+}
+
 bool await_blocked(pid_t pid)
 {
 	return await_state(pid, 'S');

@@ -185,6 +185,7 @@ bool proc_status(pid_t pid, const char *key, char *buf, size_t n);	/* value of a
 int read_file(const char *path, char *buf, size_t n);	/* NUL-terminated; length or -1 */
 bool write_file(const char *path, const void *buf, size_t n, int mode);
 bool await_state(pid_t pid, char state);	/* 0 = gone */
+bool stop_and_continue(pid_t pid);	/* by signals, until it sleeps again */
 bool await_zombie(pid_t child);			/* own child, by waitid(WNOWAIT|__WALL); no /proc needed */
 int reap(pid_t pid);				/* waitpid(__WALL), returns the status, -1 on error */
 int reap_any(int *st);				/* pid or -errno */
