@@ -70,9 +70,11 @@ static void drain(int master)
 static const unsigned char keys[] = "abcXYZ 019_-\t\t\r\r\n\n\n\3\4\4\b\x7f\x7f\x15\x17\x17\x16\x12\x11\x13\x1a\x1c\x00\x1b\xff\xc3\xa9" "ef";
 static const unsigned char prints[] = "abcXYZ  \t\t\r\n\n\b\x07\x01\x7f\xc3\xa9\x0b\x0c";
 
-static const tcflag_t iflags[] = { ISTRIP, INLCR, IGNCR, ICRNL, IUCLC, IXON, IXANY, IMAXBEL, IUTF8, PARMRK, INPCK, IGNPAR };
+static const tcflag_t iflags[] = { ISTRIP, INLCR, IGNCR, ICRNL, IUCLC, IXON, IXANY, IMAXBEL, IUTF8, PARMRK, INPCK, IGNPAR,
+	IGNBRK, BRKINT, IXOFF };
 static const tcflag_t oflags[] = { OPOST, OLCUC, ONLCR, OCRNL, ONOCR, ONLRET, TAB3 };
-static const tcflag_t lflags[] = { ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHONL, NOFLSH, ECHOCTL, ECHOKE, IEXTEN, ECHOPRT };
+static const tcflag_t lflags[] = { ISIG, ICANON, ECHO, ECHOE, ECHOK, ECHONL, NOFLSH, ECHOCTL, ECHOKE, IEXTEN, ECHOPRT,
+	0200000 /* EXTPROC */ };
 
 static void change(int slave, int how_many)
 {
@@ -216,7 +218,7 @@ CASE_T(dialogues, 300)
 	int firm = 0;
 	for (int i = 0; i < known; i++)
 		firm += linux_says[i] != 0;
-	CHECK(known == CASES && firm > CASES * 9 / 10, "[tty] the answers of Linux are there, and nearly all are always the same");
+	CHECK(known == CASES && firm > CASES * 8 / 10, "[tty] the answers of Linux are there, and most are always the same");
 	for (int i = 0; i < known; i++) {
 		slowness = 200;
 		bool same = !linux_says[i] || dialogue(i) == linux_says[i];
