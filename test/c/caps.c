@@ -524,3 +524,37 @@ CASE(sensitive_changes)
 	CHECK_EQ(call(a, ag_dumpable, 0), 0, "[1.36] changing back does not restore");
 	retire(a, NULL);
 }
+
+/* ---- who may schedule whom ---- */
+
+CASE(schedule_of_the_privileged)
+{
+	NEED_ROOT("[cred,sched] scheduling of who has more capabilities");
+	struct agent *privileged = spawn(NULL), *weak = spawn(NULL), *equal = spawn(NULL);
+	long drop_all(long x)
+	{
+		(void)x;
+		struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+		struct __user_cap_data_struct d[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+		return syscall(SYS_capset, &h, d);
+	}
+	REQUIRE(call(weak, drop_all, 0) == 0 && call(equal, drop_all, 0) == 0);
+	long nice_it(long pid) { return setpriority(PRIO_PROCESS, pid, 9); }
+	long better(long pid) { return setpriority(PRIO_PROCESS, pid, -9); }
+	long batch_it(long pid) { struct sched_param p = { 0 }; return sched_setscheduler(pid, SCHED_BATCH, &p); }
+	long pin_it(long pid) { unsigned long m[16] = { 1 }; return syscall(SYS_sched_setaffinity, pid, sizeof m, m); }
+	long io_it(long pid) { return syscall(SYS_ioprio_set, 1L, pid, (2L << 13) | 3); }
+	CHECK(call(weak, nice_it, privileged->pid) == -1 && weak->err == EPERM, "[cred,sched] the same user with fewer capabilities may not set the nice value: EPERM");
+	CHECK(call(weak, better, privileged->pid) == -1 && weak->err == EACCES, "[cred,sched] a better one: EACCES, from the limit");
+	CHECK(call(weak, batch_it, privileged->pid) == -1 && weak->err == EPERM, "[cred,sched] nor the policy");
+	CHECK(call(weak, pin_it, privileged->pid) == -1 && weak->err == EPERM, "[cred,sched] nor the CPUs");
+	CHECK(call(weak, io_it, privileged->pid) == -1 && weak->err == EPERM, "[cred,sched] nor the priority of input and output");
+	CHECK_OK(call(weak, nice_it, equal->pid), "[cred,sched] with the same capabilities it may");
+	CHECK_OK(call(weak, batch_it, equal->pid), "[cred,sched] the policy");
+	CHECK_OK(call(weak, pin_it, equal->pid), "[cred,sched] the CPUs");
+	CHECK_OK(call(weak, io_it, equal->pid), "[cred,sched] the priority of input and output");
+	CHECK_OK(call(privileged, nice_it, weak->pid), "[cred,sched] CAP_SYS_NICE may all");
+	retire(privileged, NULL);
+	retire(weak, NULL);
+	retire(equal, NULL);
+}

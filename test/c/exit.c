@@ -925,3 +925,52 @@ CASE(robust_list_ends)
 	REQUIRE(reap(pid) == 0);
 	CHECK(all[0].word == FUTEX_OWNER_DIED, "[3.17] bit 0 of an entry's address is no part of it");
 }
+
+/* ---- what can be changed of a zombie ---- */
+
+CASE(schedule_of_a_zombie)
+{
+	struct agent *c = spawn(NULL);
+	quit(c, 0);
+	REQUIRE(await_zombie(c->pid));
+	pid_t z = c->pid;
+	CHECK_OK(setpriority(PRIO_PROCESS, z, 7), "[3.12] setpriority of a zombie");
+	errno = 0;
+	CHECK_EQ(getpriority(PRIO_PROCESS, z), 7, "[3.12] it has the nice value");
+	CHECK_EQ(proc_stat(z, 19), 7, "[3.12] as its stat shows");
+	struct sched_param none = { 0 }, some = { 3 };
+	CHECK_OK(sched_setscheduler(z, SCHED_BATCH, &none), "[3.12] sched_setscheduler of a zombie");
+	CHECK_EQ(sched_getscheduler(z), SCHED_BATCH, "[3.12] it has the policy");
+	CHECK_ERR(sched_setscheduler(z, SCHED_BATCH, &some), EINVAL, "[3.12] parameters are checked as ever");
+	CHECK_ERR(sched_setscheduler(z, 77, &none), EINVAL, "[3.12] and so is the policy");
+	unsigned long cpus[16] = { 1 }, got[16] = { 0 }, zero[16] = { 0 };
+	CHECK_OK(syscall(SYS_sched_setaffinity, z, sizeof cpus, cpus), "[3.12] sched_setaffinity of a zombie");
+	CHECK(syscall(SYS_sched_getaffinity, z, sizeof got, got) > 0 && got[0] == 1, "[3.12] it has the CPUs");
+	CHECK_ERR(syscall(SYS_sched_setaffinity, z, sizeof zero, zero), EINVAL, "[3.12] none at all: EINVAL");
+	CHECK_OK(syscall(SYS_ioprio_set, 1L, (long)z, (2L << 13) | 3), "[3.12] ioprio_set of a zombie");
+	void *head = &head;
+	size_t len = 0;
+	CHECK(syscall(SYS_get_robust_list, z, &head, &len) == 0 && head == NULL && len == 24, "[3.12,3.17] the robust list of a zombie is empty");
+	IF_ROOT("[3.12] a zombie and another user") {
+		struct agent *u = spawn(NULL);
+		REQUIRE(call(u, ag_drop, 1000) == 0);
+		long nice_it(long pid) { return setpriority(PRIO_PROCESS, pid, 9); }
+		long batch_it(long pid) { struct sched_param p = { 0 }; return sched_setscheduler(pid, SCHED_BATCH, &p); }
+		long pin_it(long pid) { unsigned long m[16] = { 1 }; return syscall(SYS_sched_setaffinity, pid, sizeof m, m); }
+		long io_it(long pid) { return syscall(SYS_ioprio_set, 1L, pid, (2L << 13) | 3); }
+		long robust_it(long pid) { void *h; size_t n; return syscall(SYS_get_robust_list, pid, &h, &n); }
+		long steal_from(long pid) { int fd = syscall(SYS_pidfd_open, pid, 0); long r = syscall(SYS_pidfd_getfd, fd, 0, 0); int e = errno; close(fd); errno = e; return r; }
+		CHECK(call(u, nice_it, z) == -1 && u->err == EPERM, "[3.12] setpriority of another user's: EPERM");
+		CHECK(call(u, batch_it, z) == -1 && u->err == EPERM, "[3.12] sched_setscheduler: EPERM");
+		CHECK(call(u, pin_it, z) == -1 && u->err == EPERM, "[3.12] sched_setaffinity: EPERM");
+		CHECK(call(u, io_it, z) == -1 && u->err == EPERM, "[3.12] ioprio_set: EPERM");
+		CHECK(call(u, robust_it, z) == -1 && u->err == EPERM, "[3.12] get_robust_list: EPERM");
+		CHECK(call(u, steal_from, z) == -1 && u->err == EPERM, "[3.12,11.10] pidfd_getfd: EPERM, before ESRCH");
+		CHECK(steal_from(z) == -1 && errno == ESRCH, "[3.12,11.10] for root: ESRCH");
+		retire(u, NULL);
+	}
+	reap(z);
+	CHECK_ERR(sched_setscheduler(z, SCHED_BATCH, &none), ESRCH, "[3.12] reaped: sched_setscheduler is ESRCH");
+	CHECK_ERR(syscall(SYS_sched_setaffinity, z, sizeof cpus, cpus), ESRCH, "[3.12] reaped: sched_setaffinity is ESRCH");
+	CHECK_ERR(syscall(SYS_ioprio_set, 1L, (long)z, 0L), ESRCH, "[3.12] reaped: ioprio_set is ESRCH");
+}

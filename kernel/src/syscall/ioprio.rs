@@ -48,15 +48,25 @@ pub fn sys_ioprio_set(ctx: &mut Context, args: Args) -> Result<usize> {
     let creds = ctx.thread.creds();
     check(&creds, value)?;
     let mut result = Err(ESRCH);
-    for thread in targets(ctx, args[0], args[1])? {
-        let theirs = thread.creds();
-        if theirs.uid != creds.euid && theirs.uid != creds.uid && !creds.capable(Cap::SysNice) {
-            return Err(EPERM);
-        }
+    let targets = targets(ctx, args[0], args[1])?;
+    if targets.is_empty() && args[0] as i32 == PROCESS {
+        // A zombie has no input and output any more (rule 3.12).
+        let theirs = u32::try_from(args[1] as i32).ok().and_then(pid::creds).ok_or(ESRCH)?;
+        return may_set(&creds, &theirs).map(|()| 0);
+    }
+    for thread in targets {
+        may_set(&creds, &thread.creds())?;
         thread.io.set_priority(value);
         result = Ok(0);
     }
     result
+}
+
+/// EPERM for others than the owner and CAP_SYS_NICE, and for who has less capabilities.
+fn may_set(mine: &Credentials, theirs: &Credentials) -> Result<()> {
+    let owner = theirs.uid == mine.euid || theirs.uid == mine.uid;
+    let allowed = mine.capable(Cap::SysNice) || owner && theirs.permitted.is_subset_of(mine.permitted);
+    if allowed { Ok(()) } else { Err(EPERM) }
 }
 
 /// The value of one thread as it was set; of several the best, which for a thread that has none follows from how nice it is.

@@ -191,7 +191,11 @@ fn group_process(table: &tree::Table, pid: proctree::PidId) -> Option<proctree::
 
 pub fn sys_setpriority(ctx: &mut Context, args: Args) -> Result<usize> {
     let nice = (args[2] as i32).clamp(-20, 19);
-    let targets = priority_targets(ctx, args[0] as i32, args[1] as i32)?;
+    let (which, who) = (args[0] as i32, args[1] as i32);
+    let targets = priority_targets(ctx, which, who)?;
+    if targets.is_empty() && which == PRIO_PROCESS {
+        return set_zombie_nice(ctx, who as u32, nice);
+    }
     let mut result = Err(ESRCH);
     for thread in targets {
         // The last error counts, unless one was changed.
@@ -205,15 +209,33 @@ pub fn sys_setpriority(ctx: &mut Context, args: Args) -> Result<usize> {
 }
 
 fn set_nice(ctx: &Context, thread: &Thread, nice: i32) -> Result<()> {
-    let (mine, theirs) = (ctx.thread.creds(), thread.creds());
-    let owner = mine.euid == theirs.uid || mine.euid == theirs.euid;
-    if !owner && !mine.capable(Cap::SysNice) {
-        return Err(EPERM);
-    }
-    let floor = 20 - thread.process.rlimit(Resource::Nice).min(40) as i32;
-    if nice < thread.nice.load(Relaxed) && nice < floor && !mine.capable(Cap::SysNice) {
-        return Err(EACCES);
-    }
+    let old = thread.nice.load(Relaxed);
+    may_set_nice(ctx, &thread.creds(), thread.process.rlimit(Resource::Nice), old, nice)?;
     thread.set_nice(nice);
     Ok(())
+}
+
+/// Of a zombie (rule 3.12).
+fn set_zombie_nice(ctx: &Context, nr: u32, nice: i32) -> Result<usize> {
+    let pid = pid::lookup(ctx.process().ns(), nr).ok_or(ESRCH)?;
+    let mut table = tree::lock();
+    let process = group_process(&table, pid).ok_or(ESRCH)?;
+    let record = table.record_mut(process).ok_or(ESRCH)?;
+    may_set_nice(ctx, &record.creds, record.rlimits.soft(Resource::Nice), record.nice, nice)?;
+    record.nice = nice;
+    Ok(0)
+}
+
+/// EPERM for who is not the owner, EACCES for a better value than the limit allows, EPERM again for who has less capabilities.
+fn may_set_nice(ctx: &Context, theirs: &Credentials, limit: u64, old: i32, new: i32) -> Result<()> {
+    let mine = ctx.thread.creds();
+    let privileged = mine.capable(Cap::SysNice);
+    if !privileged && mine.euid != theirs.uid && mine.euid != theirs.euid {
+        return Err(EPERM);
+    }
+    let floor = 20 - limit.min(40) as i32;
+    if !privileged && new < old && new < floor {
+        return Err(EACCES);
+    }
+    if mine.may_schedule(theirs) { Ok(()) } else { Err(EPERM) }
 }

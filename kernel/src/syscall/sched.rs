@@ -11,7 +11,7 @@ use proctree::Body;
 use super::{Args, Context};
 use crate::{
     prelude::*,
-    process::{Cap, Thread, group, pid, rlimit::Resource, thread::policy, tree},
+    process::{Cap, Credentials, ExitRecord, Thread, group, pid, rlimit::Resource, thread::policy, tree},
     sched,
 };
 
@@ -29,14 +29,17 @@ fn target(ctx: &Context, arg: usize) -> Result<Arc<Thread>> {
     }
 }
 
-fn is_owner(ctx: &Context, thread: &Thread) -> bool {
-    let (mine, theirs) = (ctx.thread.creds(), thread.creds());
-    mine.euid == theirs.uid || mine.euid == theirs.euid
+/// EPERM unless the caller may change affinity and policy of who has these credentials.
+fn may_change(ctx: &Context, theirs: &Credentials) -> Result<()> {
+    if ctx.thread.creds().may_schedule(theirs) { Ok(()) } else { Err(EPERM) }
 }
 
-/// Affinity and policy are the owner's and CAP_SYS_NICE's to change.
-fn may_change(ctx: &Context, thread: &Thread) -> Result<()> {
-    if is_owner(ctx, thread) { Ok(()) } else { ctx.thread.creds().require(Cap::SysNice) }
+/// Does something to what is left of a zombie; ESRCH if there is none of this number.
+fn with_zombie<R>(ctx: &Context, nr: usize, f: impl FnOnce(&mut ExitRecord) -> Result<R>) -> Result<R> {
+    let pid = pid::lookup(ctx.process().ns(), nr as u32).ok_or(ESRCH)?;
+    let mut table = tree::lock();
+    let process = group::process_of(&table, pid).ok_or(ESRCH)?;
+    f(table.record_mut(process).ok_or(ESRCH)?)
 }
 
 fn all_cpus() -> u64 {
@@ -58,12 +61,18 @@ pub fn sys_sched_setaffinity(ctx: &mut Context, args: Args) -> Result<usize> {
     let mut bytes = [0; 8];
     let len = (len as u32 as usize).min(bytes.len());
     mem::copy_from_user(&mut bytes[..len], addr)?;
-    let thread = affinity_target(ctx, pid)?;
-    may_change(ctx, &thread)?;
     let mask = u64::from_ne_bytes(bytes) & all_cpus();
-    if mask == 0 {
-        return Err(EINVAL);
-    }
+    let valid = if mask == 0 { Err(EINVAL) } else { Ok(()) };
+    let Ok(thread) = affinity_target(ctx, pid) else {
+        return with_zombie(ctx, pid, |record| {
+            may_change(ctx, &record.creds)?;
+            valid?;
+            record.affinity = mask;
+            Ok(0)
+        });
+    };
+    may_change(ctx, &thread.creds())?;
+    valid?;
     if let Some(task) = thread.task() {
         task.sched.affinity.store(mask, Relaxed);
         if mask & 1 << task.sched.last_cpu().as_usize() == 0 {
@@ -197,7 +206,6 @@ fn set_param(ctx: &Context, pid: usize, policy: Option<u32>, param: usize) -> Re
         return Err(EINVAL);
     }
     let priority = mem::read::<i32>(param)?;
-    let thread = target(ctx, pid)?;
     let change = Change {
         policy: policy.map(|policy| policy & !policy::RESET_ON_FORK),
         reset_on_fork: policy.map(|policy| policy & policy::RESET_ON_FORK != 0),
@@ -207,16 +215,83 @@ fn set_param(ctx: &Context, pid: usize, policy: Option<u32>, param: usize) -> Re
         deadline: [0; 3],
         clamps: false,
     };
-    change_schedule(ctx, &thread, &change)
+    change_schedule(ctx, pid, &change)
 }
 
-/// Checks all and then does it, in Linux's order.
+/// What a thread's or a zombie's scheduling is before a change, and who may make one.
+struct Before {
+    policy: u32,
+    priority: u32,
+    nice: i32,
+    nice_limit: u64,
+    priority_limit: u64,
+    creds: Arc<Credentials>,
+}
+
+/// What it is to be.
+struct After {
+    policy: u32,
+    priority: u32,
+    is_realtime: bool,
+    nice: Option<i32>,
+    slice_ns: Option<u64>,
+}
+
+/// Changes the scheduling of whom the argument names, also of a zombie (rule 3.12).
+fn change_schedule(ctx: &Context, pid: usize, change: &Change) -> Result<usize> {
+    match target(ctx, pid) {
+        Ok(thread) => change_thread(ctx, &thread, change),
+        Err(ESRCH) => with_zombie(ctx, pid, |record| change_zombie(ctx, record, change)),
+        Err(error) => Err(error),
+    }
+}
+
+fn change_thread(ctx: &Context, thread: &Thread, change: &Change) -> Result<usize> {
+    let before = Before {
+        policy: thread.policy.load(Relaxed),
+        priority: thread.rt_priority.load(Relaxed),
+        nice: thread.nice.load(Relaxed),
+        nice_limit: thread.process.rlimit(Resource::Nice),
+        priority_limit: thread.process.rlimit(Resource::Rtprio),
+        creds: thread.creds(),
+    };
+    let after = decide(ctx, &before, change)?;
+    if let Some(nice) = after.nice {
+        thread.nice.store(nice, Relaxed);
+    }
+    if let Some(slice) = after.slice_ns {
+        thread.slice_ns.store(slice, Relaxed);
+    }
+    thread.forget_slack(after.is_realtime);
+    thread.policy.store(after.policy, Relaxed);
+    thread.rt_priority.store(after.priority, Relaxed);
+    thread.update_schedule();
+    Ok(0)
+}
+
+fn change_zombie(ctx: &Context, record: &mut ExitRecord, change: &Change) -> Result<usize> {
+    let before = Before {
+        policy: record.policy,
+        priority: record.rt_priority,
+        nice: record.nice,
+        nice_limit: record.rlimits.soft(Resource::Nice),
+        priority_limit: record.rlimits.soft(Resource::Rtprio),
+        creds: record.creds.clone(),
+    };
+    let after = decide(ctx, &before, change)?;
+    record.nice = after.nice.unwrap_or(record.nice);
+    record.policy = after.policy;
+    record.rt_priority = after.priority;
+    Ok(0)
+}
+
+/// Checks all, in Linux's order.
 ///
 /// # Errors
 /// `EINVAL` for parameters that do not go together, `EPERM`, `EOPNOTSUPP` for utilisation clamps, `EBUSY` for
 /// SCHED_DEADLINE.
-fn change_schedule(ctx: &Context, thread: &Thread, change: &Change) -> Result<usize> {
-    let old = thread.policy.load(Relaxed);
+fn decide(ctx: &Context, before: &Before, change: &Change) -> Result<After> {
+    let old = before.policy;
     let old_reset = old & policy::RESET_ON_FORK != 0;
     let new = change.policy.unwrap_or(old & !policy::RESET_ON_FORK);
     let reset = change.reset_on_fork.unwrap_or(old_reset);
@@ -231,8 +306,12 @@ fn change_schedule(ctx: &Context, thread: &Thread, change: &Change) -> Result<us
     {
         return Err(EINVAL);
     }
-    if needs_privilege(ctx, thread, change, new, reset) {
-        ctx.thread.creds().require(Cap::SysNice)?;
+    let mine = ctx.thread.creds();
+    if needs_privilege(before, change, new, reset) {
+        mine.require(Cap::SysNice)?;
+    }
+    if !mine.may_schedule(&before.creds) {
+        return Err(EPERM);
     }
     if change.clamps {
         return Err(EOPNOTSUPP);
@@ -240,30 +319,23 @@ fn change_schedule(ctx: &Context, thread: &Thread, change: &Change) -> Result<us
     if is_deadline {
         return Err(EBUSY);
     }
-    if !is_realtime {
-        if let Some(nice) = change.nice.filter(|_| new != policy::IDLE) {
-            thread.nice.store(nice, Relaxed);
-        }
-        if let Some(slice) = change.slice_ns {
-            thread.slice_ns.store(slice, Relaxed);
-        }
-    }
-    thread.forget_slack(is_realtime);
-    thread.policy.store(new | if reset { policy::RESET_ON_FORK } else { 0 }, Relaxed);
-    thread.rt_priority.store(change.priority, Relaxed);
-    thread.update_schedule();
-    Ok(0)
+    Ok(After {
+        policy: new | if reset { policy::RESET_ON_FORK } else { 0 },
+        priority: change.priority,
+        is_realtime,
+        nice: change.nice.filter(|_| !is_realtime && new != policy::IDLE),
+        slice_ns: change.slice_ns.filter(|_| !is_realtime),
+    })
 }
 
-/// Whether the change is more than the owner of the thread may do within its limits (sched(7)).
-fn needs_privilege(ctx: &Context, thread: &Thread, change: &Change, new: u32, reset: bool) -> bool {
-    let old = thread.policy.load(Relaxed) & !policy::RESET_ON_FORK;
-    let nice = thread.nice.load(Relaxed);
-    let may_have_nice = |nice: i32| (20 - nice) as u64 <= thread.process.rlimit(Resource::Nice);
+/// Whether the change is more than the owner may do within the limits (sched(7)).
+fn needs_privilege(before: &Before, change: &Change, new: u32, reset: bool) -> bool {
+    let old = before.policy & !policy::RESET_ON_FORK;
+    let may_have_nice = |nice: i32| (20 - nice) as u64 <= before.nice_limit;
     match new {
         policy::FIFO | policy::RR => {
-            let limit = thread.process.rlimit(Resource::Rtprio);
-            let raises = change.priority > thread.rt_priority.load(Relaxed);
+            let limit = before.priority_limit;
+            let raises = change.priority > before.priority;
             if (new != old && limit == 0) || (raises && u64::from(change.priority) > limit) {
                 return true;
             }
@@ -271,12 +343,11 @@ fn needs_privilege(ctx: &Context, thread: &Thread, change: &Change, new: u32, re
         policy::DEADLINE => return true,
         // It keeps its nice value, whatever is asked for.
         policy::IDLE => {}
-        _ if change.nice.is_some_and(|new| new < nice && !may_have_nice(new)) => return true,
+        _ if change.nice.is_some_and(|new| new < before.nice && !may_have_nice(new)) => return true,
         _ => {}
     }
-    (old == policy::IDLE && new != policy::IDLE && !may_have_nice(nice))
-        || !is_owner(ctx, thread)
-        || (thread.policy.load(Relaxed) & policy::RESET_ON_FORK != 0 && !reset)
+    (old == policy::IDLE && new != policy::IDLE && !may_have_nice(before.nice))
+        || (before.policy & policy::RESET_ON_FORK != 0 && !reset)
 }
 
 /// Whether the parameters of SCHED_DEADLINE make sense: runtime <= deadline <= period, each neither too short nor too long.
@@ -377,18 +448,17 @@ pub fn sys_sched_setattr(ctx: &mut Context, args: Args) -> Result<usize> {
     if (attr.policy as i32) < 0 {
         return Err(EINVAL);
     }
-    let thread = target(ctx, pid)?;
+    let old = Schedule::find(ctx, pid)?;
     if attr.flags & !attr_flag::ALL != 0 {
         return Err(EINVAL);
     }
     let keeps = |flag: u64| attr.flags & flag != 0;
     let keeps_params = keeps(attr_flag::KEEP_PARAMS);
-    let old_priority = thread.rt_priority.load(Relaxed);
     let change = Change {
         // Parameters and policy go together: who keeps those keeps this.
         policy: (!keeps(attr_flag::KEEP_POLICY) && !keeps_params).then_some(attr.policy),
         reset_on_fork: (!keeps(attr_flag::KEEP_POLICY)).then_some(keeps(attr_flag::RESET_ON_FORK)),
-        priority: if keeps_params { old_priority } else { attr.priority },
+        priority: if keeps_params { old.rt_priority } else { attr.priority },
         nice: (!keeps_params).then_some(attr.nice.clamp(-20, 19)),
         slice_ns: (!keeps_params).then_some(match attr.runtime {
             0 => 0,
@@ -397,7 +467,7 @@ pub fn sys_sched_setattr(ctx: &mut Context, args: Args) -> Result<usize> {
         deadline: [attr.runtime, attr.deadline, attr.period],
         clamps: keeps(attr_flag::UTIL_CLAMP),
     };
-    change_schedule(ctx, &thread, &change)
+    change_schedule(ctx, pid, &change)
 }
 
 pub fn sys_sched_getattr(ctx: &mut Context, args: Args) -> Result<usize> {

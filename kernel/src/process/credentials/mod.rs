@@ -130,6 +130,13 @@ impl Credentials {
             || self.capable(Cap::Kill)
     }
 
+    /// Whether somebody with these credentials may set how `target` is scheduled: its owner or CAP_SYS_NICE, and only the latter who
+    /// could otherwise hold up those with more capabilities (setpriority(2), sched_setscheduler(2)).
+    pub fn may_schedule(&self, target: &Credentials) -> bool {
+        let owner = self.euid == target.uid || self.euid == target.euid;
+        self.capable(Cap::SysNice) || owner && target.permitted.is_subset_of(self.permitted)
+    }
+
     fn has_uid(&self, id: u32) -> bool {
         id == self.uid || id == self.euid || id == self.suid
     }
