@@ -207,6 +207,7 @@ CASE(limits_of_the_machine)
 		CHECK(pid == -1 && e == EAGAIN, "[sysctl,6.13] at threads-max fork fails: EAGAIN, for root as well");
 	}
 	ONLY_GUEST("[sysctl,pty] pty/max") {
+		need_devpts();
 		long had = load("kernel/pty/nr");
 		int m = MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY));
 		CHECK_EQ(load("kernel/pty/nr"), had + 1, "[sysctl,pty] pty/nr counts pseudo-terminals");
