@@ -97,6 +97,27 @@ static bool signal_for_either(const struct op *op)
 }
 
 /*
+ * Several signals queued at once for a process with a handler: more than one of its threads is woken, and any of them takes them. It
+ * shows in one that was in a system call.
+ */
+static bool queued_for_several(const struct op *op)
+{
+	if (op->code != OP_SIGQUEUES || op->arg[0].kind != PID || op->arg[0].n <= 0 || op->arg[2].n < 2)
+		return false;
+	uint64_t bit = 1ULL << (op->arg[1].n - 1);
+	int leader = actor[op->arg[0].n].leader, willing = 0;
+	bool caught = false;
+	for (int i = 1; i < nactor; i++) {
+		const struct actor *a = &actor[i];
+		if (!a->used || a->leader != leader || !alive(a->was.state))
+			continue;
+		willing += !(a->was.blocked & bit);
+		caught |= (a->was.caught & bit) != 0;
+	}
+	return caught && willing > 1 && has_waiter(leader, step);
+}
+
+/*
  * The process group that a thread of `id` waits for, or 0. Linux wakes such a waiter only for members of the group, so it
  * sleeps on when its last member has left (rule 4.29); a kernel may as well tell it that nobody is left.
  */
@@ -221,6 +242,8 @@ const char *judge(const struct op *op)
 		why = "somebody stopped, went on and stopped again beside a waiter";
 	if (hung_up_while_dying(op))
 		why = "a session leader died beside others at its terminal";
+	if (queued_for_several(op))
+		why = "signals queued for several threads";
 	if (signal_for_either(op))
 		why = "a signal for a reader of a signalfd or for his sibling";
 	if (init_waits())
