@@ -30,8 +30,8 @@ pub struct ExitRecord {
     pub affinity: u64,
     pub oom_score_adj: i32,
     pub no_new_privs: bool,
-    /// Signals to the process that nobody took.
-    pub pending: Pending,
+    /// Signals to the process that nobody took, if there are any.
+    pub pending: Option<Box<Pending>>,
     /// Of the leader, and of the process.
     pub blocked: SigSet,
     pub ignored: SigSet,
@@ -52,6 +52,9 @@ pub struct ExitRecord {
     /// What its pidfds refer to, if it has any.
     pub pid_ref: Option<Arc<PidRef>>,
 }
+
+// A zombie is one small object of the heap.
+const _: () = assert!(size_of::<ExitRecord>() <= 256);
 
 /// What decides who may look into what is left of a process.
 pub struct Remains {

@@ -29,8 +29,8 @@ pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
         Task::Live(thread) => (thread.comm(), thread.creds(), [SigSet::EMPTY; 5], false),
         Task::Zombie(process) => match tree::lock().body(*process) {
             Some(Body::Zombie(record)) => {
-                let sets =
-                    [SigSet::EMPTY, record.pending.set(), record.blocked, record.ignored, record.caught];
+                let pending = record.pending.as_ref().map_or(SigSet::EMPTY, |pending| pending.set());
+                let sets = [SigSet::EMPTY, pending, record.blocked, record.ignored, record.caught];
                 (record.comm, record.creds.clone(), sets, record.no_new_privs)
             }
             _ => return Err(ESRCH),

@@ -106,7 +106,7 @@ pub struct Remains {
     /// The status of the whole process, if its death was one.
     pub exit_status: Option<i32>,
     /// What was sent to the process and nobody took: it counts against the sender's user until the zombie is reaped (rule 3.11).
-    pub pending: Pending,
+    pub pending: Option<Box<Pending>>,
     pub ignored: SigSet,
     pub caught: SigSet,
 }
@@ -114,7 +114,7 @@ pub struct Remains {
 pub fn remains(process: &Process) -> Remains {
     let mut group = process.signals.lock();
     let (ignored, caught) = group.sighand.ignored_and_caught();
-    let pending = core::mem::take(&mut group.shared);
+    let pending = (!group.shared.set().is_empty()).then(|| Box::new(core::mem::take(&mut group.shared)));
     Remains { exit_status: group.exit_status, pending, ignored, caught }
 }
 
