@@ -624,18 +624,6 @@ CASE(rest)
 
 /* ---- /proc/pid/timerslack_ns ---- */
 
-static long write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return -1;
-	long n = write(fd, text, strlen(text));
-	int e = errno;
-	close(fd);
-	errno = e;
-	return n;
-}
-
 static long slack_file(void)
 {
 	char b[32];

@@ -635,14 +635,8 @@ static long smaps_value(pid_t pid, const void *at, const char *key)
 {
 	static char text[1 << 18];
 	char head[32];
-	if (read_file(of(pid, at ? "smaps" : "smaps_rollup"), text, 4096) <= 0)
+	if (read_file(of(pid, at ? "smaps" : "smaps_rollup"), text, sizeof text) <= 0)
 		return -1;
-	int fd = open(path, O_RDONLY);
-	long n = 0, r;
-	while (fd >= 0 && n < (long)sizeof text - 1 && (r = read(fd, text + n, sizeof text - 1 - n)) > 0)
-		n += r;
-	close(fd);
-	text[n] = 0;
 	snprintf(head, sizeof head, "%lx-", (long)at);
 	char *p = at ? strstr(text, head) : text;
 	if (!p)
@@ -661,12 +655,7 @@ static bool vm_flag(pid_t pid, const void *at, const char *flag)
 		return false;
 	static char text[1 << 18];
 	char head[32];
-	int fd = open(of(pid, "smaps"), O_RDONLY);
-	long n = 0, r;
-	while (fd >= 0 && n < (long)sizeof text - 1 && (r = read(fd, text + n, sizeof text - 1 - n)) > 0)
-		n += r;
-	close(fd);
-	text[n] = 0;
+	read_file(of(pid, "smaps"), text, sizeof text);
 	snprintf(head, sizeof head, "%lx-", (long)at);
 	if (!(p = strstr(text, head)) || !(p = strstr(p, "VmFlags:")))
 		return false;

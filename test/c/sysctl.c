@@ -8,14 +8,7 @@ static long store(const char *name, const char *text)
 {
 	char path[96];
 	snprintf(path, sizeof path, "/proc/sys/%s", name);
-	int fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return -1;
-	long n = write(fd, text, strlen(text));
-	int e = errno;
-	close(fd);
-	errno = e;
-	return n;
+	return write_text(path, text);
 }
 
 static long load(const char *name)

@@ -195,6 +195,18 @@ int read_file(const char *path, char *buf, size_t n)
 	return bad ? -1 : (int)got;
 }
 
+long write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	long n = write(fd, text, strlen(text));
+	int e = errno;
+	close(fd);
+	errno = e;
+	return n;
+}
+
 bool write_file(const char *path, const void *buf, size_t n, int mode)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);

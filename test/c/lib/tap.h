@@ -183,6 +183,7 @@ char task_state(pid_t pid, pid_t tid);
 long proc_stat(pid_t pid, int field);		/* field of /proc/pid/stat by its number, -1 if gone */
 bool proc_status(pid_t pid, const char *key, char *buf, size_t n);	/* value of a line of /proc/pid/status */
 int read_file(const char *path, char *buf, size_t n);	/* NUL-terminated; length or -1 */
+long write_text(const char *path, const char *text);	/* one write to what is there; its result, and its errno */
 bool write_file(const char *path, const void *buf, size_t n, int mode);
 bool await_state(pid_t pid, char state);	/* 0 = gone */
 bool stop_and_continue(pid_t pid);	/* by signals, until it sleeps again */
