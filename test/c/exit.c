@@ -872,6 +872,13 @@ CASE(signals_of_a_zombie)
 	CHECK(mask_is(z->pid, "ShdPnd", one), "[3.12] does not become pending");
 	CHECK_EQ(reap(z->pid), 0, "[3.11] it is reaped");
 	CHECK_EQ(queued_of(u->pid), 0, "[3.11] and its signals with it");
+	struct agent *k = spawn(NULL);
+	REQUIRE(call(k, ag_drop, QUEUER) == 0);
+	kill(k->pid, SIGKILL);
+	REQUIRE(await_zombie(k->pid));
+	CHECK(mask_is(k->pid, "ShdPnd", 1UL << (SIGKILL - 1)), "[3.11] who was killed shows SIGKILL");
+	CHECK_EQ(queued_of(u->pid), 0, "[7.8] of which nothing is queued");
+	reap(k->pid);
 	retire(u, NULL);
 }
 

@@ -222,13 +222,14 @@ fn blank_record(process: &Process, leader: &Thread) -> Box<ExitRecord> {
         rlimits: process.rlimits(),
         pid_ns: process.pid_ns().clone(),
         comm: leader.comm(),
-        nice: leader.nice.load(Relaxed),
+        nice: leader.nice.load(Relaxed) as i8,
         policy: leader.policy.load(Relaxed),
         rt_priority: leader.rt_priority.load(Relaxed),
         affinity: leader.task().map_or(u64::MAX, |task| task.sched.affinity.load(Relaxed)),
-        oom_score_adj: process.oom_score_adj.load(Relaxed),
+        oom_score_adj: process.oom_score_adj.load(Relaxed) as i16,
         no_new_privs: leader.no_new_privs.load(Relaxed),
-        pending: None,
+        pending: SigSet::EMPTY,
+        queue: None,
         blocked: leader.signals.blocked(),
         ignored: SigSet::EMPTY,
         caught: SigSet::EMPTY,
@@ -249,6 +250,7 @@ fn close_record(record: &mut ExitRecord, process: &Process, status: i32) {
     let signals = signal::remains(process);
     record.status = signals.exit_status.unwrap_or(status);
     record.pending = signals.pending;
+    record.queue = signals.queue;
     record.ignored = signals.ignored;
     record.caught = signals.caught;
     record.usage = *process.dead_threads.lock();

@@ -23,15 +23,16 @@ pub struct ExitRecord {
     pub rlimits: Arc<Rlimits>,
     pub pid_ns: PidNs,
     pub comm: [u8; COMM_LEN],
-    pub nice: i32,
+    pub nice: i8,
     /// Policy, real-time priority and allowed CPUs.
     pub policy: u32,
     pub rt_priority: u32,
     pub affinity: u64,
-    pub oom_score_adj: i32,
+    pub oom_score_adj: i16,
     pub no_new_privs: bool,
-    /// Signals to the process that nobody took, if there are any.
-    pub pending: Option<Box<Pending>>,
+    /// Signals to the process that nobody took, and what was queued with them.
+    pub pending: SigSet,
+    pub queue: Option<Box<Pending>>,
     /// Of the leader, and of the process.
     pub blocked: SigSet,
     pub ignored: SigSet,

@@ -180,7 +180,7 @@ fn zombie_nice(caller: &Process, nr: u32) -> Option<i32> {
     let table = tree::lock();
     let process = group_process(&table, pid)?;
     match table.body(process)? {
-        Body::Zombie(record) => Some(record.nice),
+        Body::Zombie(record) => Some(i32::from(record.nice)),
         Body::Live(_) => None,
     }
 }
@@ -221,8 +221,8 @@ fn set_zombie_nice(ctx: &Context, nr: u32, nice: i32) -> Result<usize> {
     let mut table = tree::lock();
     let process = group_process(&table, pid).ok_or(ESRCH)?;
     let record = table.record_mut(process).ok_or(ESRCH)?;
-    may_set_nice(ctx, &record.creds, record.rlimits.soft(Resource::Nice), record.nice, nice)?;
-    record.nice = nice;
+    may_set_nice(ctx, &record.creds, record.rlimits.soft(Resource::Nice), i32::from(record.nice), nice)?;
+    record.nice = nice as i8;
     Ok(0)
 }
 

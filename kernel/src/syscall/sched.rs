@@ -132,7 +132,7 @@ impl Schedule {
             Body::Zombie(record) => Some(Self {
                 policy: record.policy,
                 rt_priority: record.rt_priority,
-                nice: record.nice,
+                nice: i32::from(record.nice),
                 wish_ns: 0,
                 affinity: record.affinity,
             }),
@@ -273,13 +273,13 @@ fn change_zombie(ctx: &Context, record: &mut ExitRecord, change: &Change) -> Res
     let before = Before {
         policy: record.policy,
         priority: record.rt_priority,
-        nice: record.nice,
+        nice: i32::from(record.nice),
         nice_limit: record.rlimits.soft(Resource::Nice),
         priority_limit: record.rlimits.soft(Resource::Rtprio),
         creds: record.creds.clone(),
     };
     let after = decide(ctx, &before, change)?;
-    record.nice = after.nice.unwrap_or(record.nice);
+    record.nice = after.nice.map_or(record.nice, |nice| nice as i8);
     record.policy = after.policy;
     record.rt_priority = after.priority;
     Ok(0)

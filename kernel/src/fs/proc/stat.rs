@@ -76,7 +76,7 @@ pub fn stat(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
                     minor_faults: record.usage.minor_faults,
                     ..Usage::default()
                 },
-                nice: record.nice,
+                nice: i32::from(record.nice),
                 start_ns: record.start_ns,
                 rss_limit: u64::MAX,
                 exit_code: if may_see { record.status } else { 0 },
@@ -227,7 +227,9 @@ pub fn sched(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
             thread.nice.load(Relaxed),
         ),
         Task::Zombie(process) => match tree::lock().body(process) {
-            Some(Body::Zombie(record)) => (record.comm, 1, record.policy, record.rt_priority, record.nice),
+            Some(Body::Zombie(record)) => {
+                (record.comm, 1, record.policy, record.rt_priority, i32::from(record.nice))
+            }
             _ => return Err(ESRCH),
         },
     };

@@ -29,8 +29,7 @@ pub fn status(task: &TaskRef, out: &mut Vec<u8>) -> Result<()> {
         Task::Live(thread) => (thread.comm(), thread.creds(), [SigSet::EMPTY; 5], false),
         Task::Zombie(process) => match tree::lock().body(*process) {
             Some(Body::Zombie(record)) => {
-                let pending = record.pending.as_ref().map_or(SigSet::EMPTY, |pending| pending.set());
-                let sets = [SigSet::EMPTY, pending, record.blocked, record.ignored, record.caught];
+                let sets = [SigSet::EMPTY, record.pending, record.blocked, record.ignored, record.caught];
                 (record.comm, record.creds.clone(), sets, record.no_new_privs)
             }
             _ => return Err(ESRCH),
@@ -305,7 +304,7 @@ fn oom_adjustment(task: &TaskRef) -> Result<i32> {
     match task.find()? {
         Task::Live(thread) => Ok(thread.process.oom_score_adj.load(Relaxed)),
         Task::Zombie(process) => match tree::lock().body(process) {
-            Some(Body::Zombie(record)) => Ok(record.oom_score_adj),
+            Some(Body::Zombie(record)) => Ok(i32::from(record.oom_score_adj)),
             _ => Err(ESRCH),
         },
     }

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::{
     info::{SI_USER, SigInfo},
-    set::{NSIG, SIGRTMIN, SYNCHRONOUS, SigSet, Signo},
+    set::{NSIG, SIGKILL, SIGRTMIN, SYNCHRONOUS, SigSet, Signo},
 };
 use crate::{prelude::*, process::credentials::User, time::posix_timer::PosixTimer};
 
@@ -64,6 +64,11 @@ impl Pending {
         if signo < SIGRTMIN && self.set.contains(signo) {
             return Ok(false);
         }
+        if signo == SIGKILL {
+            // Nobody is told who sent it.
+            self.set.insert(signo);
+            return Ok(true);
+        }
         let limit = if signo < SIGRTMIN && info.code >= 0 { u64::MAX } else { limit };
         match Charge::new(user, limit) {
             Some(charge) => self.queue.push(Entry { info, _charge: Some(charge) }),
@@ -119,9 +124,20 @@ impl Pending {
 
     /// Drops the signals of all timers, which do not exist any more.
     pub fn flush_timers(&mut self) {
+        let before = self.queued();
         self.retain(|info| info.sender_timer().is_none(), |_| {});
-        let left = SigSet(self.queue.iter().fold(0, |set, entry| set | SigSet::of(&[entry.info.signo]).0));
-        self.set &= left;
+        // What had no entry before stays: it is pending without its information.
+        self.set &= !(before & !self.queued());
+    }
+
+    /// The signals that have entries.
+    fn queued(&self) -> SigSet {
+        SigSet(self.queue.iter().fold(0, |set, entry| set | SigSet::of(&[entry.info.signo]).0))
+    }
+
+    /// Takes the queue, if there is one; what is pending is known all the same.
+    pub fn take_queue(&mut self) -> Option<Box<Pending>> {
+        (!self.queue.is_empty()).then(|| Box::new(core::mem::take(self)))
     }
 
     fn retain(&mut self, wanted: impl Fn(&SigInfo) -> bool, dropped: impl Fn(&PosixTimer)) {

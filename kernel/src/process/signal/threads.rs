@@ -105,8 +105,10 @@ pub fn current_dump(process: &Process) -> Option<Arc<Meeting>> {
 pub struct Remains {
     /// The status of the whole process, if its death was one.
     pub exit_status: Option<i32>,
-    /// What was sent to the process and nobody took: it counts against the sender's user until the zombie is reaped (rule 3.11).
-    pub pending: Option<Box<Pending>>,
+    /// What was sent to the process and nobody took.
+    pub pending: SigSet,
+    /// Their information, if there is any: it counts against the sender's user until the zombie is reaped (rule 3.11).
+    pub queue: Option<Box<Pending>>,
     pub ignored: SigSet,
     pub caught: SigSet,
 }
@@ -114,8 +116,9 @@ pub struct Remains {
 pub fn remains(process: &Process) -> Remains {
     let mut group = process.signals.lock();
     let (ignored, caught) = group.sighand.ignored_and_caught();
-    let pending = (!group.shared.set().is_empty()).then(|| Box::new(core::mem::take(&mut group.shared)));
-    Remains { exit_status: group.exit_status, pending, ignored, caught }
+    let pending = group.shared.set();
+    let queue = group.shared.take_queue();
+    Remains { exit_status: group.exit_status, pending, queue, ignored, caught }
 }
 
 pub fn group_exit_status(process: &Process) -> Option<i32> {
