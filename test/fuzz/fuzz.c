@@ -254,6 +254,7 @@ bool new_tree(void)
 void begin(const char *name)
 {
 	printf("seed %s\n", name);
+	state_reset();		/* closes init's files too */
 	nactor = 0;
 	step = 0;
 	memset((void *)sh->slot, 0, sizeof sh->slot);
