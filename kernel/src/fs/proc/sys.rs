@@ -453,11 +453,7 @@ fn uuid() -> String {
 /// Bits 0 and 1 ask for page cache and for dentries. All files are in memory, so there are only dentries to drop, and with
 /// them goes what the kernel's allocators keep for reuse.
 fn drop_caches(value: &str) -> Result<()> {
-    let what: u32 = value.trim_start().parse().map_err(|_| EINVAL)?;
-    if !(1..=4).contains(&what) {
-        return Err(EINVAL);
-    }
-    if what & 2 != 0 {
+    if parse_in(value, 1u32..=4)? & 2 != 0 {
         oom::give_back();
     }
     Ok(())
